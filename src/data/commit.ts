@@ -1,0 +1,205 @@
+import { and, eq, isNull, sql } from 'drizzle-orm'
+import type { BatchItem } from 'drizzle-orm/batch'
+import { auditLog } from '../domains/audit/table'
+import { events } from '../domains/events/table'
+import { idempotencyKeys } from '../domains/metering/idempotency/table'
+import { Sealer } from '../lib/crypto'
+import { iso, newId } from '../lib/ids'
+import { type Problem, problem } from '../lib/problem'
+import type { Context, IdempotencyClaim, StoredAnswer } from './context'
+import { keepWatch } from './outbox'
+
+type Statement = BatchItem<'sqlite'>
+
+/** A statement that must change a row; where it changes none, the whole batch fails with `otherwise`. */
+export type Guarded = { statement: Statement; otherwise: Problem }
+
+/** What is written to the audit log; secrets are left out by whoever fills `before` and `after`. */
+export type AuditEntry = {
+  action: string
+  resource: string
+  resource_id: string
+  before?: Record<string, unknown>
+  after?: Record<string, unknown>
+}
+
+/** An event to announce; `data` is printed here, once, and those bytes are what every receiver gets. */
+export type NewEvent = {
+  type: string
+  data: unknown
+  channels?: string[]
+  subject?: string
+  id?: string
+  occurred_at?: string
+}
+
+export type Change<T> = {
+  statements: (Statement | Guarded)[]
+  /** What the verb will return; an idempotent request stores the answer made of it in the same batch. */
+  result: T
+  audit?: AuditEntry | AuditEntry[]
+  events?: NewEvent[]
+  /** Which refusal a violated UNIQUE constraint means, by its first column as SQLite names it (`tenants.slug`). */
+  unique?: Record<string, Problem>
+  /** The result holds a secret: the stored answer is encrypted. */
+  secret?: boolean
+}
+
+/** Payloads above this go to R2; a D1 row ends at 2 MB and is billed by the row. */
+const INLINE_PAYLOAD = 16 * 1024
+/** The largest payload of an event (webhooks.md). */
+export const MAX_PAYLOAD = 256 * 1024
+
+/**
+ * The one door for writes: the statements, the audit rows, the events and the finished idempotency key are one D1
+ * batch, so either all of them stand or none. Answers with `change.result`.
+ */
+export async function commit<T>(ctx: Context, change: Change<T>): Promise<T> {
+  const batch: Statement[] = []
+  const refusals: Problem[] = []
+  const demand = (otherwise: Problem) => {
+    // json_extract fails on a path that is none, and its message carries the path: that names the guard, and rolls back.
+    batch.push(
+      ctx.db.all(
+        sql.raw(
+          `select json_extract('{}', case changes() when 0 then 'guard:${refusals.length}' else '$' end)`,
+        ),
+      ) as never,
+    )
+    refusals.push(otherwise)
+  }
+  for (const item of change.statements) {
+    if (!('otherwise' in item)) {
+      batch.push(item)
+      continue
+    }
+    batch.push(item.statement)
+    demand(item.otherwise)
+  }
+  for (const entry of [change.audit ?? []].flat()) batch.push(auditStatement(ctx, entry))
+  const announced: string[] = []
+  for (const event of change.events ?? []) {
+    const row = await eventRow(ctx, event)
+    announced.push(row.id)
+    batch.push(ctx.db.insert(events).values(row))
+  }
+  if (ctx.idempotency?.render) {
+    const answer = ctx.idempotency.render(change.result)
+    const body = change.secret ? await sealAnswer(ctx, ctx.idempotency, answer.body) : answer.body
+    batch.push(finishKey(ctx, ctx.idempotency, { ...answer, body }))
+    if (ctx.idempotency.claimed)
+      demand(problem('idempotency_in_progress', 'Another request took this key over'))
+  }
+  const [first, ...rest] = batch
+  if (!first) return change.result
+  if (announced.length > 0) await keepWatch(ctx.env, ctx.now)
+  try {
+    await ctx.db.batch([first, ...rest])
+  } catch (error) {
+    throw refusalOf(error, refusals, change.unique ?? {})
+  }
+  for (const id of announced) ctx.defer(ctx.env.EVENTS_QUEUE.send({ tenant_id: ctx.tenant.id, event_id: id }))
+  return change.result
+}
+
+/** Whether an error of `commit` means that another request with the same idempotency key committed first. */
+export class IdempotencyRace extends Error {}
+
+function refusalOf(error: unknown, refusals: Problem[], unique: Record<string, Problem>): unknown {
+  const text = messageOf(error)
+  const guard = /guard:(\d+)/.exec(text)?.[1]
+  if (guard !== undefined) return refusals[Number(guard)] ?? error
+  const violated = /UNIQUE constraint failed: ([^\n]*)/.exec(text)?.[1]
+  if (violated?.startsWith('idempotency_keys.')) return new IdempotencyRace()
+  for (const [column, refusal] of Object.entries(unique)) if (violated?.includes(column)) return refusal
+  return error
+}
+
+/** D1 puts SQLite's words into the cause of what Drizzle throws. */
+function messageOf(error: unknown): string {
+  let text = ''
+  for (let at: unknown = error; at instanceof Error; at = at.cause) text += `${at.message}\n`
+  return text
+}
+
+function auditStatement(ctx: Context, entry: AuditEntry): Statement {
+  const principal = ctx.principal
+  return ctx.db.insert(auditLog).values({
+    tenant_id: ctx.tenant.id,
+    id: newId(ctx.now),
+    actor_kind: principal.kind,
+    actor_id: principal.id,
+    impersonator_id: null,
+    action: entry.action,
+    resource: entry.resource,
+    resource_id: entry.resource_id,
+    address: ctx.address,
+    user_agent: ctx.userAgent,
+    request_id: ctx.requestId,
+    before: entry.before ?? null,
+    after: entry.after ?? null,
+    created_at: iso(ctx.now),
+  })
+}
+
+/** The row of a new event; its payload is in R2 already where it is large. */
+export async function eventRow(
+  ctx: Context,
+  event: NewEvent,
+): Promise<typeof events.$inferInsert & { id: string }> {
+  const id = event.id ?? `msg_${newId(ctx.now)}`
+  const data = JSON.stringify(event.data)
+  const size = new TextEncoder().encode(data).byteLength
+  if (size > MAX_PAYLOAD)
+    throw problem('payload_too_large', 'The event’s payload is over its limit', {
+      details: { limit_bytes: MAX_PAYLOAD, size_bytes: size },
+    })
+  let dataKey: string | null = null
+  if (size > INLINE_PAYLOAD) {
+    dataKey = `${ctx.tenant.id}/events/${id}`
+    await ctx.env.FILES.put(dataKey, data)
+  }
+  return {
+    tenant_id: ctx.tenant.id,
+    id,
+    type: event.type,
+    subject: event.subject ?? null,
+    channels: event.channels ?? [],
+    data: dataKey ? null : data,
+    data_key: dataKey,
+    timestamp: event.occurred_at ?? iso(ctx.now),
+  }
+}
+
+/** Not async: awaiting a Drizzle statement would run it outside the batch. */
+function finishKey(ctx: Context, claim: IdempotencyClaim, answer: StoredAnswer): Statement {
+  const row = {
+    tenant_id: ctx.tenant.id,
+    principal: claim.principal,
+    key: claim.key,
+    fingerprint: claim.fingerprint,
+    claim: claim.claim,
+    status: answer.status,
+    headers: answer.headers,
+    body: answer.body,
+    created_at: iso(ctx.now),
+  }
+  if (!claim.claimed) return ctx.db.insert(idempotencyKeys).values(row)
+  const mine = and(
+    eq(idempotencyKeys.tenant_id, ctx.tenant.id),
+    eq(idempotencyKeys.principal, claim.principal),
+    eq(idempotencyKeys.key, claim.key),
+    eq(idempotencyKeys.claim, claim.claim),
+    isNull(idempotencyKeys.status),
+  )
+  return ctx.db.update(idempotencyKeys).set(row).where(mine)
+}
+
+function sealAnswer(ctx: Context, claim: IdempotencyClaim, body: string): Promise<string> {
+  return answerSealer(ctx).seal(body, `${ctx.tenant.id}:${claim.principal}`)
+}
+
+/** Seals stored answers that hold a secret. */
+export function answerSealer(ctx: Pick<Context, 'settings'>): Sealer {
+  return new Sealer(ctx.settings.MASTER_KEY, 'idempotency')
+}

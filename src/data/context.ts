@@ -1,0 +1,75 @@
+import type { Bindings, Settings } from '../env'
+import type { Database } from './database'
+
+/** Who is calling. Scopes are settled when the credential is verified and never widen afterwards. */
+export type Principal =
+  | {
+      kind: 'user'
+      id: string
+      email: string
+      role: string
+      scopes: ReadonlySet<string>
+      session_id: string | null
+    }
+  | { kind: 'api_key'; id: string; user_id: string; name: string; role: string; scopes: ReadonlySet<string> }
+  | { kind: 'system'; id: string; scopes: ReadonlySet<string> }
+  | { kind: 'anonymous'; id: null; scopes: ReadonlySet<string> }
+
+/** The tenant as its credential's look-up knew it; at most ten seconds old. */
+export type Tenant = {
+  id: string
+  plan: string
+  status: string
+  settings: Record<string, unknown>
+  region: string | null
+}
+
+/** The answer that a repeat of the request would get, as it is stored beside the change. */
+export type StoredAnswer = { status: number; headers: Record<string, string>; body: string; secret: boolean }
+
+/** What an idempotent request carries to `commit`, so that its key is finished in the batch of its change. */
+export type IdempotencyClaim = {
+  principal: string
+  key: string
+  fingerprint: string
+  claim: string
+  /** Whether a claim row stands already (routes that call something outside make one first). */
+  claimed: boolean
+  /** Prints the answer for a verb's result; set by the route's `returns`. */
+  render?: (result: unknown) => StoredAnswer
+}
+
+/** What every piece of work knows, before and without a tenant. */
+export type RequestContext = {
+  env: Bindings
+  settings: Settings
+  /** Milliseconds since 1970, the same throughout one piece of work. */
+  now: number
+  requestId: string
+  correlationId: string
+  /** W3C trace context that goes on to every outgoing call. */
+  traceparent: string
+  address: string | null
+  userAgent: string | null
+  /** The row version that `If-Match` names; undefined without the header, -1 where it can match nothing. */
+  ifMatch: number | undefined
+  idempotency: IdempotencyClaim | null
+  /** Lets `work` finish after the answer; a failure is logged and changes nothing. */
+  defer: (work: Promise<unknown>) => void
+}
+
+/** What every verb takes first: the caller, the tenant, and a database confined to that tenant. */
+export type Context = RequestContext & { tenant: Tenant; principal: Principal; db: Database }
+
+/** The person behind the principal: the user, or the maker of the API key; null for the system. */
+export function actingUser(ctx: Pick<Context, 'principal'>): string | null {
+  switch (ctx.principal.kind) {
+    case 'user':
+      return ctx.principal.id
+    case 'api_key':
+      return ctx.principal.user_id
+    case 'system':
+    case 'anonymous':
+      return null
+  }
+}

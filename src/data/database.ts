@@ -1,0 +1,43 @@
+import { type DrizzleD1Database, drizzle } from 'drizzle-orm/d1'
+import type { Bindings } from '../env'
+import { confine } from './guard'
+
+export type Database = DrizzleD1Database
+
+/**
+ * The database as one tenant sees it: a statement that touches a table must bind this tenant's id, or it throws
+ * before D1 hears of it. Tables without a tenant (the directory) are out of reach.
+ */
+export function tenantDatabase(env: Bindings, tenantId: string): Database {
+  return drizzle(new ConfinedD1(env.DB, tenantId) as unknown as D1Database)
+}
+
+/**
+ * The whole database, for the directory (tenants, signing keys), for a login that does not know its tenant yet, and
+ * for sweeps over all tenants. `architecture.test.ts` lists the few files that may import it.
+ */
+export function directory(env: Bindings): Database {
+  return drizzle(env.DB)
+}
+
+/** What Drizzle needs of a D1 binding, each statement confined as its parameters are bound. */
+class ConfinedD1 {
+  constructor(
+    private readonly d1: D1Database,
+    private readonly tenantId: string,
+  ) {}
+
+  prepare(sql: string) {
+    const statement = this.d1.prepare(sql)
+    const bind = (...params: unknown[]) => {
+      confine(sql, params, this.tenantId)
+      return statement.bind(...params)
+    }
+    // A statement has no methods but `bind`: what was not checked can't run.
+    return { bind }
+  }
+
+  batch<T>(statements: D1PreparedStatement[]): Promise<D1Result<T>[]> {
+    return this.d1.batch<T>(statements)
+  }
+}

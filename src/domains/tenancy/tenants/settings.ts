@@ -1,0 +1,33 @@
+import * as z from 'zod'
+
+/** A tenant's settings; what a tenant never set has the default given here. */
+export const TenantSettings = z.strictObject({
+  open_registration: z
+    .boolean()
+    .meta({ description: 'Whether anyone may join by naming this tenant at registration.' }),
+  require_verified_email: z
+    .boolean()
+    .meta({ description: 'Whether a user must verify the email before logging in.' }),
+  max_users: z.int().min(1).max(1_000_000).meta({ description: 'The most users the tenant may have.' }),
+  conversation_window_minutes: z.int().min(1).max(1440),
+  payload_retention_days: z.int().min(1).max(30),
+  service_enabled: z.boolean().meta({ description: 'Whether interactions are taken.' }),
+})
+
+export type TenantSettings = z.infer<typeof TenantSettings>
+
+/** How many users a plan allows where the tenant has set nothing (limits.md). */
+export const USERS_OF_PLAN: Record<string, number> = { starter: 10, pro: 100, enterprise: 1_000_000 }
+
+/** The settings as they hold for a tenant of `plan`. */
+export function effectiveSettings(plan: string, set: Partial<TenantSettings>): TenantSettings {
+  return {
+    open_registration: false,
+    require_verified_email: false,
+    max_users: USERS_OF_PLAN[plan] ?? 10,
+    conversation_window_minutes: 30,
+    payload_retention_days: 30,
+    service_enabled: true,
+    ...set,
+  }
+}

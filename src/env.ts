@@ -1,0 +1,83 @@
+import * as z from 'zod'
+import type { ChatRoom } from './domains/chat/room/object'
+import type { EndpointSender } from './domains/webhooks/deliveries/object'
+import type { Sweeper } from './domains/webhooks/deliveries/sweeper'
+import { problem } from './lib/problem'
+
+/** What wrangler.toml binds; settings are strings until `settingsOf` has parsed them. */
+export interface Bindings {
+  DB: D1Database
+  KV: KVNamespace
+  FILES: R2Bucket
+  ASSETS: Fetcher
+  EVENTS_QUEUE: Queue<EventNudge>
+  CHATS: DurableObjectNamespace<ChatRoom>
+  ENDPOINTS: DurableObjectNamespace<EndpointSender>
+  SWEEPER: DurableObjectNamespace<Sweeper>
+}
+
+/** A queue message is a nudge: it names what to look at in D1 and carries nothing else. */
+export type EventNudge = { tenant_id: string; event_id: string }
+
+const list = z
+  .string()
+  .default('')
+  .transform((value) => value.split(',').flatMap((part) => part.trim() || []))
+
+const flag = z
+  .enum(['true', 'false', ''])
+  .default('false')
+  .transform((value) => value === 'true')
+
+/** Prefix of every secret that `npm run dev` makes or that .dev.vars.example shows. */
+const DEVELOPMENT_SECRET = /^(dev|change)[-_]/i
+
+const Settings = z
+  .object({
+    ENVIRONMENT: z.enum(['development', 'staging', 'production']),
+    PUBLIC_URL: z.url({ protocol: /^https?$/ }).transform((value) => value.replace(/\/$/, '')),
+    MASTER_KEY: z.string().min(32),
+    ALLOWED_ORIGINS: list,
+    ALLOWED_HOSTS: list,
+    ALLOW_PRIVATE_TARGETS: flag,
+    PRIVATE_TARGET_HOSTS: list,
+    DOH_URL: z.union([z.literal(''), z.url({ protocol: /^https?$/ })]).default(''),
+    LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+    DOCS_ENABLED: z.enum(['true', 'false', '']).default(''),
+    SINGLE_TENANT_ID: z.union([z.literal(''), z.uuid()]).default(''),
+  })
+  .superRefine((settings, issue) => {
+    if (settings.ENVIRONMENT !== 'production') return
+    if (DEVELOPMENT_SECRET.test(settings.MASTER_KEY))
+      issue.addIssue({ code: 'custom', path: ['MASTER_KEY'], message: 'is a development secret' })
+    if (settings.ALLOW_PRIVATE_TARGETS)
+      issue.addIssue({ code: 'custom', path: ['ALLOW_PRIVATE_TARGETS'], message: 'is for development only' })
+    if (!settings.PUBLIC_URL.startsWith('https:'))
+      issue.addIssue({ code: 'custom', path: ['PUBLIC_URL'], message: 'must be https' })
+  })
+  .transform((settings) => ({
+    ...settings,
+    docs:
+      settings.DOCS_ENABLED === '' ? settings.ENVIRONMENT !== 'production' : settings.DOCS_ENABLED === 'true',
+    /** Development shows what production hides, such as the mail box. */
+    development: settings.ENVIRONMENT === 'development',
+  }))
+
+export type Settings = z.output<typeof Settings>
+
+const parsed = new WeakMap<object, Settings>()
+
+/** The validated settings; throws 500 `misconfigured` whose cause (for the log) names what is wrong, never a value. */
+export function settingsOf(env: Bindings): Settings {
+  let settings = parsed.get(env)
+  if (!settings) {
+    const result = Settings.safeParse(env)
+    if (!result.success) {
+      const names = result.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`)
+      throw problem('misconfigured', 'The service is misconfigured', { cause: names.join('; ') })
+    }
+    settings = result.data
+    parsed.set(env, settings)
+  }
+  return settings
+}

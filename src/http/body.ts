@@ -1,0 +1,44 @@
+import type { Context as HonoContext } from 'hono'
+import { text } from '../lib/encoding'
+import { problem } from '../lib/problem'
+import { routeOf } from './notes'
+
+/** The largest body unless a route says otherwise (http.md). */
+const DEFAULT_LIMIT = 1024 * 1024
+
+/** The body's text, read once and remembered for whoever asks next; 413 over the route's limit, however it is sent. */
+export async function readText(
+  c: HonoContext,
+  limit = routeOf(c).note?.bodyLimit ?? DEFAULT_LIMIT,
+): Promise<string> {
+  const cached: unknown = await c.req.bodyCache.text
+  if (typeof cached === 'string') return cached
+  const value = text(await readBytes(c, limit))
+  // Hono's own reader looks here first, so `c.req.json()` parses what was counted.
+  const cache: { text?: unknown } = c.req.bodyCache
+  cache.text = Promise.resolve(value)
+  return value
+}
+
+/** The body's bytes, at most `limit` of them. */
+export async function readBytes(c: HonoContext, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+  const tooLarge = () =>
+    problem('body_too_large', 'The body is over its limit', { details: { limit_bytes: limit } })
+  const announced = Number(c.req.header('Content-Length') ?? Number.NaN)
+  if (announced > limit) throw tooLarge()
+  if (announced >= 0) return new Uint8Array(await c.req.arrayBuffer())
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of (c.req.raw.body ?? []) as AsyncIterable<Uint8Array>) {
+    size += chunk.byteLength
+    if (size > limit) throw tooLarge()
+    chunks.push(chunk)
+  }
+  const whole = new Uint8Array(size)
+  let at = 0
+  for (const chunk of chunks) {
+    whole.set(chunk, at)
+    at += chunk.byteLength
+  }
+  return whole
+}

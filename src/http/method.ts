@@ -1,0 +1,26 @@
+import type { Hono } from 'hono'
+import { problem } from '../lib/problem'
+import type { AppEnv } from './app-env'
+import { noteOf } from './notes'
+import { problemResponse } from './problems'
+
+const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']
+
+/** What no route answered: 405 with Allow where the path is known under another method, else 404. */
+export function answerUnknown(app: Hono<AppEnv>): void {
+  app.notFound((c) => {
+    const allowed = METHODS.filter((method) =>
+      app.router.match(method, c.req.path.replace(/(.)\/$/, '$1'))[0].some(([[handler]]) => noteOf(handler)),
+    )
+    if (allowed.length === 0)
+      return problemResponse(c, problem('route_not_found', `There is no ${c.req.path}`))
+    if (allowed.includes('GET')) allowed.push('HEAD')
+    const allow = [...allowed, 'OPTIONS'].join(', ')
+    if (c.req.method === 'OPTIONS') return new Response(null, { status: 204, headers: { Allow: allow } })
+    const refusal = problem('method_not_allowed', `${c.req.method} is not for ${c.req.path}`, {
+      headers: { Allow: allow },
+      details: { allowed },
+    })
+    return problemResponse(c, refusal)
+  })
+}

@@ -1,0 +1,80 @@
+import type { Context as HonoContext, MiddlewareHandler } from 'hono'
+import { matchedRoutes } from 'hono/route'
+import type * as z from 'zod'
+
+/** What the middleware of a route says of it; validation, limits and the OpenAPI document are all made from this. */
+export type Note = {
+  summary?: string
+  description?: string
+  tag?: string
+  /** Scopes that the caller must hold, all of them. */
+  scopes?: string[]
+  /** No credential is needed, and one that is sent is ignored. */
+  open?: true
+  /** Only for platform administrators. */
+  platform?: true
+  params?: z.ZodObject
+  query?: z.ZodObject
+  body?: { schema: z.ZodType; contentType: string; example?: unknown }
+  returns?: {
+    status: number
+    schema: z.ZodType | null
+    page?: boolean
+    contentType?: string
+    bare?: boolean
+    description?: string
+  }
+  /** Error codes beyond those every route has, for the document. */
+  errors?: string[]
+  /** Largest body in bytes; 1 MiB unless said otherwise. */
+  bodyLimit?: number
+  /** The idempotency key: `commit` (the rule), `ignored` (login), or `claimed` where the route calls something outside. */
+  idempotency?: 'ignored' | 'claimed'
+}
+
+const NOTE = Symbol('note')
+
+/** Attaches a note to a middleware. */
+export function noted<M extends MiddlewareHandler>(middleware: M, note: Note): M {
+  return Object.assign(middleware, { [NOTE]: note })
+}
+
+/** The note on a handler, if it carries one. */
+export function noteOf(handler: unknown): Note | undefined {
+  return (handler as { [NOTE]?: Note })[NOTE]
+}
+
+/** Merges the notes of one route's handlers. */
+export function mergeNotes(handlers: readonly unknown[]): Note {
+  const merged: Note = {}
+  for (const handler of handlers) {
+    const note = noteOf(handler)
+    if (!note) continue
+    const scopes = [...(merged.scopes ?? []), ...(note.scopes ?? [])]
+    Object.assign(merged, note)
+    if (scopes.length > 0) merged.scopes = scopes
+  }
+  return merged
+}
+
+/** The route that a request matched: its pattern and its note; `note` is null where only middleware matched. */
+export type MatchedRoute = { pattern: string; note: Note | null }
+
+const known = new WeakMap<object, MatchedRoute>()
+
+export function routeOf(c: HonoContext): MatchedRoute {
+  const routes = matchedRoutes(c)
+  const last = routes.at(-1)
+  if (!last) return { pattern: '*', note: null }
+  let route = known.get(last)
+  if (!route) {
+    const own = routes.filter((candidate) => candidate.path === last.path && candidate.method === last.method)
+    const isRoute = own.some((candidate) => noteOf(candidate.handler))
+    route = {
+      pattern: isRoute ? last.path : '*',
+      note: isRoute ? mergeNotes(own.map((r) => r.handler)) : null,
+    }
+    known.set(last, route)
+  }
+  return route
+}

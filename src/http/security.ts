@@ -1,0 +1,85 @@
+import type { MiddlewareHandler } from 'hono'
+import { cors } from 'hono/cors'
+import { secureHeaders } from 'hono/secure-headers'
+import type { Settings } from '../env'
+import { problem } from '../lib/problem'
+import type { AppEnv } from './app-env'
+
+/** Ports of the usual front-end servers, allowed in development besides the service's own. */
+const DEVELOPMENT_PORTS = ['3000', '3001', '5173', '8000']
+
+/** Origins that may call with credentials, and write with a cookie. */
+export function allowedOrigin(settings: Settings, origin: string): boolean {
+  if (origin === new URL(settings.PUBLIC_URL).origin || settings.ALLOWED_ORIGINS.includes(origin)) return true
+  if (!settings.development) return false
+  const local = /^http:\/\/(?:localhost|127\.0\.0\.1):(\d+)$/.exec(origin)?.[1]
+  return (
+    local !== undefined && (DEVELOPMENT_PORTS.includes(local) || local === new URL(settings.PUBLIC_URL).port)
+  )
+}
+
+const EXPOSED = [
+  ...['X-Request-ID', 'X-Correlation-ID', 'X-Trace-ID', 'X-Gateway-Request-ID', 'X-Gateway-Time-Ms'],
+  ...['X-RateLimit-Limit', 'X-RateLimit-Remaining', 'X-RateLimit-Reset', 'RateLimit', 'RateLimit-Policy'],
+  ...['Retry-After', 'ETag', 'Location', 'Idempotency-Replayed', 'WWW-Authenticate', 'Allow'],
+]
+
+const ACCEPTED = [
+  ...[
+    'Authorization',
+    'Content-Type',
+    'Accept',
+    'X-API-Key',
+    'X-Tenant-ID',
+    'X-Client-ID',
+    'X-Idempotency-Key',
+    'Idempotency-Key',
+  ],
+  ...['X-Correlation-ID', 'X-Request-ID', 'traceparent', 'X-Target-Tenant-ID', 'X-Active-Tenant-Id'],
+  ...['If-Match', 'If-None-Match', 'Last-Event-ID', 'Prefer'],
+]
+
+const answerCors = cors({
+  origin: (origin, c) => (allowedOrigin(c.get('request').settings, origin) ? origin : null),
+  credentials: true,
+  allowMethods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'],
+  allowHeaders: ACCEPTED,
+  exposeHeaders: EXPOSED,
+  maxAge: 3600,
+})
+
+/** CORS with credentials for the allowed origins; a request without an Origin has nothing to be told. */
+export const crossOrigin: MiddlewareHandler<AppEnv> = (c, next) =>
+  c.req.raw.headers.get('Origin') === null ? next() : answerCors(c, next)
+
+const common = {
+  xXssProtection: false,
+  xDownloadOptions: false,
+  xDnsPrefetchControl: false,
+  originAgentCluster: false,
+} as const
+const plain = secureHeaders({ ...common, strictTransportSecurity: false })
+const strict = secureHeaders({ ...common, strictTransportSecurity: 'max-age=63072000; includeSubDomains' })
+
+/** Security headers on every answer, HSTS among them in production. */
+export const securityHeaders: MiddlewareHandler<AppEnv> = (c, next) =>
+  (c.var.request.settings.ENVIRONMENT === 'production' ? strict : plain)(c, next)
+
+/** In production plain http goes no further: a redirect, or a refusal where a credential was sent in the clear. */
+export const requireHttps: MiddlewareHandler<AppEnv> = async (c, next) => {
+  if (c.var.request.settings.ENVIRONMENT !== 'production' || c.req.url.startsWith('https:')) return next()
+  const sent = ['Authorization', 'X-API-Key', 'Cookie'].some((name) => c.req.raw.headers.has(name))
+  if (sent) throw problem('https_required', 'A credential was sent over plain http')
+  return c.redirect(c.req.url.replace(/^http:/, 'https:'), 308)
+}
+
+/** Refuses a Host that the service is not configured for (DNS rebinding, host header injection). */
+export const trustedHost: MiddlewareHandler<AppEnv> = async (c, next) => {
+  const { ALLOWED_HOSTS, PUBLIC_URL, ENVIRONMENT } = c.var.request.settings
+  if (ALLOWED_HOSTS.length === 0 && ENVIRONMENT !== 'production') return next()
+  const { host, hostname } = new URL(c.req.url)
+  const allowed = ALLOWED_HOSTS.length > 0 ? ALLOWED_HOSTS : [new URL(PUBLIC_URL).host]
+  if (!allowed.includes(host) && !allowed.includes(hostname))
+    throw problem('host_refused', `The host ${host} is not one of this service's`)
+  return next()
+}
