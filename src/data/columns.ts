@@ -10,19 +10,21 @@ import {
 /** Names of the tables whose every row belongs to a tenant; the guard in database.ts refuses statements on them without it. */
 export const tenantTables = new Set<string>()
 
-/** A table of rows that belong to tenants: it begins with `tenant_id`, and so must every key and index on it. */
-export function tenantTable<N extends string, C extends Record<string, SQLiteColumnBuilderBase>>(
+/** The column that every tenant's table begins with, and every key and index on it. */
+export const tenantId = () => text().notNull()
+
+/** A table of rows that belong to tenants. */
+export function tenantTable<
+  N extends string,
+  C extends Record<string, SQLiteColumnBuilderBase> & { tenant_id: ReturnType<typeof tenantId> },
+>(
   name: N,
   columns: C,
-  extra: (table: BuildExtraConfigColumns<N, Confined<C>, 'sqlite'>) => SQLiteTableExtraConfigValue[],
+  extra: (table: BuildExtraConfigColumns<N, C, 'sqlite'>) => SQLiteTableExtraConfigValue[],
 ) {
   tenantTables.add(name)
-  const all: Confined<C> = { ...tenantColumn(), ...columns }
-  return sqliteTable(name, all, extra)
+  return sqliteTable(name, columns, extra)
 }
-
-const tenantColumn = () => ({ tenant_id: text().notNull() })
-type Confined<C> = ReturnType<typeof tenantColumn> & C
 
 /** A UUIDv7, or another id of the resource's own form. */
 export const id = () => text().notNull()

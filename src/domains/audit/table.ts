@@ -1,10 +1,11 @@
 import { index, text } from 'drizzle-orm/sqlite-core'
-import { id, json, seq, tenantTable, time } from '../../data/columns'
+import { id, json, seq, tenantId, tenantTable, time } from '../../data/columns'
 
 /** Who did what to which resource, from where, and what it changed; append-only. */
 export const auditLog = tenantTable(
   'audit_log',
   {
+    tenant_id: tenantId(),
     seq: seq(),
     id: id(),
     actor_kind: text({ enum: ['user', 'api_key', 'system', 'anonymous'] }).notNull(),

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { index, integer, primaryKey, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
-import { id, json, seq, tenantTable, time } from '../../data/columns'
+import { id, json, seq, tenantId, tenantTable, time } from '../../data/columns'
 
 /**
  * What happened. The row is its own outbox entry: `dispatched` is 0 until the deliveries it causes stand, and the
@@ -9,6 +9,7 @@ import { id, json, seq, tenantTable, time } from '../../data/columns'
 export const events = tenantTable(
   'events',
   {
+    tenant_id: tenantId(),
     seq: seq(),
     /** `msg_` and a UUIDv7; the `webhook-id` of every attempt. */
     id: id(),
@@ -34,6 +35,7 @@ export const events = tenantTable(
 export const eventTypes = tenantTable(
   'event_types',
   {
+    tenant_id: tenantId(),
     name: text().notNull(),
     description: text().notNull(),
     created_at: time().notNull(),

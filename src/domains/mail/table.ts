@@ -1,10 +1,11 @@
 import { index, primaryKey, text } from 'drizzle-orm/sqlite-core'
-import { id, tenantTable, time } from '../../data/columns'
+import { id, tenantId, tenantTable, time } from '../../data/columns'
 
 /** Mail on its way out, written in the batch of what it tells. In development this table is the mail box. */
 export const mails = tenantTable(
   'mails',
   {
+    tenant_id: tenantId(),
     id: id(),
     to: text().notNull(),
     subject: text().notNull(),

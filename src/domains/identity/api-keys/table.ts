@@ -1,11 +1,12 @@
 import { foreignKey, primaryKey, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
-import { id, json, tenantTable, time, version } from '../../../data/columns'
+import { id, json, tenantId, tenantTable, time, version } from '../../../data/columns'
 import { users } from '../users/table'
 
 /** A key of a program. The key itself is shown once and never kept: only its SHA-256 and first 12 characters are. */
 export const apiKeys = tenantTable(
   'api_keys',
   {
+    tenant_id: tenantId(),
     id: id(),
     name: text().notNull(),
     prefix: text().notNull(),

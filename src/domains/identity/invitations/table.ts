@@ -1,10 +1,11 @@
 import { primaryKey, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
-import { id, tenantTable, time } from '../../../data/columns'
+import { id, tenantId, tenantTable, time } from '../../../data/columns'
 
 /** An invitation to join a tenant with a role; the token went by mail and only its SHA-256 is kept. */
 export const invitations = tenantTable(
   'invitations',
   {
+    tenant_id: tenantId(),
     id: id(),
     email: text().notNull(),
     role: text({ enum: ['viewer', 'member', 'developer', 'admin'] }).notNull(),

@@ -1,11 +1,12 @@
 import { foreignKey, index, primaryKey, text } from 'drizzle-orm/sqlite-core'
-import { id, tenantTable, time, version } from '../../../data/columns'
+import { id, tenantId, tenantTable, time, version } from '../../../data/columns'
 import { users } from '../users/table'
 
 /** A login: where a user is logged in, until it ends or is not refreshed for seven days. */
 export const sessions = tenantTable(
   'sessions',
   {
+    tenant_id: tenantId(),
     id: id(),
     user_id: text().notNull(),
     user_agent: text(),
@@ -30,6 +31,7 @@ export const sessions = tenantTable(
 export const refreshTokens = tenantTable(
   'refresh_tokens',
   {
+    tenant_id: tenantId(),
     hash: text().primaryKey(),
     session_id: text().notNull(),
     created_at: time().notNull(),

@@ -1,11 +1,12 @@
 import { sql } from 'drizzle-orm'
 import { index, integer, primaryKey, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
-import { id, json, tenantTable, time, version } from '../../../data/columns'
+import { id, json, tenantId, tenantTable, time, version } from '../../../data/columns'
 
 /** A person who belongs to one tenant; the same address may belong to several tenants as several users. */
 export const users = tenantTable(
   'users',
   {
+    tenant_id: tenantId(),
     id: id(),
     /** Lower case. */
     email: text().notNull(),
@@ -36,6 +37,7 @@ export const users = tenantTable(
 export const mailTokens = tenantTable(
   'mail_tokens',
   {
+    tenant_id: tenantId(),
     hash: text().primaryKey(),
     user_id: text().notNull(),
     purpose: text({ enum: ['verify_email', 'reset_password'] }).notNull(),

@@ -1,5 +1,5 @@
 import { index, integer, primaryKey, text } from 'drizzle-orm/sqlite-core'
-import { json, tenantTable, time } from '../../../data/columns'
+import { json, tenantId, tenantTable, time } from '../../../data/columns'
 
 /**
  * What a key stood for and what was answered, for 24 hours. `status` is null while a claim runs; a claim is made only by
@@ -8,6 +8,7 @@ import { json, tenantTable, time } from '../../../data/columns'
 export const idempotencyKeys = tenantTable(
   'idempotency_keys',
   {
+    tenant_id: tenantId(),
     /** The caller: `user:{id}`, `api_key:{id}` or, on public routes, `address:{address}`. */
     principal: text().notNull(),
     key: text().notNull(),
