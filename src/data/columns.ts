@@ -1,31 +1,17 @@
-import type { BuildExtraConfigColumns } from 'drizzle-orm'
-import {
-  integer,
-  type SQLiteColumnBuilderBase,
-  type SQLiteTableExtraConfigValue,
-  sqliteTable,
-  text,
-} from 'drizzle-orm/sqlite-core'
+import { getTableName } from 'drizzle-orm'
+import { integer, type SQLiteColumn, type SQLiteTable, text } from 'drizzle-orm/sqlite-core'
 
-/** Names of the tables whose every row belongs to a tenant; the guard in database.ts refuses statements on them without it. */
+/** Names of the tables whose every row belongs to a tenant; the guard refuses statements on them that do not bind it. */
 export const tenantTables = new Set<string>()
+
+/** Declares a table of rows that belong to tenants. */
+export function confined<T extends SQLiteTable & { tenant_id: SQLiteColumn }>(table: T): T {
+  tenantTables.add(getTableName(table))
+  return table
+}
 
 /** The column that every tenant's table begins with, and every key and index on it. */
 export const tenantId = () => text().notNull()
-
-/** A table of rows that belong to tenants. */
-export function tenantTable<
-  N extends string,
-  C extends Record<string, SQLiteColumnBuilderBase> & { tenant_id: ReturnType<typeof tenantId> },
->(
-  name: N,
-  columns: C,
-  extra: (table: BuildExtraConfigColumns<N, C, 'sqlite'>) => SQLiteTableExtraConfigValue[],
-) {
-  tenantTables.add(name)
-  return sqliteTable(name, columns, extra)
-}
-
 /** A UUIDv7, or another id of the resource's own form. */
 export const id = () => text().notNull()
 /** ISO 8601 UTC with milliseconds. */

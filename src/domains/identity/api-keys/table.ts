@@ -1,32 +1,34 @@
-import { foreignKey, primaryKey, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
-import { id, json, tenantId, tenantTable, time, version } from '../../../data/columns'
+import { foreignKey, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
+import { confined, id, json, tenantId, time, version } from '../../../data/columns'
 import { users } from '../users/table'
 
 /** A key of a program. The key itself is shown once and never kept: only its SHA-256 and first 12 characters are. */
-export const apiKeys = tenantTable(
-  'api_keys',
-  {
-    tenant_id: tenantId(),
-    id: id(),
-    name: text().notNull(),
-    prefix: text().notNull(),
-    hash: text().notNull(),
-    scopes: json<string[]>().notNull(),
-    created_by: text().notNull(),
-    last_used_at: time(),
-    expires_at: time(),
-    revoked_at: time(),
-    version: version(),
-    created_at: time().notNull(),
-  },
-  (table) => [
-    primaryKey({ columns: [table.tenant_id, table.id] }),
-    uniqueIndex('api_keys_by_hash').on(table.hash),
-    foreignKey({
-      columns: [table.tenant_id, table.created_by],
-      foreignColumns: [users.tenant_id, users.id],
-    }).onDelete('cascade'),
-  ],
+export const apiKeys = confined(
+  sqliteTable(
+    'api_keys',
+    {
+      tenant_id: tenantId(),
+      id: id(),
+      name: text().notNull(),
+      prefix: text().notNull(),
+      hash: text().notNull(),
+      scopes: json<string[]>().notNull(),
+      created_by: text().notNull(),
+      last_used_at: time(),
+      expires_at: time(),
+      revoked_at: time(),
+      version: version(),
+      created_at: time().notNull(),
+    },
+    (table) => [
+      primaryKey({ columns: [table.tenant_id, table.id] }),
+      uniqueIndex('api_keys_by_hash').on(table.hash),
+      foreignKey({
+        columns: [table.tenant_id, table.created_by],
+        foreignColumns: [users.tenant_id, users.id],
+      }).onDelete('cascade'),
+    ],
+  ),
 )
 
 export type ApiKeyRow = typeof apiKeys.$inferSelect

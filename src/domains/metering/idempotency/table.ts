@@ -1,29 +1,31 @@
-import { index, integer, primaryKey, text } from 'drizzle-orm/sqlite-core'
-import { json, tenantId, tenantTable, time } from '../../../data/columns'
+import { index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { confined, json, tenantId, time } from '../../../data/columns'
 
 /**
  * What a key stood for and what was answered, for 24 hours. `status` is null while a claim runs; a claim is made only by
  * a route that calls something outside, every other key appears finished, in the batch of the change it stands for.
  */
-export const idempotencyKeys = tenantTable(
-  'idempotency_keys',
-  {
-    tenant_id: tenantId(),
-    /** The caller: `user:{id}`, `api_key:{id}` or, on public routes, `address:{address}`. */
-    principal: text().notNull(),
-    key: text().notNull(),
-    /** SHA-256 over method, path and body. */
-    fingerprint: text().notNull(),
-    /** Names the request that holds the claim; a claim that was taken over no longer matches. */
-    claim: text().notNull(),
-    status: integer(),
-    headers: json<Record<string, string>>(),
-    /** Sealed where the answer holds a secret. */
-    body: text(),
-    created_at: time().notNull(),
-  },
-  (table) => [
-    primaryKey({ columns: [table.tenant_id, table.principal, table.key] }),
-    index('idempotency_keys_by_age').on(table.created_at),
-  ],
+export const idempotencyKeys = confined(
+  sqliteTable(
+    'idempotency_keys',
+    {
+      tenant_id: tenantId(),
+      /** The caller: `user:{id}`, `api_key:{id}` or, on public routes, `address:{address}`. */
+      principal: text().notNull(),
+      key: text().notNull(),
+      /** SHA-256 over method, path and body. */
+      fingerprint: text().notNull(),
+      /** Names the request that holds the claim; a claim that was taken over no longer matches. */
+      claim: text().notNull(),
+      status: integer(),
+      headers: json<Record<string, string>>(),
+      /** Sealed where the answer holds a secret. */
+      body: text(),
+      created_at: time().notNull(),
+    },
+    (table) => [
+      primaryKey({ columns: [table.tenant_id, table.principal, table.key] }),
+      index('idempotency_keys_by_age').on(table.created_at),
+    ],
+  ),
 )
