@@ -1,14 +1,20 @@
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { TestProject } from 'vitest/node'
+import { hooks } from './receiver/hooks'
+import { upstreams } from './receiver/upstreams'
 
-/** A real loopback server beside the tests: it plays receivers of webhooks and upstreams of chats. See `handle`. */
+/** A real loopback server beside the tests: it plays receivers of webhooks (/hook/…) and upstreams of chats (/upstream/…). */
 export default async function start(project: TestProject): Promise<() => void> {
   const server = http.createServer((request, response) => {
-    response.writeHead(200).end('ok')
-    request.resume()
+    if (request.url?.startsWith('/hook/')) return hooks(request, response)
+    if (request.url?.startsWith('/upstream/')) return upstreams(request, response)
+    response.writeHead(404).end()
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   project.provide('receiverUrl', `http://127.0.0.1:${(server.address() as AddressInfo).port}`)
-  return () => void server.close()
+  return () => {
+    server.closeAllConnections()
+    server.close()
+  }
 }

@@ -1,0 +1,6 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+
+export function upstreams(request: IncomingMessage, response: ServerResponse): void {
+  request.resume()
+  response.writeHead(200).end('ok')
+}
