@@ -1,6 +1,7 @@
 import type { Context as HonoContext, MiddlewareHandler } from 'hono'
 import { matchedRoutes } from 'hono/route'
 import type * as z from 'zod'
+import type { ProblemCode } from '../lib/problem'
 
 /** What the middleware of a route says of it; validation, limits and the OpenAPI document are all made from this. */
 export type Note = {
@@ -24,8 +25,12 @@ export type Note = {
     bare?: boolean
     description?: string
   }
+  /** Answers besides `returns` that a caller may get, for the document. */
+  also?: NonNullable<Note['returns']>[]
+  /** Left out of the document: pages and their scripts. */
+  hidden?: true
   /** Error codes beyond those every route has, for the document. */
-  errors?: string[]
+  errors?: ProblemCode[]
   /** Largest body in bytes; 1 MiB unless said otherwise. */
   bodyLimit?: number
   /** The idempotency key: `commit` (the rule), `ignored` (login), or `claimed` where the route calls something outside. */
