@@ -1,0 +1,62 @@
+import { randomBytes, scryptSync } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { newId } from '../../src/lib/ids.ts'
+import { wrangler } from './wrangler.mjs'
+
+/**
+ * Makes a platform administrator, and the platform's tenant where there is none; an administrator who exists gets the
+ * new password and is logged out. `where` are wrangler's own words: `--local --persist-to …` or `--remote --env …`.
+ */
+export function makePlatformAdmin({ email, password, where }) {
+  if (!/^[^\s@']+@[^\s@']+\.[^\s@']+$/.test(email)) throw new Error(`${email} is not an email address`)
+  if ([...password].length < 10) throw new Error('The password must have at least 10 characters')
+  const folder = mkdtempSync(path.join(tmpdir(), 'causeway-'))
+  try {
+    const file = path.join(folder, 'platform-admin.sql')
+    writeFileSync(file, statements(email.toLowerCase(), hashPassword(password)), { mode: 0o600 })
+    wrangler(['d1', 'execute', 'DB', ...where, '--yes', '--file', file])
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** The PHC string that the service makes and verifies (src/domains/identity/users/password.ts). */
+function hashPassword(password) {
+  const salt = randomBytes(16)
+  const key = scryptSync(password.normalize('NFKC'), salt, 32, {
+    N: 2 ** 14,
+    r: 8,
+    p: 5,
+    maxmem: 64 * 1024 * 1024,
+  })
+  const unpadded = (bytes) => bytes.toString('base64').replaceAll('=', '')
+  return `$scrypt$ln=14,r=8,p=5$${unpadded(salt)}$${unpadded(key)}`
+}
+
+/** Nothing in here comes from outside but the address, whose form was checked. */
+function statements(email, hash) {
+  const now = new Date().toISOString()
+  const [tenantId, userId, auditId] = [newId(Date.now()), newId(Date.now()), newId(Date.now())]
+  const admin = `FROM users WHERE email = '${email}' AND tenant_id = (SELECT id FROM tenants WHERE is_platform = 1)`
+  return `
+INSERT INTO tenants (id, name, slug, plan, status, settings, is_platform, created_at, updated_at)
+SELECT '${tenantId}', 'Platform', iif(EXISTS (SELECT 1 FROM tenants WHERE slug = 'platform'), 'platform-${tenantId.slice(-12)}', 'platform'),
+  'enterprise', 'active', '{}', 1, '${now}', '${now}'
+WHERE NOT EXISTS (SELECT 1 FROM tenants WHERE is_platform = 1);
+
+INSERT INTO users (tenant_id, id, email, role, status, password_hash, preferences, email_verified_at, created_at, updated_at)
+SELECT id, '${userId}', '${email}', 'platform_admin', 'active', '${hash}', '{}', '${now}', '${now}', '${now}'
+FROM tenants WHERE is_platform = 1
+ON CONFLICT (tenant_id, email) DO UPDATE SET role = excluded.role, status = excluded.status,
+  password_hash = excluded.password_hash, version = version + 1, updated_at = excluded.updated_at;
+
+UPDATE sessions SET ended_at = '${now}', version = version + 1
+WHERE ended_at IS NULL AND (tenant_id, user_id) = (SELECT tenant_id, id ${admin});
+
+INSERT INTO audit_log (tenant_id, id, actor_kind, actor_id, action, resource, resource_id, after, created_at)
+SELECT tenant_id, '${auditId}', 'system', 'platform-admin', 'user.grant_platform', 'user', id,
+  json_object('email', email, 'role', role), '${now}' ${admin};
+`
+}

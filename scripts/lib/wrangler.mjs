@@ -1,0 +1,62 @@
+import { spawn, spawnSync } from 'node:child_process'
+import path from 'node:path'
+
+export const ROOT = path.resolve(import.meta.dirname, '../..')
+const WRANGLER = path.join(ROOT, 'node_modules/wrangler/bin/wrangler.js')
+
+/** No prompt, no telemetry, no update check, and no look-up of a sample request's geography. */
+const QUIET = {
+  CI: '1',
+  CLOUDFLARE_CF_FETCH_ENABLED: 'false',
+  WRANGLER_SEND_METRICS: 'false',
+  WRANGLER_HIDE_BANNER: 'true',
+}
+
+/** Runs wrangler to its end and answers its output; throws with that output when it fails. */
+export function wrangler(args, { input, root = ROOT } = {}) {
+  const done = spawnSync(process.execPath, [WRANGLER, ...args], {
+    cwd: root,
+    env: { ...process.env, ...QUIET },
+    encoding: 'utf8',
+    input: input ?? '',
+    maxBuffer: 64 * 1024 * 1024,
+  })
+  if (done.status !== 0)
+    throw new Error(`wrangler ${args.slice(0, 3).join(' ')} failed:\n${done.stdout}${done.stderr}`)
+  return done.stdout
+}
+
+/** Brings the local database in `stateDir` up to the newest migration. */
+export function migrateLocally(stateDir, root = ROOT) {
+  wrangler(['d1', 'migrations', 'apply', 'DB', '--local', '--persist-to', stateDir], { root })
+}
+
+/** Starts `wrangler dev`; SIGTERM to the child stops it with everything it started. */
+export function startWorker({ port, stateDir, vars = {}, root = ROOT, detached = false, env = {} }) {
+  const settings = Object.entries(vars).map(([name, value]) => `${name}:${value}`)
+  const args = [
+    ...['dev', '--ip', '127.0.0.1', '--port', String(port), '--inspector-port', '0'],
+    ...['--persist-to', stateDir, '--show-interactive-dev-session=false'],
+    ...(settings.length > 0 ? ['--var', ...settings] : []),
+  ]
+  return spawn(process.execPath, [WRANGLER, ...args], {
+    cwd: root,
+    env: { ...process.env, ...QUIET, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached,
+  })
+}
+
+/** Waits until `url` answers 200; throws when the child ends first or `patience` milliseconds pass. */
+export async function untilHealthy(url, child, patience = 60_000) {
+  const deadline = Date.now() + patience
+  while (Date.now() < deadline) {
+    if (child.exitCode !== null || child.signalCode !== null)
+      throw new Error('wrangler dev ended before it was ready')
+    const answer = await fetch(`${url}/health`, { signal: AbortSignal.timeout(5000) }).catch(() => null)
+    if (answer?.status === 200) return
+    if (answer?.status === 500) throw new Error(`${url}/health answers: ${await answer.text()}`)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  throw new Error(`${url}/health did not answer within ${patience} ms`)
+}
