@@ -17,6 +17,25 @@ CREATE TABLE `audit_log` (
 );
 --> statement-breakpoint
 CREATE INDEX `audit_log_by_tenant` ON `audit_log` (`tenant_id`,`seq`);--> statement-breakpoint
+CREATE TABLE `interactions` (
+	`tenant_id` text NOT NULL,
+	`id` text NOT NULL,
+	`type` text NOT NULL,
+	`text` text,
+	`speaker_id` text,
+	`conversation_id` text,
+	`user_id` text,
+	`item_id` text,
+	`value` real,
+	`audio_url` text,
+	`metadata` text NOT NULL,
+	`occurred_at` text NOT NULL,
+	`created_at` text NOT NULL,
+	PRIMARY KEY(`tenant_id`, `id`)
+);
+--> statement-breakpoint
+CREATE INDEX `interactions_by_speaker` ON `interactions` (`tenant_id`,`speaker_id`,`id`) WHERE speaker_id is not null;--> statement-breakpoint
+CREATE INDEX `interactions_by_conversation` ON `interactions` (`tenant_id`,`conversation_id`,`id`);--> statement-breakpoint
 CREATE TABLE `event_types` (
 	`tenant_id` text NOT NULL,
 	`name` text NOT NULL,
@@ -49,7 +68,7 @@ CREATE TABLE `api_keys` (
 	`prefix` text NOT NULL,
 	`hash` text NOT NULL,
 	`scopes` text NOT NULL,
-	`created_by` text NOT NULL,
+	`created_by` text,
 	`last_used_at` text,
 	`expires_at` text,
 	`revoked_at` text,

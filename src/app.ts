@@ -1,4 +1,16 @@
 import { Hono } from 'hono'
+import { interactionRoutes } from './domains/catalog/interactions/routes'
+import { apiKeyRoutes } from './domains/identity/api-keys/routes'
+import { authenticate } from './domains/identity/authenticate'
+import { auth } from './domains/identity/routes'
+import { wellKnown } from './domains/identity/tokens/routes'
+import { devMail } from './domains/mail/routes'
+import { idempotency } from './domains/metering/idempotency/middleware'
+import { documents } from './domains/operations/docs/routes'
+import { health, liveness } from './domains/operations/health/routes'
+import { checkTenant, routeBoundary } from './domains/tenancy/boundary'
+import { platform } from './domains/tenancy/platform/routes'
+import { tenantRoutes } from './domains/tenancy/tenants/routes'
 import type { AppEnv } from './http/app-env'
 import { requestContext } from './http/context'
 import { answerUnknown } from './http/method'
@@ -10,10 +22,29 @@ import { crossOrigin, requireHttps, securityHeaders, trustedHost } from './http/
 export const app = new Hono<AppEnv>({ strict: false })
 
 app.onError((error, c) => problemResponse(c, error))
-app.use(requestContext)
+
+app.use(requestContext) // ids, clock, settings; the log line
 app.use(securityHeaders)
+app.route('/', liveness) // answers without settings, so before whoever reads them
 app.use(requireHttps)
 app.use(trustedHost)
-app.use(crossOrigin)
+app.use(crossOrigin) // a preflight ends here
+app.use(authenticate) // who is calling, and with it the tenant
+app.use(checkTenant) // a tenant that a header names must be that one
+app.use(routeBoundary) // platform routes for the platform, tenant routes for tenants
+app.use(idempotency) // a repeated request is answered, not repeated
+
+app.route('/', health)
+app.route('/', documents(app))
+app.route('/.well-known', wellKnown)
+
+app.route('/api/v1/auth', auth)
+app.route('/api/v1/auth/api-keys', apiKeyRoutes)
+app.route('/api/v1/tenants', tenantRoutes)
+app.route('/api/v1/interactions', interactionRoutes)
+app.route('/api/v1/dev', devMail)
+
+app.route('/api/platform', platform)
+app.route('/api/admin', platform)
 
 answerUnknown(app)

@@ -1,18 +1,22 @@
-import { and, eq, isNull, sql } from 'drizzle-orm'
+import { and, eq, isNull, type SQL, sql } from 'drizzle-orm'
 import type { BatchItem } from 'drizzle-orm/batch'
 import { auditLog } from '../domains/audit/table'
 import { events } from '../domains/events/table'
 import { idempotencyKeys } from '../domains/metering/idempotency/table'
 import { Sealer } from '../lib/crypto'
 import { iso, newId } from '../lib/ids'
-import { type Problem, problem } from '../lib/problem'
+import { Problem, problem } from '../lib/problem'
 import type { Context, IdempotencyClaim, StoredAnswer } from './context'
+import { tenantDatabase } from './database'
 import { keepWatch } from './outbox'
 
 type Statement = BatchItem<'sqlite'>
 
 /** A statement that must change a row; where it changes none, the whole batch fails with `otherwise`. */
 export type Guarded = { statement: Statement; otherwise: Problem }
+
+/** A condition that must hold when the batch runs; where it does not, the whole batch fails with `otherwise`. */
+export type Check = { holds: SQL; otherwise: Problem }
 
 /** What is written to the audit log; secrets are left out by whoever fills `before` and `after`. */
 export type AuditEntry = {
@@ -34,7 +38,7 @@ export type NewEvent = {
 }
 
 export type Change<T> = {
-  statements: (Statement | Guarded)[]
+  statements: (Statement | Guarded | Check)[]
   /** What the verb will return; an idempotent request stores the answer made of it in the same batch. */
   result: T
   audit?: AuditEntry | AuditEntry[]
@@ -57,24 +61,18 @@ export const MAX_PAYLOAD = 256 * 1024
 export async function commit<T>(ctx: Context, change: Change<T>): Promise<T> {
   const batch: Statement[] = []
   const refusals: Problem[] = []
-  const demand = (otherwise: Problem) => {
+  const demand = (holds: SQL, otherwise: Problem) => {
     // json_extract fails on a path that is none, and its message carries the path: that names the guard, and rolls back.
-    batch.push(
-      ctx.db.all(
-        sql.raw(
-          `select json_extract('{}', case changes() when 0 then 'guard:${refusals.length}' else '$' end)`,
-        ),
-      ) as never,
-    )
+    const path = sql.raw(`'guard:${refusals.length}'`)
+    batch.push(ctx.db.all(sql`select json_extract('{}', case when ${holds} then '$' else ${path} end)`))
     refusals.push(otherwise)
   }
   for (const item of change.statements) {
-    if (!('otherwise' in item)) {
-      batch.push(item)
-      continue
-    }
-    batch.push(item.statement)
-    demand(item.otherwise)
+    if ('holds' in item) demand(item.holds, item.otherwise)
+    else if ('otherwise' in item) {
+      batch.push(item.statement)
+      demand(sql`changes() > 0`, item.otherwise)
+    } else batch.push(item)
   }
   for (const entry of [change.audit ?? []].flat()) batch.push(auditStatement(ctx, entry))
   const announced: string[] = []
@@ -88,7 +86,7 @@ export async function commit<T>(ctx: Context, change: Change<T>): Promise<T> {
     const body = change.secret ? await sealAnswer(ctx, ctx.idempotency, answer.body) : answer.body
     batch.push(finishKey(ctx, ctx.idempotency, { ...answer, body }))
     if (ctx.idempotency.claimed)
-      demand(problem('idempotency_in_progress', 'Another request took this key over'))
+      demand(sql`changes() > 0`, problem('idempotency_in_progress', 'Another request took this key over'))
   }
   const [first, ...rest] = batch
   if (!first) return change.result
@@ -98,12 +96,19 @@ export async function commit<T>(ctx: Context, change: Change<T>): Promise<T> {
   } catch (error) {
     throw refusalOf(error, refusals, change.unique ?? {})
   }
+  if (ctx.idempotency) ctx.idempotency.finished = true
   for (const id of announced) ctx.defer(ctx.env.EVENTS_QUEUE.send({ tenant_id: ctx.tenant.id, event_id: id }))
   return change.result
 }
 
-/** Whether an error of `commit` means that another request with the same idempotency key committed first. */
-export class IdempotencyRace extends Error {}
+/** Another request with the same idempotency key committed first; its answer is this one's too. */
+export class IdempotencyRace extends Problem {
+  constructor() {
+    super('idempotency_in_progress', 'Another request with this key was faster', {
+      headers: { 'Retry-After': '1' },
+    })
+  }
+}
 
 function refusalOf(error: unknown, refusals: Problem[], unique: Record<string, Problem>): unknown {
   const text = messageOf(error)
@@ -167,14 +172,16 @@ export async function eventRow(
     channels: event.channels ?? [],
     data: dataKey ? null : data,
     data_key: dataKey,
+    trace_id: ctx.traceparent.slice(3, 35),
     timestamp: event.occurred_at ?? iso(ctx.now),
   }
 }
 
 /** Not async: awaiting a Drizzle statement would run it outside the batch. */
 function finishKey(ctx: Context, claim: IdempotencyClaim, answer: StoredAnswer): Statement {
+  const db = tenantDatabase(ctx.env, claim.tenant_id)
   const row = {
-    tenant_id: ctx.tenant.id,
+    tenant_id: claim.tenant_id,
     principal: claim.principal,
     key: claim.key,
     fingerprint: claim.fingerprint,
@@ -184,19 +191,19 @@ function finishKey(ctx: Context, claim: IdempotencyClaim, answer: StoredAnswer):
     body: answer.body,
     created_at: iso(ctx.now),
   }
-  if (!claim.claimed) return ctx.db.insert(idempotencyKeys).values(row)
+  if (!claim.claimed) return db.insert(idempotencyKeys).values(row)
   const mine = and(
-    eq(idempotencyKeys.tenant_id, ctx.tenant.id),
+    eq(idempotencyKeys.tenant_id, claim.tenant_id),
     eq(idempotencyKeys.principal, claim.principal),
     eq(idempotencyKeys.key, claim.key),
     eq(idempotencyKeys.claim, claim.claim),
     isNull(idempotencyKeys.status),
   )
-  return ctx.db.update(idempotencyKeys).set(row).where(mine)
+  return db.update(idempotencyKeys).set(row).where(mine)
 }
 
 function sealAnswer(ctx: Context, claim: IdempotencyClaim, body: string): Promise<string> {
-  return answerSealer(ctx).seal(body, `${ctx.tenant.id}:${claim.principal}`)
+  return answerSealer(ctx).seal(body, `${claim.tenant_id}:${claim.principal}`)
 }
 
 /** Seals stored answers that hold a secret. */

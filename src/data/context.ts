@@ -11,7 +11,14 @@ export type Principal =
       scopes: ReadonlySet<string>
       session_id: string | null
     }
-  | { kind: 'api_key'; id: string; user_id: string; name: string; role: string; scopes: ReadonlySet<string> }
+  | {
+      kind: 'api_key'
+      id: string
+      user_id: string | null
+      name: string
+      role: string
+      scopes: ReadonlySet<string>
+    }
   | { kind: 'system'; id: string; scopes: ReadonlySet<string> }
   | { kind: 'anonymous'; id: null; scopes: ReadonlySet<string> }
 
@@ -29,12 +36,16 @@ export type StoredAnswer = { status: number; headers: Record<string, string>; bo
 
 /** What an idempotent request carries to `commit`, so that its key is finished in the batch of its change. */
 export type IdempotencyClaim = {
+  /** The caller's tenant; `public` on routes that need no credential. */
+  tenant_id: string
   principal: string
   key: string
   fingerprint: string
   claim: string
   /** Whether a claim row stands already (routes that call something outside make one first). */
   claimed: boolean
+  /** Set by `commit`: the key stands with its answer. */
+  finished: boolean
   /** Prints the answer for a verb's result; set by the route's `returns`. */
   render?: (result: unknown) => StoredAnswer
 }

@@ -53,13 +53,20 @@ function analyse(sql: string): Analysis {
     if (!opensTable || word(i) === '(') continue
     const name = word(i)
     if (ctes.has(name) || name === 'json_each') continue
-    if (!tenantTables.has(name)) return { refusal: `"${name}" is not a tenant's table` }
+    // The tenant's own row in the directory, by its id, may be a condition.
+    if (name !== 'tenants' && !tenantTables.has(name)) return { refusal: `"${name}" is not a tenant's table` }
     references += 1
   }
 
   const tenantParams: number[] = []
   let confinements = 0
   for (let i = 0; i < tokens.length; i++) {
+    const ownRow =
+      word(i) === 'tenants' && word(i + 2) === 'id' && word(i + 3) === '=' ? paramIndex.get(i + 4) : undefined
+    if (ownRow !== undefined) {
+      tenantParams.push(ownRow)
+      confinements += 1
+    }
     if (word(i) !== 'tenant_id') continue
     // tenant_id = ?   and   ? as tenant_id
     const bound =

@@ -20,16 +20,31 @@ export async function readText(
   return value
 }
 
-/** The body's bytes, at most `limit` of them. */
-export async function readBytes(c: HonoContext, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+/** The body's bytes, at most `limit` of them; read once and remembered, whichever form is asked for next. */
+export async function readBytes(
+  c: HonoContext,
+  limit = routeOf(c).note?.bodyLimit ?? DEFAULT_LIMIT,
+): Promise<Uint8Array<ArrayBuffer>> {
   const tooLarge = () =>
     problem('body_too_large', 'The body is over its limit', { details: { limit_bytes: limit } })
   const announced = Number(c.req.header('Content-Length') ?? Number.NaN)
   if (announced > limit) throw tooLarge()
-  if (announced >= 0) return new Uint8Array(await c.req.arrayBuffer())
+  if (announced >= 0 || c.req.bodyCache.arrayBuffer) return new Uint8Array(await c.req.arrayBuffer())
+  const whole = await collect(c.req.raw.body, limit, tooLarge)
+  const cache: { arrayBuffer?: unknown } = c.req.bodyCache
+  cache.arrayBuffer = Promise.resolve(whole.buffer)
+  return whole
+}
+
+/** Reads a body of unannounced length, no further than its limit. */
+async function collect(
+  body: ReadableStream<Uint8Array> | null,
+  limit: number,
+  tooLarge: () => Error,
+): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = []
   let size = 0
-  for await (const chunk of (c.req.raw.body ?? []) as AsyncIterable<Uint8Array>) {
+  for await (const chunk of (body ?? []) as AsyncIterable<Uint8Array>) {
     size += chunk.byteLength
     if (size > limit) throw tooLarge()
     chunks.push(chunk)

@@ -1,8 +1,10 @@
 import { zValidator } from '@hono/zod-validator'
 import type { Context as HonoContext, MiddlewareHandler } from 'hono'
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import * as z from 'zod'
 import type { StoredAnswer } from '../data/context'
-import { iso, isUuid } from '../lib/ids'
+import type { Page } from '../data/page'
+import { iso } from '../lib/ids'
 import { type FieldErrors, problem } from '../lib/problem'
 import type { AppEnv } from './app-env'
 import { readText } from './body'
@@ -59,13 +61,6 @@ type Validated<Target extends string, S extends z.ZodType> = MiddlewareHandler<
   { in: { [K in Target]: z.input<S> }; out: { [K in Target]: z.output<S> } }
 >
 
-/** A well-formed id in a path or body; another string is 422. */
-export const Id = z
-  .string()
-  .toLowerCase()
-  .refine(isUuid, 'must be a UUID')
-  .meta({ format: 'uuid', example: '0197b3c2-8f4e-7c1a-9d2b-3e4f5a6b7c8d' })
-
 /** Path parameters. `params({ id: Id })` */
 export function params<T extends z.ZodRawShape>(shape: T): Validated<'param', z.ZodObject<T>> {
   const schema = z.object(shape)
@@ -78,26 +73,18 @@ export function query<T extends z.ZodRawShape>(shape: T): Validated<'query', z.Z
   return noted(zValidator('query', schema as never, refuse) as never, { query: schema as never })
 }
 
-/** The query parameters of every list. */
-export const paging = {
-  limit: z.coerce
-    .number('must be a number')
-    .int()
-    .min(1)
-    .max(100)
-    .default(50)
-    .meta({ description: 'Rows to answer.' }),
-  cursor: z.string().max(1024).optional().meta({ description: 'next_cursor of the page before.' }),
-}
-
 /** A JSON body. 415 for another content type, 400 for what is not JSON, 413 over the limit, 422 for wrong fields. */
 export function body<S extends z.ZodType>(
   schema: S,
-  options: { limit?: number; example?: unknown } = {},
+  options: { limit?: number; example?: unknown; optional?: boolean } = {},
 ): Validated<'json', S> {
   const validate = zValidator('json', schema as never, refuse) as unknown as MiddlewareHandler<AppEnv>
   const middleware: MiddlewareHandler<AppEnv> = async (c, next) => {
     const type = c.req.header('Content-Type') ?? ''
+    if (options.optional && type === '' && (await readText(c, options.limit)) === '') {
+      c.req.addValidatedData('json', schema.parse({}) as object)
+      return next()
+    }
     if (!/^application\/(?:[a-z0-9.+-]+\+)?json\s*(?:;|$)/i.test(type))
       throw problem('unsupported_media_type', 'The body must be JSON', {
         details: { expected: 'application/json', received: type },
@@ -138,9 +125,6 @@ export function returns<S extends z.ZodType>(
     },
   )
 }
-
-/** A page of a list, as the verbs answer it. */
-export type Page<T> = { items: T[]; next_cursor: string | null }
 
 /** A list: an array in `data` and `next_cursor` in `meta`. */
 export function returnsPage<S extends z.ZodType>(schema: S): Returns<Page<z.input<S>>> {
@@ -192,10 +176,11 @@ function respond(c: HonoContext<AppEnv>, answer: StoredAnswer): Response {
     'Cache-Control': etag ? 'private, no-cache' : 'no-store',
   }
   if (etag && c.req.method === 'GET' && matches(c.req.header('If-None-Match'), etag))
-    return new Response(null, { status: 304, headers })
-  if (answer.status === 204) return new Response(null, { status: 204, headers })
+    return c.body(null, 304, headers)
+  if (answer.status === 204) return c.body(null, 204, headers)
   headers['Content-Type'] = 'application/json; charset=UTF-8'
-  return new Response(answer.body, { status: answer.status, headers })
+  // Through Hono, so that cookies set on the way are on the answer.
+  return c.body(answer.body, answer.status as ContentfulStatusCode, headers)
 }
 
 /** If-None-Match (RFC 9110, 13.1.2): a list of tags, compared weakly, or `*`. */
@@ -228,4 +213,5 @@ export function envelope(c: HonoContext<AppEnv>, data: unknown, meta: Record<str
   return { data, meta: { ...meta, request_id: c.var.request.requestId, ts: iso(c.var.request.now) } }
 }
 
+export { Id, paging } from '../lib/wire'
 export { routeOf }

@@ -104,6 +104,11 @@ export const PROBLEMS = {
     category: 'authorization',
     hint: 'Use https; treat the credential as leaked.',
   },
+  user_required: {
+    status: 403,
+    category: 'authorization',
+    hint: 'Use a user’s access token instead of an API key.',
+  },
   platform_only: { status: 403, category: 'authorization', hint: 'This needs a platform administrator.' },
   not_found: { status: 404, category: 'not_found', hint: 'Check the id; it may have been deleted.' },
   route_not_found: {

@@ -13,7 +13,8 @@ export const apiKeys = confined(
       prefix: text().notNull(),
       hash: text().notNull(),
       scopes: json<string[]>().notNull(),
-      created_by: text().notNull(),
+      /** The maker, on whom the key's rights hang; null for a key that the platform made. */
+      created_by: text(),
       last_used_at: time(),
       expires_at: time(),
       revoked_at: time(),

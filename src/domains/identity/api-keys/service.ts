@@ -1,0 +1,122 @@
+import { and, desc, eq, isNull, lt } from 'drizzle-orm'
+import { commit } from '../../../data/commit'
+import { actingUser, type Context } from '../../../data/context'
+import { type Page, pageOf } from '../../../data/page'
+import { find } from '../../../data/revise'
+import { sha256 } from '../../../lib/crypto'
+import { iso, newId } from '../../../lib/ids'
+import { problem } from '../../../lib/problem'
+import { isAdministrative, scopesByAction } from '../../tenancy/scopes'
+import { makeKey, PREFIX_LENGTH } from './key'
+import type { CreateApiKey } from './schema'
+import { type ApiKeyRow, apiKeys } from './table'
+import { forgetKey } from './verify'
+
+type KeyView = ApiKeyRow & { status: 'active' | 'expired' | 'revoked' }
+
+/** Makes a key with at most the caller's own scopes; the answer is the only place where the key is seen. */
+export async function createApiKey(ctx: Context, input: CreateApiKey): Promise<KeyView & { key: string }> {
+  return insertKey(ctx, input, chosenScopes(ctx.principal.scopes, input), actingUser(ctx))
+}
+
+/** Stores a new key of the context's tenant; `maker` is null where the platform makes it. */
+export async function insertKey(
+  ctx: Context,
+  input: Pick<CreateApiKey, 'name' | 'expires_at'>,
+  scopes: string[],
+  maker: string | null,
+): Promise<KeyView & { key: string }> {
+  const key = await makeKey(ctx.settings.MASTER_KEY)
+  const row: ApiKeyRow = {
+    tenant_id: ctx.tenant.id,
+    id: newId(ctx.now),
+    name: input.name,
+    prefix: key.slice(0, PREFIX_LENGTH),
+    hash: await sha256(key),
+    scopes,
+    created_by: maker,
+    last_used_at: null,
+    expires_at: input.expires_at ?? null,
+    revoked_at: null,
+    version: 1,
+    created_at: iso(ctx.now),
+  }
+  const seen = { id: row.id, name: row.name, prefix: row.prefix, scopes, expires_at: row.expires_at }
+  return commit(ctx, {
+    statements: [ctx.db.insert(apiKeys).values(row)],
+    result: { ...row, status: 'active' as const, key },
+    audit: { action: 'api_key.create', resource: 'api_key', resource_id: row.id, after: seen },
+    events: [
+      { type: 'api_key.created', data: { api_key_id: row.id, name: row.name, prefix: row.prefix, scopes } },
+    ],
+    secret: true,
+  })
+}
+
+function chosenScopes(held: ReadonlySet<string>, input: CreateApiKey): string[] {
+  if (input.permissions) return scopesByAction(input.permissions).filter((scope) => held.has(scope))
+  if (!input.scopes) return [...held].filter((scope) => !isAdministrative(scope))
+  const beyond = input.scopes.filter((scope) => !held.has(scope))
+  if (beyond.length > 0)
+    throw problem('insufficient_scope', 'A key can’t have scopes that its maker lacks', {
+      details: { missing: beyond },
+    })
+  return [...new Set(input.scopes)]
+}
+
+const view = (ctx: Context, row: ApiKeyRow): KeyView => ({
+  ...row,
+  status: row.revoked_at
+    ? 'revoked'
+    : row.expires_at && row.expires_at <= iso(ctx.now)
+      ? 'expired'
+      : 'active',
+})
+
+/** The tenant's keys, newest first, revoked ones among them. */
+export function listApiKeys(
+  ctx: Context,
+  input: { limit: number; cursor?: string | undefined },
+): Promise<Page<KeyView>> {
+  return pageOf(`api_keys:${ctx.tenant.id}`, input, async (after, limit) => {
+    const rows = await ctx.db
+      .select()
+      .from(apiKeys)
+      .where(and(eq(apiKeys.tenant_id, ctx.tenant.id), after ? lt(apiKeys.id, after.id) : undefined))
+      .orderBy(desc(apiKeys.id))
+      .limit(limit)
+    return rows.map((row) => view(ctx, row))
+  })
+}
+
+/** One key, without the key itself. */
+export async function getApiKey(ctx: Context, id: string): Promise<KeyView> {
+  const row = await find(ctx, apiKeys, id)
+  if (!row) throw problem.notFound('API key', id)
+  return view(ctx, row)
+}
+
+/** Revokes a key: here at once, everywhere within ten seconds. */
+export async function revokeApiKey(ctx: Context, id: string): Promise<undefined> {
+  const row = await getApiKey(ctx, id)
+  if (ctx.ifMatch !== undefined && ctx.ifMatch !== row.version)
+    throw problem('precondition_failed', 'The API key has changed since it was read')
+  const revoke = ctx.db
+    .update(apiKeys)
+    .set({ revoked_at: iso(ctx.now), version: row.version + 1 })
+    .where(
+      and(
+        eq(apiKeys.tenant_id, ctx.tenant.id),
+        eq(apiKeys.id, id),
+        isNull(apiKeys.revoked_at),
+        ctx.ifMatch === undefined ? undefined : eq(apiKeys.version, ctx.ifMatch),
+      ),
+    )
+  await commit(ctx, {
+    statements: [{ statement: revoke, otherwise: problem.notFound('active API key', id) }],
+    result: undefined,
+    audit: { action: 'api_key.revoke', resource: 'api_key', resource_id: id },
+    events: [{ type: 'api_key.revoked', data: { api_key_id: id, name: row.name, prefix: row.prefix } }],
+  })
+  forgetKey(id)
+}

@@ -1,0 +1,129 @@
+import { and, eq, isNull } from 'drizzle-orm'
+import { commit } from '../../../data/commit'
+import type { Context, RequestContext } from '../../../data/context'
+import { directory } from '../../../data/database'
+import { contextFor } from '../../../data/system'
+import { iso } from '../../../lib/ids'
+import { problem } from '../../../lib/problem'
+import { tenants } from '../../tenancy/tenants/table'
+import { users } from '../users/table'
+import { type Tokens, tokensFor } from './login'
+import { hashOf, REFRESH_TOKEN_SECONDS, successorOf } from './refresh-token'
+import { forgetSession, tenantView } from './standing'
+import { refreshTokens, sessions } from './table'
+
+/** A client that sends one token twice at the same time is given the same successor within this time. */
+const GRACE_MS = 10_000
+
+/**
+ * Exchanges a refresh token for the next one. A token that was used before ends its whole session, since either its
+ * owner or a thief holds the successor, except for the same client's race within ten seconds.
+ */
+export async function refresh(request: RequestContext, token: string): Promise<Tokens> {
+  const hash = await hashOf(token)
+  const found = await look(request, hash)
+  if (!found) throw problem.unauthorized('invalid_token', 'The refresh token is not valid')
+  const { used, session, user, tenant } = found
+  const now = iso(request.now)
+  if (session.ended_at !== null || tenant.status === 'cancelled')
+    throw problem.unauthorized('token_revoked', 'The session has ended')
+  if (session.expires_at <= now) throw problem.unauthorized('token_expired', 'The refresh token has expired')
+  if (tenant.status === 'suspended') throw problem('tenant_suspended', 'The tenant is suspended')
+  if (user.status === 'suspended') throw problem('user_suspended', 'The user is suspended')
+
+  const ctx = contextFor(request, tenantView(tenant))
+  const successor = await successorOf(request.settings.MASTER_KEY, token)
+  const tokens = await tokensFor(request, user, session.id, successor, 'Token refreshed')
+  if (used === null) {
+    const rotated = await rotate(ctx, hash, await hashOf(successor), session.id, tokens)
+    if (rotated) return rotated
+  }
+  return forgiveOrEnd(ctx, hash, await hashOf(successor), session.user_agent, session.id, tokens)
+}
+
+async function look(request: RequestContext, hash: string) {
+  return directory(request.env)
+    .select({ used: refreshTokens.used_at, session: sessions, user: users, tenant: tenants })
+    .from(refreshTokens)
+    .innerJoin(
+      sessions,
+      and(eq(sessions.tenant_id, refreshTokens.tenant_id), eq(sessions.id, refreshTokens.session_id)),
+    )
+    .innerJoin(users, and(eq(users.tenant_id, sessions.tenant_id), eq(users.id, sessions.user_id)))
+    .innerJoin(tenants, eq(tenants.id, sessions.tenant_id))
+    .where(eq(refreshTokens.hash, hash))
+    .get()
+}
+
+/** Uses the token up and lays down its successor; null where another request used it first. */
+async function rotate(
+  ctx: Context,
+  hash: string,
+  next: string,
+  sid: string,
+  tokens: Tokens,
+): Promise<Tokens | null> {
+  const now = iso(ctx.now)
+  const raced = problem('conflict', 'The token was used by another request')
+  const use = ctx.db
+    .update(refreshTokens)
+    .set({ used_at: now })
+    .where(
+      and(
+        eq(refreshTokens.tenant_id, ctx.tenant.id),
+        eq(refreshTokens.hash, hash),
+        isNull(refreshTokens.used_at),
+      ),
+    )
+  try {
+    return await commit(ctx, {
+      statements: [
+        { statement: use, otherwise: raced },
+        ctx.db
+          .insert(refreshTokens)
+          .values({ tenant_id: ctx.tenant.id, hash: next, session_id: sid, created_at: now }),
+        ctx.db
+          .update(sessions)
+          .set({ last_seen_at: now, expires_at: iso(ctx.now + REFRESH_TOKEN_SECONDS * 1000) })
+          .where(and(eq(sessions.tenant_id, ctx.tenant.id), eq(sessions.id, sid))),
+      ],
+      result: tokens,
+    })
+  } catch (error) {
+    if (error === raced) return null
+    throw error
+  }
+}
+
+async function forgiveOrEnd(
+  ctx: Context,
+  hash: string,
+  next: string,
+  userAgent: string | null,
+  sid: string,
+  tokens: Tokens,
+): Promise<Tokens> {
+  const rows = await ctx.db
+    .select({ hash: refreshTokens.hash, used_at: refreshTokens.used_at })
+    .from(refreshTokens)
+    .where(and(eq(refreshTokens.tenant_id, ctx.tenant.id), eq(refreshTokens.session_id, sid)))
+    .all()
+  const usedAt = rows.find((row) => row.hash === hash)?.used_at
+  const following = rows.find((row) => row.hash === next)
+  const recent = usedAt != null && Date.parse(usedAt) > ctx.now - GRACE_MS
+  if (recent && following?.used_at === null && userAgent === ctx.userAgent) return tokens
+
+  const now = iso(ctx.now)
+  await commit(ctx, {
+    statements: [
+      ctx.db
+        .update(sessions)
+        .set({ ended_at: now })
+        .where(and(eq(sessions.tenant_id, ctx.tenant.id), eq(sessions.id, sid), isNull(sessions.ended_at))),
+    ],
+    result: null,
+    audit: { action: 'session.reuse_detected', resource: 'session', resource_id: sid },
+  })
+  forgetSession(sid)
+  throw problem.unauthorized('token_revoked', 'The refresh token was used before; the session has ended')
+}

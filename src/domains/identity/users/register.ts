@@ -1,0 +1,223 @@
+import { and, eq, isNull, sql } from 'drizzle-orm'
+import { type Check, commit } from '../../../data/commit'
+import type { Context, RequestContext } from '../../../data/context'
+import { directory } from '../../../data/database'
+import { bareTenant, contextFor } from '../../../data/system'
+import { sha256 } from '../../../lib/crypto'
+import { iso, newId } from '../../../lib/ids'
+import { problem } from '../../../lib/problem'
+import { mailStatement } from '../../mail/compose'
+import { newTenant } from '../../tenancy/tenants/new-tenant'
+import { effectiveSettings } from '../../tenancy/tenants/settings'
+import { tenants } from '../../tenancy/tenants/table'
+import { invitations } from '../invitations/table'
+import { tenantView } from '../sessions/standing'
+import { sessions } from '../sessions/table'
+import { hashPassword } from './password'
+import type { Register } from './schema'
+import { type UserRow, users } from './table'
+import { verificationMail } from './verification'
+
+/** Registers a person: into an own tenant, into one that is open, or by invitation. Answers with the user. */
+export async function register(request: RequestContext, input: Register): Promise<UserRow> {
+  const tenantId = input.tenant_id ?? input.team_id
+  if (input.invitation) return acceptInvitation(request, input, input.invitation)
+  if (tenantId) return joinTenant(request, input, tenantId)
+  return makePersonalTenant(request, input)
+}
+
+/** A user's row as it begins. */
+export function newUser(
+  request: RequestContext,
+  fields: Pick<UserRow, 'id' | 'tenant_id' | 'email' | 'role' | 'password_hash'> & Partial<UserRow>,
+): UserRow {
+  const now = iso(request.now)
+  return {
+    full_name: null,
+    status: 'active',
+    avatar: null,
+    preferences: {},
+    is_personal: 0,
+    email_verified_at: null,
+    last_login_at: null,
+    version: 1,
+    created_at: now,
+    updated_at: now,
+    ...fields,
+  }
+}
+
+/** What `user.created` tells. */
+export const userCreated = (user: UserRow) => ({
+  type: 'user.created',
+  data: {
+    user_id: user.id,
+    tenant_id: user.tenant_id,
+    email: user.email,
+    role: user.role,
+    full_name: user.full_name,
+  },
+})
+
+/**
+ * A tenant of one's own, whose id is the user's: `sub`, user id and network_id are one value. An address that has one
+ * gets the same answer and a mail; one that never verified is replaced, so that nobody can hold another's address.
+ */
+async function makePersonalTenant(request: RequestContext, input: Register): Promise<UserRow> {
+  const id = newId(request.now)
+  const user = newUser(request, {
+    id,
+    tenant_id: id,
+    email: input.email,
+    full_name: input.full_name ?? null,
+    role: 'admin',
+    password_hash: await hashPassword(input.password),
+    is_personal: 1,
+  })
+  const existing = await directory(request.env)
+    .select()
+    .from(users)
+    .where(and(eq(users.email, input.email), eq(users.is_personal, 1)))
+    .get()
+  if (existing?.email_verified_at) return tellOwner(request, existing, user)
+
+  const tenant = newTenant(request, { id, name: input.full_name ?? input.email, slug: `personal-${id}` })
+  const ctx = contextFor(request, tenantView(tenant))
+  const mail = await verificationMail(ctx, user)
+  const everything = directory(request.env)
+  return commit(ctx, {
+    statements: [
+      ...(existing ? replaced(request, existing) : []),
+      everything.insert(tenants).values(tenant),
+      ctx.db.insert(users).values(user),
+      ...mail,
+    ],
+    result: user,
+    audit: {
+      action: 'user.register',
+      resource: 'user',
+      resource_id: id,
+      after: { email: user.email, role: user.role },
+    },
+    events: [userCreated(user)],
+    unique: { 'users.email': problem('conflict', 'The address is being registered by another request') },
+  })
+}
+
+/** Ends what an unverified registration had: the tenant is cancelled, its sessions end, the address is free. */
+function replaced(request: RequestContext, old: UserRow) {
+  const db = directory(request.env)
+  const now = iso(request.now)
+  return [
+    db
+      .update(users)
+      .set({ is_personal: 0 })
+      .where(and(eq(users.tenant_id, old.tenant_id), eq(users.id, old.id))),
+    db
+      .update(tenants)
+      .set({ status: 'cancelled', cancelled_at: now, updated_at: now, version: sql`version + 1` })
+      .where(eq(tenants.id, old.tenant_id)),
+    db
+      .update(sessions)
+      .set({ ended_at: now })
+      .where(
+        and(eq(sessions.tenant_id, old.tenant_id), eq(sessions.user_id, old.id), isNull(sessions.ended_at)),
+      ),
+  ]
+}
+
+/** The same answer as a registration gets; the owner of the address learns of it by mail. */
+async function tellOwner(request: RequestContext, owner: UserRow, answer: UserRow): Promise<UserRow> {
+  const ctx = contextFor(request, bareTenant(owner.tenant_id))
+  const mail = mailStatement(ctx, owner.email, 'already_registered', `${request.settings.PUBLIC_URL}/`)
+  return commit(ctx, { statements: [mail], result: answer })
+}
+
+async function joinTenant(request: RequestContext, input: Register, tenantId: string): Promise<UserRow> {
+  const tenant = await directory(request.env).select().from(tenants).where(eq(tenants.id, tenantId)).get()
+  if (!tenant || tenant.status === 'cancelled')
+    throw problem('not_found', 'Team not found', { details: { resource: 'tenant', id: tenantId } })
+  const settings = effectiveSettings(tenant.plan, tenant.settings)
+  if (!settings.open_registration) throw problem('registration_closed', 'The tenant takes no registrations')
+  const ctx = contextFor(request, tenantView(tenant))
+  const user = newUser(request, {
+    id: newId(request.now),
+    tenant_id: tenant.id,
+    email: input.email,
+    full_name: input.full_name ?? null,
+    role: 'member',
+    password_hash: await hashPassword(input.password),
+  })
+  const taken = await ctx.db
+    .select()
+    .from(users)
+    .where(and(eq(users.tenant_id, tenant.id), eq(users.email, input.email)))
+    .get()
+  if (taken) return tellOwner(request, taken, user)
+  return addUser(ctx, user, settings.max_users, await verificationMail(ctx, user))
+}
+
+async function acceptInvitation(request: RequestContext, input: Register, token: string): Promise<UserRow> {
+  const hash = await sha256(token)
+  const found = await directory(request.env)
+    .select({ invitation: invitations, tenant: tenants })
+    .from(invitations)
+    .innerJoin(tenants, eq(tenants.id, invitations.tenant_id))
+    .where(eq(invitations.hash, hash))
+    .get()
+  const refusal = problem.invalid({ invitation: 'is not valid (any more) for this address' })
+  const now = iso(request.now)
+  if (!found || found.invitation.email !== input.email || found.invitation.expires_at <= now) throw refusal
+  if (found.invitation.accepted_at || found.invitation.revoked_at) throw refusal
+  const ctx = contextFor(request, tenantView(found.tenant))
+  const user = newUser(request, {
+    id: newId(request.now),
+    tenant_id: found.tenant.id,
+    email: input.email,
+    full_name: input.full_name ?? null,
+    role: found.invitation.role,
+    password_hash: await hashPassword(input.password),
+    // The token came by mail to this very address.
+    email_verified_at: now,
+  })
+  const accepted = ctx.db
+    .update(invitations)
+    .set({ accepted_at: now })
+    .where(
+      and(
+        eq(invitations.tenant_id, ctx.tenant.id),
+        eq(invitations.id, found.invitation.id),
+        isNull(invitations.accepted_at),
+        isNull(invitations.revoked_at),
+      ),
+    )
+  const { max_users } = effectiveSettings(found.tenant.plan, found.tenant.settings)
+  return addUser(ctx, user, max_users, [{ statement: accepted, otherwise: refusal }])
+}
+
+/** Adds a user within the tenant's number of users, counted in the batch that adds. */
+function addUser(
+  ctx: Context,
+  user: UserRow,
+  maxUsers: number,
+  more: Parameters<typeof commit>[1]['statements'],
+): Promise<UserRow> {
+  const room: Check = {
+    holds: sql`not exists (select 1 from users where tenant_id = ${ctx.tenant.id} limit 1 offset ${maxUsers - 1})`,
+    otherwise: problem('user_limit_reached', `The tenant has its ${maxUsers} users`),
+  }
+  return commit(ctx, {
+    statements: [room, ...more, ctx.db.insert(users).values(user)],
+    result: user,
+    audit: {
+      action: 'user.register',
+      resource: 'user',
+      resource_id: user.id,
+      after: { email: user.email, role: user.role },
+    },
+    events: [userCreated(user)],
+    unique: {
+      'users.tenant_id, users.email': problem('already_exists', 'The tenant has a user with this address'),
+    },
+  })
+}

@@ -1,0 +1,119 @@
+import { and, eq, isNull } from 'drizzle-orm'
+import { answerSealer } from '../../../data/commit'
+import type { IdempotencyClaim, RequestContext, StoredAnswer } from '../../../data/context'
+import { type Database, tenantDatabase } from '../../../data/database'
+import { iso } from '../../../lib/ids'
+import { problem } from '../../../lib/problem'
+import { idempotencyKeys } from './table'
+
+/** How long a key stands (http.md). */
+const KEPT_MS = 24 * 3600_000
+/** A claim that a crash left behind is free after this. */
+const CLAIM_MS = 60_000
+
+type Row = typeof idempotencyKeys.$inferSelect
+
+const database = (request: RequestContext, claim: IdempotencyClaim): Database =>
+  tenantDatabase(request.env, claim.tenant_id)
+
+const same = (claim: IdempotencyClaim) =>
+  and(
+    eq(idempotencyKeys.tenant_id, claim.tenant_id),
+    eq(idempotencyKeys.principal, claim.principal),
+    eq(idempotencyKeys.key, claim.key),
+  )
+
+/**
+ * What the key stands for: the stored answer to replay, or null where the request is to be carried out. 422 where the
+ * key was used for another request, 409 where the first one is still running.
+ */
+export async function answerOf(
+  request: RequestContext,
+  claim: IdempotencyClaim,
+): Promise<StoredAnswer | null> {
+  const row = await database(request, claim).select().from(idempotencyKeys).where(same(claim)).get()
+  if (!row) return null
+  const age = request.now - Date.parse(row.created_at)
+  if (age > KEPT_MS) {
+    await database(request, claim)
+      .delete(idempotencyKeys)
+      .where(and(same(claim), eq(idempotencyKeys.claim, row.claim)))
+    return null
+  }
+  if (row.fingerprint !== claim.fingerprint)
+    throw problem('idempotency_key_reused', 'The idempotency key stands for another request')
+  if (row.status !== null) return stored(request, claim, row)
+  if (age < CLAIM_MS || !(await takeOver(request, claim, row))) throw inProgress()
+  return null
+}
+
+/** Claims the key before something outside is called; 409 where another request has it. */
+export async function claimKey(request: RequestContext, claim: IdempotencyClaim): Promise<void> {
+  if (claim.claimed) return
+  const inserted = await database(request, claim)
+    .insert(idempotencyKeys)
+    .values({ ...identity(claim), created_at: iso(request.now) })
+    .onConflictDoNothing()
+    .returning({ key: idempotencyKeys.key })
+  if (inserted.length === 0) throw inProgress()
+  claim.claimed = true
+}
+
+/** Keeps an answer that no commit kept: a refusal that a repeat would get again. The first one stays. */
+export async function keepAnswer(
+  request: RequestContext,
+  claim: IdempotencyClaim,
+  answer: StoredAnswer,
+): Promise<void> {
+  const { status, headers, body } = answer
+  const db = database(request, claim)
+  if (claim.claimed)
+    await db
+      .update(idempotencyKeys)
+      .set({ status, headers, body })
+      .where(and(same(claim), eq(idempotencyKeys.claim, claim.claim), isNull(idempotencyKeys.status)))
+  else
+    await db
+      .insert(idempotencyKeys)
+      .values({ ...identity(claim), status, headers, body, created_at: iso(request.now) })
+      .onConflictDoNothing()
+}
+
+/** Gives a claim back: the request failed in a way that a repeat may not. */
+export async function releaseKey(request: RequestContext, claim: IdempotencyClaim): Promise<void> {
+  await database(request, claim)
+    .delete(idempotencyKeys)
+    .where(and(same(claim), eq(idempotencyKeys.claim, claim.claim), isNull(idempotencyKeys.status)))
+}
+
+const identity = (claim: IdempotencyClaim) => ({
+  tenant_id: claim.tenant_id,
+  principal: claim.principal,
+  key: claim.key,
+  fingerprint: claim.fingerprint,
+  claim: claim.claim,
+})
+
+const inProgress = () =>
+  problem('idempotency_in_progress', 'The first request with this key is still running', {
+    headers: { 'Retry-After': '1' },
+  })
+
+async function takeOver(request: RequestContext, claim: IdempotencyClaim, row: Row): Promise<boolean> {
+  const taken = await database(request, claim)
+    .update(idempotencyKeys)
+    .set({ claim: claim.claim, created_at: iso(request.now) })
+    .where(and(same(claim), eq(idempotencyKeys.claim, row.claim), isNull(idempotencyKeys.status)))
+    .returning({ key: idempotencyKeys.key })
+  claim.claimed = taken.length > 0
+  return claim.claimed
+}
+
+async function stored(request: RequestContext, claim: IdempotencyClaim, row: Row): Promise<StoredAnswer> {
+  // JSON begins with a brace; what begins with the sealer's version is sealed.
+  const sealed = row.body?.startsWith('v1.') ?? false
+  const body = sealed
+    ? await answerSealer(request).open(row.body ?? '', `${claim.tenant_id}:${claim.principal}`)
+    : (row.body ?? '')
+  return { status: row.status ?? 200, headers: row.headers ?? {}, body, secret: sealed }
+}

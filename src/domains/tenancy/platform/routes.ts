@@ -1,0 +1,62 @@
+import { Hono } from 'hono'
+import * as z from 'zod'
+import type { AppEnv } from '../../../http/app-env'
+import { body, doc, params, query, returns, returnsPage } from '../../../http/route'
+import { Id, paging } from '../../../lib/wire'
+import { NewApiKey } from '../../identity/api-keys/schema'
+import { allow } from '../authorize'
+import { TenantView } from '../tenants/schema'
+import { CreateTenant, CreateTenantKey, PatchTenant } from './schema'
+import { createTenant, createTenantKey, getTenant, listTenants, patchTenant } from './service'
+
+const tag = 'Platform'
+
+export const platform = new Hono<AppEnv>()
+  .post(
+    '/tenants',
+    doc('Make a tenant', { tag, errors: ['slug_taken'] }),
+    allow('platform:*'),
+    body(CreateTenant),
+    returns(201, TenantView),
+    async (c) => c.var.reply(await createTenant(c.var.ctx, c.req.valid('json'))),
+  )
+  .get(
+    '/tenants',
+    doc('List tenants', { tag }),
+    allow('platform:*'),
+    query({
+      ...paging,
+      status: z.enum(['active', 'suspended', 'cancelled']).optional(),
+      q: z.string().max(63).optional().meta({ description: 'How the slug begins.' }),
+    }),
+    returnsPage(TenantView),
+    async (c) => c.var.reply(await listTenants(c.var.ctx, c.req.valid('query'))),
+  )
+  .get(
+    '/tenants/:id',
+    doc('Read a tenant', { tag }),
+    allow('platform:*'),
+    params({ id: Id }),
+    returns(200, TenantView),
+    async (c) => c.var.reply(await getTenant(c.var.ctx, c.req.valid('param').id)),
+  )
+  .patch(
+    '/tenants/:id',
+    doc('Change, suspend or resume a tenant', { tag }),
+    allow('platform:*'),
+    params({ id: Id }),
+    body(PatchTenant),
+    returns(200, TenantView),
+    async (c) => c.var.reply(await patchTenant(c.var.ctx, c.req.valid('param').id, c.req.valid('json'))),
+  )
+  .post(
+    '/api-keys',
+    doc('Make an API key for a tenant', {
+      tag,
+      description: 'The key is shown in this answer and never again.',
+    }),
+    allow('platform:*'),
+    body(CreateTenantKey),
+    returns(201, NewApiKey),
+    async (c) => c.var.reply(await createTenantKey(c.var.ctx, c.req.valid('json'))),
+  )

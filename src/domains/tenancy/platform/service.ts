@@ -1,0 +1,110 @@
+import { and, desc, eq, like, lt } from 'drizzle-orm'
+import { commit } from '../../../data/commit'
+import type { Context, RequestContext } from '../../../data/context'
+import { directory } from '../../../data/database'
+import { type Page, pageOf } from '../../../data/page'
+import { contextFor } from '../../../data/system'
+import { randomBytes, sha256 } from '../../../lib/crypto'
+import { base64url } from '../../../lib/encoding'
+import { iso, newId } from '../../../lib/ids'
+import { problem } from '../../../lib/problem'
+import { insertKey } from '../../identity/api-keys/service'
+import { invitations } from '../../identity/invitations/table'
+import { tenantView } from '../../identity/sessions/standing'
+import { mailStatement } from '../../mail/compose'
+import { isAdministrative, scopesByAction, scopesOf } from '../scopes'
+import { newTenant } from '../tenants/new-tenant'
+import { changeTenant, shown, slugTaken, type TenantShown } from '../tenants/service'
+import { tenants } from '../tenants/table'
+import type { CreateTenant, CreateTenantKey, PatchTenant } from './schema'
+
+/** An invitation is open for a week. */
+const INVITATION_MS = 7 * 24 * 3600_000
+
+/** Makes a tenant; an invitation to be its admin goes to `admin_email`. */
+export async function createTenant(ctx: Context, input: CreateTenant): Promise<TenantShown> {
+  const tenant = newTenant(ctx, { id: newId(ctx.now), name: input.name, slug: input.slug, plan: input.plan })
+  const inside = contextFor(ctx, tenantView(tenant), ctx.principal)
+  const invitation = input.admin_email ? await inviteAdmin(inside, input.admin_email) : []
+  return commit(inside, {
+    statements: [directory(ctx.env).insert(tenants).values(tenant), ...invitation],
+    result: shown(tenant),
+    audit: {
+      action: 'tenant.create',
+      resource: 'tenant',
+      resource_id: tenant.id,
+      after: { name: tenant.name, slug: tenant.slug, plan: tenant.plan },
+    },
+    unique: { 'tenants.slug': slugTaken(input.slug) },
+  })
+}
+
+async function inviteAdmin(ctx: Context, email: string) {
+  const token = base64url(randomBytes(32))
+  const row = {
+    tenant_id: ctx.tenant.id,
+    id: newId(ctx.now),
+    email,
+    role: 'admin' as const,
+    hash: await sha256(token),
+    created_at: iso(ctx.now),
+    expires_at: iso(ctx.now + INVITATION_MS),
+  }
+  return [ctx.db.insert(invitations).values(row), mailStatement(ctx, email, 'invitation', token)]
+}
+
+type TenantFilter = {
+  limit: number
+  cursor?: string | undefined
+  status?: TenantShown['status'] | undefined
+  q?: string | undefined
+}
+
+/** Every tenant, newest first. */
+export function listTenants(ctx: RequestContext, input: TenantFilter): Promise<Page<TenantShown>> {
+  return pageOf(`tenants:${input.status ?? ''}:${input.q ?? ''}`, input, async (after, limit) => {
+    const rows = await directory(ctx.env)
+      .select()
+      .from(tenants)
+      .where(
+        and(
+          input.status ? eq(tenants.status, input.status) : undefined,
+          input.q ? like(tenants.slug, `${input.q.replaceAll(/[%_]/g, '')}%`) : undefined,
+          after ? lt(tenants.id, after.id) : undefined,
+        ),
+      )
+      .orderBy(desc(tenants.id))
+      .limit(limit)
+    return rows.map(shown)
+  })
+}
+
+/** One tenant. */
+export async function getTenant(ctx: RequestContext, id: string): Promise<TenantShown> {
+  const row = await directory(ctx.env).select().from(tenants).where(eq(tenants.id, id)).get()
+  if (!row) throw problem.notFound('tenant', id)
+  return shown(row)
+}
+
+/** Changes a tenant; a suspended one is refused everywhere within ten seconds. */
+export function patchTenant(ctx: Context, id: string, input: PatchTenant): Promise<TenantShown> {
+  if (id === ctx.tenant.id && input.status === 'suspended')
+    throw problem.invalid({ status: 'the platform’s own tenant can’t be suspended' })
+  const action = input.status === 'suspended' ? 'tenant.suspend' : 'tenant.update'
+  return changeTenant(ctx, id, action, () => ({
+    ...(input.name === undefined ? {} : { name: input.name }),
+    ...(input.plan === undefined ? {} : { plan: input.plan }),
+    ...(input.status === undefined ? {} : { status: input.status }),
+  }))
+}
+
+/** Makes an API key for a tenant, without a maker in it. */
+export async function createTenantKey(ctx: Context, input: CreateTenantKey) {
+  const row = await directory(ctx.env).select().from(tenants).where(eq(tenants.id, input.tenant_id)).get()
+  if (!row) throw problem.notFound('tenant', input.tenant_id)
+  const held = scopesOf('admin')
+  const scopes = input.permissions
+    ? scopesByAction(input.permissions)
+    : (input.scopes ?? held.filter((scope) => !isAdministrative(scope)))
+  return insertKey(contextFor(ctx, tenantView(row), ctx.principal), input, [...new Set(scopes)], null)
+}

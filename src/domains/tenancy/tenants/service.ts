@@ -1,0 +1,121 @@
+import { and, eq, sql } from 'drizzle-orm'
+import { commit } from '../../../data/commit'
+import type { Context, RequestContext } from '../../../data/context'
+import { directory } from '../../../data/database'
+import { contextFor } from '../../../data/system'
+import { iso, newId } from '../../../lib/ids'
+import { problem } from '../../../lib/problem'
+import { forgetTenant, tenantView } from '../../identity/sessions/standing'
+import { hashPassword } from '../../identity/users/password'
+import { newUser, userCreated } from '../../identity/users/register'
+import { type UserRow, users } from '../../identity/users/table'
+import { verificationMail } from '../../identity/users/verification'
+import { newTenant } from './new-tenant'
+import type { Onboard, UpdateTenant } from './schema'
+import { effectiveSettings, type TenantSettings } from './settings'
+import { type TenantRow, tenants } from './table'
+
+/** A tenant as it is shown: its settings with the defaults filled in. */
+export type TenantShown = Omit<TenantRow, 'settings'> & { settings: TenantSettings }
+
+export const shown = (row: TenantRow): TenantShown => ({
+  ...row,
+  settings: effectiveSettings(row.plan, row.settings),
+})
+
+/** Signs a company up: the tenant and its first admin in one batch. 409 `slug_taken`. */
+export async function onboard(
+  request: RequestContext,
+  input: Onboard,
+): Promise<{ id: string; tenant: TenantShown; user: UserRow }> {
+  const tenant = newTenant(request, { id: newId(request.now), name: input.name, slug: input.slug })
+  const user = newUser(request, {
+    id: newId(request.now),
+    tenant_id: tenant.id,
+    email: input.email,
+    full_name: input.full_name ?? null,
+    role: 'admin',
+    password_hash: await hashPassword(input.password),
+  })
+  const ctx = contextFor(request, tenantView(tenant))
+  const mail = await verificationMail(ctx, user)
+  return commit(ctx, {
+    statements: [
+      directory(request.env).insert(tenants).values(tenant),
+      ctx.db.insert(users).values(user),
+      ...mail,
+    ],
+    result: { id: tenant.id, tenant: shown(tenant), user },
+    audit: {
+      action: 'tenant.create',
+      resource: 'tenant',
+      resource_id: tenant.id,
+      after: { name: tenant.name, slug: tenant.slug, admin: user.email },
+    },
+    events: [userCreated(user)],
+    unique: { 'tenants.slug': slugTaken(input.slug) },
+  })
+}
+
+export const slugTaken = (slug: string) => problem('slug_taken', `The slug ${slug} is taken`)
+
+/** The caller's tenant. */
+export async function currentTenant(ctx: Context): Promise<TenantShown> {
+  return shown(await readTenant(ctx, ctx.tenant.id))
+}
+
+/** Changes the name and settings of the caller's tenant; the version is a condition of the write. */
+export function updateCurrentTenant(ctx: Context, input: UpdateTenant): Promise<TenantShown> {
+  return changeTenant(ctx, ctx.tenant.id, 'tenant.update', (row) => ({
+    ...(input.name === undefined ? {} : { name: input.name }),
+    ...(input.settings === undefined ? {} : { settings: merge(row.settings, input.settings) }),
+  }))
+}
+
+const merge = (set: Partial<TenantSettings>, sent: object): Partial<TenantSettings> => ({
+  ...set,
+  ...Object.fromEntries(Object.entries(sent).filter(([, value]) => value !== undefined)),
+})
+
+async function readTenant(request: RequestContext, id: string): Promise<TenantRow> {
+  const row = await directory(request.env).select().from(tenants).where(eq(tenants.id, id)).get()
+  if (!row) throw problem.notFound('tenant', id)
+  return row
+}
+
+const ATTEMPTS = 5
+
+/** Changes a tenant's row in the directory, audited in that tenant; decided anew when others write meanwhile. */
+export async function changeTenant(
+  ctx: Context,
+  id: string,
+  action: string,
+  decide: (row: TenantRow) => Partial<TenantRow>,
+): Promise<TenantShown> {
+  const stale = problem('precondition_failed', 'The tenant has changed since it was read')
+  for (let attempt = 1; ; attempt++) {
+    const row = await readTenant(ctx, id)
+    if (ctx.ifMatch !== undefined && ctx.ifMatch !== row.version) throw stale
+    const set = decide(row)
+    const next = { ...row, ...set, updated_at: iso(ctx.now), version: row.version + 1 }
+    const update = directory(ctx.env)
+      .update(tenants)
+      .set({ ...set, updated_at: next.updated_at, version: sql`version + 1` })
+      .where(and(eq(tenants.id, id), eq(tenants.version, row.version)))
+    const before = Object.fromEntries(Object.keys(set).map((key) => [key, row[key as keyof TenantRow]]))
+    try {
+      const result = await commit(
+        id === ctx.tenant.id ? ctx : contextFor(ctx, tenantView(row), ctx.principal),
+        {
+          statements: [{ statement: update, otherwise: stale }],
+          result: shown(next),
+          audit: { action, resource: 'tenant', resource_id: id, before, after: set },
+        },
+      )
+      forgetTenant(id)
+      return result
+    } catch (error) {
+      if (error !== stale || ctx.ifMatch !== undefined || attempt === ATTEMPTS) throw error
+    }
+  }
+}

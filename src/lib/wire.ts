@@ -1,0 +1,35 @@
+import * as z from 'zod'
+import { isUuid } from './ids'
+
+// Shapes on the wire that every resource shares.
+
+/** A well-formed id in a path or body; another string is 422. */
+export const Id = z
+  .string()
+  .toLowerCase()
+  .refine(isUuid, 'must be a UUID')
+  .meta({ format: 'uuid', example: '0197b3c2-8f4e-7c1a-9d2b-3e4f5a6b7c8d' })
+
+/** The query parameters of every list. */
+export const paging = {
+  limit: z.coerce
+    .number('must be a number')
+    .int()
+    .min(1)
+    .max(100)
+    .default(50)
+    .meta({ description: 'Rows to answer.' }),
+  cursor: z.string().max(1024).optional().meta({ description: 'next_cursor of the page before.' }),
+}
+
+/** A time in ISO 8601 with its offset; it is kept in UTC with milliseconds. */
+export const Time = z.iso
+  .datetime({ offset: true, error: 'must be a time like 2026-01-31T10:00:00.000Z' })
+  .transform((value) => new Date(value).toISOString())
+  .meta({ format: 'date-time', example: '2026-01-31T10:00:00.000Z' })
+
+/** Filters of a list by the time its rows were made; from `created_after` on, before `created_before`. */
+export const createdBetween = {
+  created_after: Time.optional(),
+  created_before: Time.optional(),
+}

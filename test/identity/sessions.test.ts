@@ -1,0 +1,164 @@
+import { describe, expect, it } from 'vitest'
+import { call, callJson, makeWorld } from '../world'
+
+const password = 'a long and unusual phrase'
+
+async function signUp() {
+  const slug = `s-${crypto.randomUUID().slice(0, 8)}`
+  const email = `${slug}@example.com`
+  const made = await callJson<{ tenant: { id: string }; user: { id: string } }>(
+    'POST',
+    '/api/v1/tenants/onboarding/public',
+    {
+      body: { name: 'Acme', slug, email, password },
+    },
+  )
+  expect(made.status).toBe(201)
+  return { slug, email, tenant_id: made.data.tenant.id, user_id: made.data.user.id }
+}
+
+type Tokens = {
+  access_token: string
+  refresh_token: string
+  token_type: string
+  expires_in: number
+  message: string
+}
+
+const login = (email: string, more: object = {}, headers: Record<string, string> = {}) =>
+  callJson<Tokens>('POST', '/api/v1/auth/login', { body: { email, password, ...more }, headers })
+
+describe('login', () => {
+  it('gives tokens and both cookies', async () => {
+    const { email, tenant_id, user_id } = await signUp()
+    const answer = await login(email)
+    expect(answer.status).toBe(200)
+    expect(answer.data).toMatchObject({ token_type: 'Bearer', expires_in: 900, message: 'Login successful' })
+    const cookies = answer.headers.getSetCookie()
+    expect(cookies).toHaveLength(2)
+    expect(cookies[0]).toMatch(/^access_token=.*; Max-Age=900; Path=\/; HttpOnly; Secure; SameSite=Strict$/)
+    expect(cookies[1]).toMatch(/^refresh_token=.*; Path=\/api; HttpOnly; Secure; SameSite=Strict$/)
+
+    const me = await callJson('GET', '/api/v1/auth/me', { token: answer.data.access_token })
+    expect(me.status).toBe(200)
+    expect(me.data).toMatchObject({ id: user_id, tenant_id, email, role: 'admin', status: 'active' })
+    expect(JSON.stringify(me.data)).not.toContain('scrypt')
+  })
+
+  it('answers a wrong password and an unknown email alike', async () => {
+    const { email } = await signUp()
+    const wrong = await callJson('POST', '/api/v1/auth/login', {
+      body: { email, password: 'not the password' },
+    })
+    const unknown = await callJson('POST', '/api/v1/auth/login', {
+      body: { email: 'nobody@example.com', password },
+    })
+    expect(wrong.status).toBe(401)
+    expect(unknown.status).toBe(401)
+    expect({ ...wrong.error, request_id: 0, correlation_id: 0, ts: 0 }).toEqual({
+      ...unknown.error,
+      request_id: 0,
+      correlation_id: 0,
+      ts: 0,
+    })
+  })
+
+  it('keeps the tokens out of the body with ?cookies=only', async () => {
+    const { email } = await signUp()
+    const answer = await callJson('POST', '/api/v1/auth/login?cookies=only', { body: { email, password } })
+    expect(answer.data).toEqual({ message: 'Login successful', expires_in: 900 })
+    expect(answer.headers.getSetCookie()).toHaveLength(2)
+  })
+})
+
+describe('refresh', () => {
+  it('rotates, and a token used twice ends the session', async () => {
+    const { email } = await signUp()
+    const first = (await login(email)).data
+    const second = await callJson<Tokens>('POST', '/api/v1/auth/refresh', {
+      body: { refresh_token: first.refresh_token },
+      headers: { 'User-Agent': 'a' },
+    })
+    expect(second.status).toBe(200)
+    expect(second.data.refresh_token).not.toBe(first.refresh_token)
+    // Another client with the old token: a thief, or the owner after a theft.
+    const stolen = await callJson('POST', '/api/v1/auth/refresh', {
+      body: { refresh_token: first.refresh_token },
+      headers: { 'User-Agent': 'b' },
+    })
+    expect(stolen.status).toBe(401)
+    expect(stolen.error.code).toBe('token_revoked')
+    expect((await call('GET', '/api/v1/auth/me', { token: second.data.access_token })).status).toBe(401)
+    const after = await callJson('POST', '/api/v1/auth/refresh', {
+      body: { refresh_token: second.data.refresh_token },
+    })
+    expect(after.status).toBe(401)
+  })
+
+  it('gives a client that races with itself the same successor', async () => {
+    const { email } = await signUp()
+    const { refresh_token } = (await login(email)).data
+    const answers = await Promise.all(
+      Array.from({ length: 5 }, () =>
+        callJson<Tokens>('POST', '/api/v1/auth/refresh', { body: { refresh_token } }),
+      ),
+    )
+    expect(answers.map((answer) => answer.status)).toEqual([200, 200, 200, 200, 200])
+    expect(new Set(answers.map((answer) => answer.data.refresh_token)).size).toBe(1)
+  })
+
+  it('takes the cookie, and refuses it from a foreign origin', async () => {
+    const { email } = await signUp()
+    const { refresh_token } = (await login(email)).data
+    const Cookie = `refresh_token=${refresh_token}`
+    const foreign = await callJson('POST', '/api/v1/auth/refresh', {
+      headers: { Cookie, Origin: 'https://evil.example' },
+    })
+    expect(foreign.status).toBe(403)
+    expect(foreign.error.code).toBe('origin_refused')
+    expect((await call('POST', '/api/v1/auth/refresh', { headers: { Cookie } })).status).toBe(200)
+  })
+
+  it('names the field when there is no token', async () => {
+    const answer = await callJson('POST', '/api/v1/auth/refresh')
+    expect(answer.status).toBe(422)
+    expect(answer.error.details.fields).toHaveProperty('refresh_token')
+  })
+})
+
+describe('sessions', () => {
+  it('lists and ends them; an ended one stops at once here', async () => {
+    const { email } = await signUp()
+    const one = (await login(email)).data
+    const two = (await login(email)).data
+    const list = await callJson<{ id: string; is_current: boolean }[]>('GET', '/api/v1/auth/sessions', {
+      token: one.access_token,
+    })
+    expect(list.data).toHaveLength(2)
+    const other = list.data.find((session) => !session.is_current)
+    expect((await call('GET', '/api/v1/auth/me', { token: two.access_token })).status).toBe(200)
+    expect(
+      (await call('DELETE', `/api/v1/auth/sessions/${other?.id}`, { token: one.access_token })).status,
+    ).toBe(204)
+    const ended = await callJson('GET', '/api/v1/auth/me', { token: two.access_token })
+    expect(ended.status).toBe(401)
+    expect(ended.error.code).toBe('token_revoked')
+  })
+
+  it('logs out, clearing the cookies', async () => {
+    const world = await makeWorld()
+    const answer = await call('POST', '/api/v1/auth/logout', { token: world.member.token })
+    expect(answer.status).toBe(204)
+    expect(answer.headers.getSetCookie().every((cookie) => cookie.includes('Max-Age=0'))).toBe(true)
+    expect((await call('GET', '/api/v1/auth/me', { token: world.member.token })).status).toBe(401)
+    expect((await call('GET', '/api/v1/auth/me', { token: world.admin.token })).status).toBe(200)
+  })
+
+  it('does not end the session of another user', async () => {
+    const world = await makeWorld()
+    const answer = await call('DELETE', `/api/v1/auth/sessions/${world.admin.session_id}`, {
+      token: world.member.token,
+    })
+    expect(answer.status).toBe(404)
+  })
+})
