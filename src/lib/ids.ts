@@ -42,12 +42,6 @@ export function isUuid(value: string): boolean {
   return UUID.test(value)
 }
 
-/** What every UUIDv7 of `ms` or later sorts at or after: a span of time as a span of ids. */
-export function firstIdAt(ms: number): string {
-  const time = Math.max(0, Math.floor(ms)).toString(16).padStart(12, '0')
-  return `${time.slice(0, 8)}-${time.slice(8, 12)}`
-}
-
 /** ISO 8601 in UTC with milliseconds, the one form of a time in JSON and in D1. */
 export function iso(ms: number): string {
   return new Date(ms).toISOString()
