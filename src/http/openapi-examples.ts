@@ -25,6 +25,13 @@ const OF_NAME: Record<string, string> = {
   message: 'Hello there',
 }
 
+/** What a field's name tells of its form where the schema does not. */
+const OF_SUFFIX: [RegExp, string | undefined][] = [
+  [/(?:_at|^ts|^timestamp)$/, OF_FORMAT['date-time']],
+  [/(?:^|_)id$/, OF_FORMAT.uuid],
+  [/(?:^|_)url$/, OF_FORMAT.uri],
+]
+
 /** An example of `schema`: its own, or one made from its keywords. Optional fields of a body stay out unless they show one. */
 export function exampleOf(
   schema: JsonSchema,
@@ -63,8 +70,10 @@ function objectExample(
 ): Record<string, unknown> {
   const required = (schema.required ?? []) as string[]
   const fields = Object.entries((schema.properties ?? {}) as Record<string, JsonSchema>)
+  // An optional id would have to be one that exists.
   const shown = fields.filter(
-    ([key, field]) => !forBody || required.includes(key) || field.examples !== undefined,
+    ([key, field]) =>
+      !forBody || required.includes(key) || (field.examples !== undefined && field.format !== 'uuid'),
   )
   return Object.fromEntries(shown.map(([key, field]) => [key, inner(field, key)]))
 }
@@ -75,7 +84,13 @@ function stringExample(schema: JsonSchema, name: string): string {
   const least = Number(schema.minLength ?? 0)
   const most = Number(schema.maxLength ?? Number.POSITIVE_INFINITY)
   const pattern = typeof schema.pattern === 'string' ? new RegExp(schema.pattern, 'u') : /^/
-  const candidates = [OF_NAME[name] ?? 'example', 'example', 'a'.repeat(Math.max(least, 1)), '2026-01-31']
+  const bySuffix = OF_SUFFIX.find(([suffix]) => suffix.test(name))?.[1]
+  const candidates = [
+    OF_NAME[name] ?? bySuffix ?? 'example',
+    'example',
+    'a'.repeat(Math.max(least, 1)),
+    '2026-01-31',
+  ]
   const fits = (text: string) => text.length >= least && text.length <= most && pattern.test(text)
   return candidates.find(fits) ?? 'example'.padEnd(least, '-').slice(0, most)
 }

@@ -13,19 +13,17 @@ const REFERENCE = '#/components/schemas/'
  * in a body than in an answer becomes two, and the body's is called `…Input`.
  */
 export class Schemas {
+  private readonly unnamed = new Map<string, string>()
   private readonly found = { input: new Map<string, JsonSchema>(), output: new Map<string, JsonSchema>() }
 
   /** The schema with references that `resolve` settles once all are known. */
   of(schema: z.ZodType, direction: Direction): JsonSchema {
-    const {
-      $schema: _,
-      $defs,
-      ...own
-    } = z.toJSONSchema(schema, {
+    const json = z.toJSONSchema(schema, {
       io: direction,
       unrepresentable: 'any',
       override: ({ jsonSchema }) => tidy(jsonSchema as JsonSchema, direction),
     }) as JsonSchema
+    const { $schema: _, $defs, ...own } = this.nameUnnamed(json)
     const definitions = pointAtComponents(($defs ?? {}) as Record<string, JsonSchema>, direction)
     for (const [name, definition] of Object.entries(definitions)) {
       const known = this.found[direction].get(name)
@@ -34,6 +32,21 @@ export class Schemas {
       this.found[direction].set(name, definition)
     }
     return pointAtComponents(own, direction)
+  }
+
+  /** A recursive schema without an id (`z.json()`) is numbered anew by each conversion; here it is one, by what it says. */
+  private nameUnnamed(json: JsonSchema): JsonSchema {
+    let text = JSON.stringify(json)
+    for (const [name, definition] of Object.entries((json.$defs ?? {}) as Record<string, JsonSchema>)) {
+      if (!name.startsWith('__schema')) continue
+      const content = JSON.stringify(definition).replaceAll(`/${name}"`, '/~"')
+      if (content.includes('/__schema'))
+        throw new Error('give schemas that refer to each other a .meta({ id })')
+      if (!this.unnamed.has(content)) this.unnamed.set(content, `Value${this.unnamed.size || ''}`)
+      text = text.replaceAll(`/${name}"`, `/${this.unnamed.get(content)}"`)
+      text = text.replaceAll(`"${name}":`, `"${this.unnamed.get(content)}":`)
+    }
+    return JSON.parse(text)
   }
 
   /** The components, and a function that puts their final names into whatever `of` answered. */
@@ -83,6 +96,8 @@ function tidy(schema: JsonSchema, direction: Direction): void {
     schema.examples = [schema.example]
     delete schema.example
   }
+  // A transform hides the type of what it makes; every format there is belongs to strings.
+  if (schema.format !== undefined) schema.type ??= 'string'
   // The format says it; zod's patterns for dates and ids fill a screen each.
   if (schema.format !== undefined) delete schema.pattern
   if (JSON.stringify(schema.propertyNames) === '{"type":"string"}') delete schema.propertyNames

@@ -89,19 +89,17 @@ const PageMeta = z
 export function operationId(method: string, path: string): string {
   const words = path
     .replace(/^\/api\/v1\//, '/')
-    .split(/[/\-_.]/)
-    .flatMap((word) => word.replace(/^\{(.*)\}$/, 'by-$1').split('-'))
-    .filter((word) => word !== '')
-  return (
-    method + words.map((word) => word.replace(/[{}]/g, '').replace(/^./, (c) => c.toUpperCase())).join('')
-  )
+    .replaceAll('{', 'by-')
+    .split(/[^A-Za-z0-9]+/)
+  return method + words.map((word) => word.replace(/^./, (first) => first.toUpperCase())).join('')
 }
 
 function tagOf({ path, note }: Operation): string {
   if (note.tag) return note.tag
   const resource =
     /^\/api\/v1\/([^/]+)/.exec(path)?.[1] ?? /^\/api\/(platform|admin|tenant)\b/.exec(path)?.[1]
-  return resource ?? (path.startsWith('/api/') ? 'legacy' : 'operations')
+  const words = resource?.replaceAll('-', ' ') ?? (path.startsWith('/api/') ? 'legacy paths' : 'operations')
+  return words.replace(/^./, (first) => first.toUpperCase())
 }
 
 function operation(

@@ -19,21 +19,22 @@ cookie that login sets. The tenant comes with the credential. \`x-required-scope
 `.trim()
 
 const tags: About['tags'] = {
-  operations: 'Whether the service runs, and how it describes itself.',
-  auth: 'Who is calling: registration, login, tokens, sessions and API keys.',
-  tenants: 'The tenant: signing up, its name and its settings.',
-  users: 'The people of a tenant.',
-  agents: 'What answers in a chat.',
-  chats: 'Chats, their messages and their live streams.',
-  runs: 'Answers that an agent gives later, event by event.',
-  webhooks: 'Endpoints: the URLs of a tenant that receive events.',
-  deliveries: 'One event on its way to one endpoint, with its attempts.',
-  events: 'What happened in a tenant.',
-  interactions: 'Recorded acts: something said or done.',
-  service: 'The switch of the tenant’s interaction service.',
-  platform: 'The operator’s own routes.',
-  admin: 'The same as `platform`, under its older name.',
-  legacy: 'Documented paths of the predecessors; they answer the bare resource.',
+  Operations: 'Whether the service runs, and how it describes itself.',
+  Authentication: 'Who is calling: registration, login, tokens and sessions.',
+  'API keys': 'Credentials for programs, with scopes of their own.',
+  Tenants: 'The tenant: signing up, its name and its settings.',
+  Users: 'The people of a tenant.',
+  Agents: 'What answers in a chat.',
+  Chats: 'Chats, their messages and their live streams.',
+  Runs: 'Answers that an agent gives later, event by event.',
+  Webhooks: 'Endpoints: the URLs of a tenant that receive events.',
+  Deliveries: 'One event on its way to one endpoint, with its attempts.',
+  Events: 'What happened in a tenant.',
+  Interactions: 'Recorded acts: something said or done.',
+  Service: 'The switch of the tenant’s interaction service.',
+  Platform: 'The operator’s own routes; `/api/admin` is the same under its older name.',
+  Development: 'What only a service in development shows.',
+  'Legacy paths': 'Documented paths of the predecessors; they answer the bare resource.',
 }
 
 /** What the OpenAPI document says of the service as a whole, but for its address. */

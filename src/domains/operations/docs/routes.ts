@@ -26,7 +26,7 @@ export function documents(app: Hono<AppEnv>): Hono<AppEnv> {
     .get(
       '/openapi.json',
       doc('This document', {
-        tag: 'operations',
+        tag: 'Operations',
         returns: { status: 200, bare: true, schema: z.record(z.string(), z.unknown()).meta({ example: {} }) },
       }),
       open(),

@@ -4,7 +4,7 @@ import { doc, open, returns } from '../../../http/route'
 import { Healthy, KvHealth, Readiness } from './schema'
 import { kvHealth, readiness } from './service'
 
-const tag = 'operations'
+const tag = 'Operations'
 const bare = { bare: true }
 const down = (description: string, schema: typeof Readiness | typeof KvHealth) => [
   { status: 503, schema, bare: true, description },
