@@ -1,5 +1,3 @@
-const SPACE = /[\s\x1e]/
-
 /**
  * Splits a text of JSON values (one document, lines, or one after the other) into the values' texts as each one closes,
  * however the text was cut. Only objects, arrays and strings are values here: numbers and words have no end of their own.
@@ -24,7 +22,8 @@ export class JsonSplitter {
     for (let i = 0; i < text.length && !this.foreign; i++) {
       const char = text[i] as string
       if (!this.open) {
-        if (SPACE.test(char)) continue
+        // White space, and the record separator of RFC 7464.
+        if (char <= ' ') continue
         start = i
         if (!this.begin(char)) this.foreign = true
       } else if (this.step(char)) {

@@ -1,0 +1,34 @@
+/** The forms that an answer's body can have. */
+export type Form = 'sse' | 'json' | 'html' | 'text'
+
+const PAGE = ['<!doctype', '<html', '<head', '<body', '<title']
+const FIELDS = ['data:', 'event:', 'id:', 'retry:']
+
+/** How much is looked at before a body that begins like an event stream, and goes on unlike one, is plain text. */
+const ENOUGH = 1024
+
+/**
+ * The form of a body that begins with `begun`, by its bytes first and its content type second; null while it could
+ * still be either of two. Once the body has `ended` there is always an answer.
+ */
+export function formOf(begun: string, contentType: string, ended: boolean): Form | null {
+  const text = begun.trimStart()
+  const undecided = ended ? 'text' : null
+  if (text === '') return undecided
+  if (/^[{["]/.test(text)) return 'json'
+  if (text.startsWith('<')) {
+    const start = text.slice(0, 16).toLowerCase()
+    if (PAGE.some((tag) => start.startsWith(tag))) return 'html'
+    return PAGE.some((tag) => tag.startsWith(start)) ? undecided : 'text'
+  }
+  if (text.startsWith('data:')) return 'sse'
+  if (FIELDS.some((field) => field.startsWith(text))) return undecided
+  if (!/^(?:event|id|retry)?:/.test(text)) return 'text'
+  if (contentType.includes('text/event-stream')) return 'sse'
+  // A sentence may begin with "id:" or ":)" too, so here a data line must follow.
+  const rest = text.replace(/^(?:(?:(?:event|id|retry)?:[^\n]*)?\n)+/, '')
+  if (rest.startsWith('data:')) return 'sse'
+  const mayFollow =
+    FIELDS.some((field) => field.startsWith(rest)) || /^(?:event|id|retry)?:[^\n]*$/.test(rest)
+  return mayFollow && text.length < ENOUGH ? undecided : 'text'
+}

@@ -1,0 +1,453 @@
+import { describe, expect, it } from 'vitest'
+import { ReplyReader } from '../../src/domains/chat/agents/upstreams/reply'
+import { type UpstreamEvent, UpstreamFailure } from '../../src/domains/chat/agents/upstreams/upstream'
+import { utf8 } from '../../src/lib/encoding'
+
+type Outcome = { events: UpstreamEvent[]; failure: string | null; text: string }
+
+/** Feeds the pieces, then ends the body. */
+function read(pieces: Uint8Array[], type = ''): Outcome {
+  const events: UpstreamEvent[] = []
+  let failure: string | null = null
+  try {
+    const reader = new ReplyReader(type)
+    for (const piece of pieces) {
+      for (const event of reader.push(piece)) events.push(event)
+      if (reader.done) break
+    }
+    if (!reader.done) for (const event of reader.end()) events.push(event)
+  } catch (error) {
+    if (!(error instanceof UpstreamFailure)) throw error
+    failure = `${error.code}: ${error.message}`
+  }
+  return {
+    events: joined(events),
+    failure,
+    text: events.map((e) => (e.kind === 'delta' ? e.text : '')).join(''),
+  }
+}
+
+/** Deltas in a row are one: where they are cut is the network's business. */
+function joined(events: UpstreamEvent[]): UpstreamEvent[] {
+  const out: UpstreamEvent[] = []
+  for (const event of events) {
+    const last = out.at(-1)
+    if (event.kind === 'delta' && last?.kind === 'delta')
+      out[out.length - 1] = { ...last, text: last.text + event.text }
+    else out.push(event)
+  }
+  return out
+}
+
+/** The outcome of the whole body at once, having checked that every way to cut it in two, and single bytes, read the same. */
+function outcome(body: string, type = ''): Outcome {
+  const bytes = utf8(body)
+  const whole = read([bytes], type)
+  for (let i = 1; i < bytes.length; i++)
+    expect(read([bytes.subarray(0, i), bytes.subarray(i)], type), `cut at ${i}`).toEqual(whole)
+  expect(
+    read(
+      Array.from(bytes, (byte) => new Uint8Array([byte])),
+      type,
+    ),
+    'byte by byte',
+  ).toEqual(whole)
+  return whole
+}
+
+const answers = (body: string, text: string, type = '') =>
+  expect(outcome(body, type), body).toMatchObject({ text, failure: null })
+
+const lines = (...values: unknown[]) => values.map((value) => `${JSON.stringify(value)}\n`).join('')
+const data = (...values: unknown[]) =>
+  values.map((value) => `data: ${typeof value === 'string' ? value : JSON.stringify(value)}\n\n`).join('')
+
+// An astral character, a flag of two, and one of three bytes: each is cut in every place.
+const WORDS = 'Héllo 👋 🇫🇷 wörld €'
+
+describe('server-sent events', () => {
+  it('of the chat guide', () => {
+    const body = 'data: {"content": "Hi"}\n\ndata: {"content": " there! 👋"}\n\ndata: [DONE]\n\n'
+    answers(body, 'Hi there! 👋')
+    answers(body, 'Hi there! 👋', 'text/event-stream; charset=utf-8')
+    answers(body, 'Hi there! 👋', 'application/json')
+    answers(body.replaceAll('\n', '\r\n'), 'Hi there! 👋')
+    answers(`\ufeff${body}`, 'Hi there! 👋')
+    answers(body.replace('data: [DONE]\n\n', ''), 'Hi there! 👋')
+    answers(body.trimEnd(), 'Hi there! 👋')
+  })
+
+  it('with comments, ids, names and signs of life around them', () => {
+    answers(
+      ': keep-alive\n\nretry: 10\nid: 1\nevent: message\ndata: {"content":"a"}\n\nevent: ping\ndata: {"content":"no"}\n\n: x\n\ndata: {"content":"b"}\n\n',
+      'ab',
+    )
+    answers(
+      ': OPENROUTER PROCESSING\n\ndata: {"choices":[{"delta":{"content":"x"}}]}\n\n',
+      'x',
+      'text/event-stream',
+    )
+    answers(`id: 7\n${data({ content: 'x' })}`, 'x', 'text/plain')
+  })
+
+  it('that forget the blank line', () => {
+    answers('data: {"content":"a"}\ndata: {"content":"b"}\ndata: [DONE]\n', 'ab')
+  })
+
+  it('of OpenAI', () => {
+    const chunk = (delta: object, finish_reason: string | null = null) => ({
+      choices: [{ index: 0, delta, finish_reason }],
+    })
+    const usage = { prompt_tokens: 3, completion_tokens: 2 }
+    expect(
+      outcome(
+        data(
+          chunk({ role: 'assistant', content: '' }),
+          chunk({ reasoning_content: 'hm' }),
+          chunk({ content: 'Hé' }),
+          { choices: [{ index: 1, delta: { content: 'no' } }] },
+          chunk({ content: 'llo' }),
+          chunk({ tool_calls: [] }, 'length'),
+          { choices: [], usage },
+          '[DONE]',
+          chunk({ content: 'no' }),
+        ),
+      ),
+    ).toEqual({
+      text: 'Héllo',
+      failure: null,
+      events: [
+        { kind: 'delta', text: 'Héllo' },
+        { kind: 'finish', reason: 'length' },
+        { kind: 'usage', ...usage },
+      ],
+    })
+    answers(data({ choices: [{ text: 'old' }] }), 'old')
+    answers(data({ type: 'response.output_text.delta', delta: 'new' }), 'new')
+  })
+
+  it('of the AI SDK', () => {
+    expect(
+      outcome(
+        data(
+          { type: 'start', messageId: 'm' },
+          { type: 'start-step' },
+          { type: 'reasoning-delta', id: 'r', delta: 'no' },
+          { type: 'tool-output-available', output: { text: 'no' } },
+          { type: 'text-start', id: 't' },
+          { type: 'text-delta', id: 't', delta: 'Hi ' },
+          { type: 'text-delta', id: 't', delta: 'there' },
+          { type: 'text-end', id: 't' },
+          { type: 'data-weather', data: { text: 'no' } },
+          { type: 'source-url', text: 'no' },
+          { type: 'finish', finishReason: 'stop', totalUsage: { inputTokens: 1, outputTokens: 2 } },
+          '[DONE]',
+        ),
+      ),
+    ).toEqual({
+      text: 'Hi there',
+      failure: null,
+      events: [
+        { kind: 'delta', text: 'Hi there' },
+        { kind: 'usage', prompt_tokens: 1, completion_tokens: 2 },
+        { kind: 'finish', reason: 'stop' },
+      ],
+    })
+    expect(
+      outcome(data({ type: 'text-delta', delta: 'a' }, { type: 'error', errorText: 'no luck' })),
+    ).toMatchObject({
+      text: 'a',
+      failure: 'upstream_error: The agent reported an error: no luck',
+    })
+    expect(outcome(data({ type: 'text-delta', delta: 'a' }, { type: 'abort' })).failure).toMatch(
+      /stopped its answer/,
+    )
+  })
+
+  it('of Causeway itself', () => {
+    expect(
+      outcome(
+        data(
+          { type: 'status', data: { description: 'Thinking', level: 'warning', done: false } },
+          { type: 'message', data: { content: 'Hi' } },
+          {
+            type: 'done',
+            data: { message: 'Stream completed', finish: 'stop', usage: { completion_tokens: 4 } },
+          },
+          { type: 'message', data: { content: 'no' } },
+        ),
+      ).events,
+    ).toEqual([
+      { kind: 'status', description: 'Thinking', level: 'warning' },
+      { kind: 'delta', text: 'Hi' },
+      { kind: 'usage', prompt_tokens: null, completion_tokens: 4 },
+      { kind: 'finish', reason: 'stop' },
+    ])
+    expect(outcome(data({ type: 'error', data: { message: 'no', code: 'x' } })).failure).toMatch(/error: no$/)
+  })
+
+  it('of plain text, tokens that look like JSON among it', () => {
+    answers('data: Hello\n\ndata:  wörld\n\ndata: [DONE]\n\n', 'Hello wörld')
+    answers('data: one\ndata: two\n\ndata: three\n\n', 'one\ntwothree')
+    answers('data: {\n\ndata: "a"\n\ndata: : 1}\n\n', '{"a": 1}')
+    answers('data: 42\n\ndata:  true\n\ndata: [1]\n\n', '42 true[1]')
+    answers('data: Hello\n\nevent: done\ndata: {}\n\n', 'Hello')
+    answers('event: message\ndata: hey\n\n', 'hey')
+  })
+
+  it('of JSON strings', () => {
+    answers('data: "Hi\\n"\n\ndata: "there"\n\n', 'Hi\nthere')
+  })
+
+  it('whose last event repeats the text', () => {
+    answers('event: token\ndata: {"content":"Hi"}\n\nevent: done\ndata: {"content":"Hi"}\n\n', 'Hi')
+    answers('event: done\ndata: {"content":"Hi"}\n\n', 'Hi')
+  })
+
+  it('that fail', () => {
+    expect(outcome('data: {"content":"Hi"}\n\nevent: error\ndata: out of memory\n\n')).toMatchObject({
+      text: 'Hi',
+      failure: 'upstream_error: The agent reported an error: out of memory',
+    })
+    expect(outcome(data({ content: 'Hi' }, { error: { message: 'quota' } }))).toMatchObject({
+      text: 'Hi',
+      failure: 'upstream_error: The agent reported an error: quota',
+    })
+    expect(outcome('data: {"content":"Hi"}\n\ndata: {"content":" th')).toMatchObject({
+      text: 'Hi',
+      failure: expect.stringMatching(/^upstream_reset: .*middle of an event/),
+    })
+    expect(outcome('data: [DONE]\n\n')).toMatchObject({ text: '', failure: null })
+    expect(outcome(': nothing\n\n', 'text/event-stream').failure).toMatch(/^upstream_empty/)
+    expect(outcome(data({ foo: 1 })).failure).toMatch(/^upstream_error: .*without content, output/)
+  })
+})
+
+describe('JSON lines', () => {
+  it('of n8n, heartbeats and several nodes in one run', () => {
+    const body = `\n\n${lines(
+      { type: 'begin', metadata: { nodeName: 'AI Agent' } },
+      { type: 'item', content: 'Hé', metadata: {} },
+      { type: 'item', content: 'llo ' },
+    )}\n\n${lines({ type: 'end' }, { type: 'begin' }, { type: 'item', content: '👋' }, { type: 'end' })}\n`
+    answers(body, 'Héllo 👋', 'application/json; charset=utf-8')
+    answers(body, 'Héllo 👋')
+    answers(body.replaceAll('\n', ''), 'Héllo 👋')
+    answers(body.replaceAll('\n', '\r\n'), 'Héllo 👋')
+  })
+
+  it('of n8n, whose item is a JSON object', () => {
+    for (const content of [{ output: 'Hi' }, '{"output":"Hi"}', '{"message":{"content":"Hi"}}'])
+      answers(lines({ type: 'begin' }, { type: 'item', content }, { type: 'end' }), 'Hi')
+    answers(lines({ type: 'begin' }, { type: 'item', content: { foo: 1 } }, { type: 'end' }), '{"foo":1}')
+    answers(lines({ type: 'begin' }, { type: 'item', content: '{"foo":1}' }, { type: 'end' }), '{"foo":1}')
+    answers(lines({ type: 'begin' }, { type: 'item', content: '{not json}' }, { type: 'end' }), '{not json}')
+    // In the middle of an answer an object is part of the text.
+    const item = (content: string) => ({ type: 'item', content })
+    answers(
+      lines({ type: 'begin' }, item('Send '), item('{"text":"x"}'), { type: 'end' }),
+      'Send {"text":"x"}',
+    )
+  })
+
+  it('of n8n, that ends in an error', () => {
+    expect(
+      outcome(lines({ type: 'begin' }, { type: 'item', content: 'Hi' }, { type: 'error', content: 'broke' })),
+    ).toMatchObject({ text: 'Hi', failure: 'upstream_error: The agent reported an error: broke' })
+  })
+
+  it('of Ollama', () => {
+    const line = (content: string, done = false, more = {}) => ({
+      model: 'm',
+      message: { content },
+      done,
+      ...more,
+    })
+    expect(
+      outcome(
+        lines(
+          line('Hi'),
+          line(' you'),
+          line('', true, { done_reason: 'length', prompt_eval_count: 5, eval_count: 2 }),
+        ),
+        'application/x-ndjson',
+      ),
+    ).toEqual({
+      text: 'Hi you',
+      failure: null,
+      events: [
+        { kind: 'delta', text: 'Hi you' },
+        { kind: 'usage', prompt_tokens: 5, completion_tokens: 2 },
+        { kind: 'finish', reason: 'length' },
+      ],
+    })
+    answers(lines({ response: 'Hi', done: false }, { response: '!', done: true }), 'Hi!')
+    expect(outcome(lines({ error: 'model not found' })).failure).toMatch(/model not found/)
+  })
+
+  it('cut off in mid-line, or going on with something else', () => {
+    expect(outcome('{"type":"item","content":"Hi"}\n{"type":"it')).toMatchObject({
+      text: 'Hi',
+      failure: expect.stringMatching(/^upstream_reset: .*middle of its JSON/),
+    })
+    expect(outcome('{"type":"item","content":"Hi"}\nFatal error')).toMatchObject({
+      text: 'Hi',
+      failure: expect.stringMatching(/^upstream_error: .*not JSON/),
+    })
+    expect(outcome('{"type":"item","content":"Hi"}\n{"type" "item"}')).toMatchObject({
+      text: 'Hi',
+      failure: expect.stringMatching(/^upstream_error: .*not valid JSON/),
+    })
+  })
+})
+
+describe('one JSON document', () => {
+  it('in each of the listed forms', () => {
+    for (const name of ['content', 'output', 'text', 'message', 'response', 'answer'])
+      answers(
+        JSON.stringify({ id: 1, [name]: WORDS, more: { text: 'no' } }, null, 2),
+        WORDS,
+        'application/json',
+      )
+    answers(JSON.stringify({ choices: [{ message: { content: WORDS }, finish_reason: 'stop' }] }), WORDS)
+    answers(JSON.stringify([{ output: WORDS }]), WORDS)
+    answers(JSON.stringify([{ output: 'one' }, { text: 'two' }]), 'one\n\ntwo')
+    answers(JSON.stringify(['one', 'two']), 'one\n\ntwo')
+    answers(
+      JSON.stringify([
+        { type: 'text', text: 'one ' },
+        { type: 'text', text: 'two' },
+      ]),
+      'one two',
+    )
+    answers(JSON.stringify(WORDS), WORDS)
+    answers(`\n\n  ${JSON.stringify(WORDS)}\n`, WORDS)
+  })
+
+  it('nested, empty in one field, a number', () => {
+    answers('{"content":null,"output":{"text":"x"}}', 'x')
+    answers('{"content":"","answer":"x"}', 'x')
+    answers(
+      '{"message":{"role":"assistant","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}}',
+      'ab',
+    )
+    answers('{"output":42}', '42')
+    answers('{"content":"x","error":null}', 'x')
+    answers('{"content":"x"}', 'x', 'text/html; charset=utf-8')
+    answers('{"content":"\\ud83d\\ude00"}', '😀')
+    answers('{"content":"\\ud83d"}', '\ufffd')
+  })
+
+  it('with what it used', () => {
+    expect(outcome('{"content":"x","usage":{"input_tokens":1,"output_tokens":2}}').events).toEqual([
+      { kind: 'delta', text: 'x' },
+      { kind: 'usage', prompt_tokens: 1, completion_tokens: 2 },
+    ])
+  })
+
+  it('that holds no answer', () => {
+    expect(outcome('{"foo":"bar"}', 'application/json').failure).toMatch(
+      /^upstream_error: .*without content, output/,
+    )
+    expect(outcome('[1, 2]', 'application/json').failure).toMatch(/^upstream_error: .*without content/)
+    for (const body of ['{"content":""}', '[]', '""', '', ' \n\n', '[{"output":""}]'])
+      expect(outcome(body, 'application/json').failure, body).toMatch(/^upstream_empty/)
+    expect(outcome('{"error":"no credit"}').failure).toMatch(/no credit/)
+    expect(outcome('{"error":{"code":7}}').failure).toBe(
+      'upstream_error: The agent reported an error: it reported an error',
+    )
+  })
+
+  it('that is broken', () => {
+    expect(outcome('{"content":"Hel').failure).toMatch(/^upstream_reset/)
+    expect(outcome('[{"content":"Hel').failure).toMatch(/^upstream_reset/)
+    expect(outcome('{"content":nonsense}').failure).toMatch(/^upstream_error: .*not valid JSON/)
+    expect(outcome('{content}', 'application/json').failure).toMatch(/^upstream_error: .*not valid JSON/)
+  })
+})
+
+describe('plain text', () => {
+  it('of any kind, without what kept the connection alive', () => {
+    for (const type of ['', 'text/plain', 'text/html', 'application/json', 'text/event-stream'])
+      answers(WORDS, WORDS, type)
+    answers('\n\n\nHello\n\nthere\n', 'Hello\n\nthere\n')
+    answers('42', '42')
+    answers('<3 you', '<3 you')
+    answers('<', '<')
+    answers('da', 'da')
+    answers('    indented', '    indented')
+  })
+
+  it('that begins like something else', () => {
+    for (const text of [
+      ...['"Hello," she said.', '[1] See {this}.', '{name}, hello!', '{unfinished', '["quoted" or not', '"'],
+      ...[
+        ':) hello',
+        ': a comment',
+        'id: 5 is mine\nand so on',
+        'event: party\n\nat eight',
+        'data',
+        '<b>bold</b>',
+      ],
+    ])
+      answers(text, text, 'text/plain')
+    answers(`id: ${'x'.repeat(1100)}`, `id: ${'x'.repeat(1100)}`)
+  })
+
+  it('that is JSON of the model’s own', () => {
+    answers('{"city": "Paris"}', '{"city": "Paris"}', 'text/plain; charset=utf-8')
+    answers('[{"city": "Paris"}]', '[{"city": "Paris"}]', 'text/plain')
+  })
+
+  it('with bytes that are no UTF-8', () => {
+    expect(read([new Uint8Array([0x48, 0xff, 0x69, 0xe2, 0x82])])).toMatchObject({
+      text: 'H\ufffdi\ufffd',
+      failure: null,
+    })
+  })
+})
+
+describe('a web page', () => {
+  it('is refused, by its bytes', () => {
+    for (const page of [
+      ...[
+        '<!DOCTYPE html><html></html>',
+        '<html lang="en">',
+        '\n\n<HTML>',
+        '<head>',
+        '<body>x',
+        '<title>502',
+      ],
+      '<!doctype HTML PUBLIC "-//W3C//DTD HTML 4.01//EN">',
+    ])
+      for (const type of ['text/html', 'application/json', ''])
+        expect(outcome(page, type), page).toMatchObject({
+          text: '',
+          failure: expect.stringMatching(/^upstream_html/),
+        })
+  })
+})
+
+describe('what has come is said at once', () => {
+  const steps = (type: string, ...pieces: [string, string][]) => {
+    const reader = new ReplyReader(type)
+    for (const [piece, text] of pieces)
+      expect(
+        [...reader.push(utf8(piece))]
+          .map((event) => (event.kind === 'delta' ? event.text : event.kind))
+          .join('|'),
+        piece,
+      ).toBe(text)
+  }
+
+  it('in every form', () => {
+    steps('', ['data: {"content":"a"}', ''], ['\n', 'a'], ['\ndata: {"content":"b"}\n\n', 'b'])
+    steps('', ['data: a', ''], ['\n', ''], ['\n', 'a'])
+    steps('application/json', ['\n', ''], ['{"type":"begin"}\n{"type":"item","content":"a"', ''], ['}', 'a'])
+    steps('', ['{"response":"a","done":false}{"response":"b","done":false}{', 'a|b'])
+    steps('application/json', ['{"output":"a', ''], ['"}', 'a'])
+    steps('', ['H', 'H'], ['ello', 'ello'])
+    steps('', ['d', ''], ['a', ''], ['y', 'day'])
+    steps('', ['<', ''], ['b>', '<b>'])
+  })
+})
