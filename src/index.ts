@@ -1,10 +1,11 @@
 import { app } from './app'
 import type { Bindings } from './env'
+import { withLegacyPaths } from './legacy-paths'
 
 export { ChatRoom } from './domains/chat/room/object'
 export { EndpointSender } from './domains/webhooks/deliveries/object'
 export { Sweeper } from './domains/webhooks/deliveries/sweeper'
 
 export default {
-  fetch: app.fetch,
+  fetch: withLegacyPaths(app),
 } satisfies ExportedHandler<Bindings>

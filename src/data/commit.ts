@@ -64,7 +64,9 @@ export async function commit<T>(ctx: Context, change: Change<T>): Promise<T> {
   const demand = (holds: SQL, otherwise: Problem) => {
     // json_extract fails on a path that is none, and its message carries the path: that names the guard, and rolls back.
     const path = sql.raw(`'guard:${refusals.length}'`)
-    batch.push(ctx.db.all(sql`select json_extract('{}', case when ${holds} then '$' else ${path} end)`))
+    // A select, not `all(sql)`: Drizzle can't put a raw statement with parameters into a D1 batch.
+    const check = sql`json_extract('{}', case when ${holds} then '$' else ${path} end)`
+    batch.push(ctx.db.select({ check }).from(sql`(select 1)`))
     refusals.push(otherwise)
   }
   for (const item of change.statements) {
