@@ -73,13 +73,18 @@ function refuseBusyPort() {
   })
 }
 
-/** Keeps what the child prints until it is wanted: on failure all of it, after the welcome only what is new. */
-function holdOutput(process_) {
+/** Keeps what the child prints until it is wanted: at an error all of it, after the welcome only what is new. */
+function holdOutput(source) {
   let held = []
   let following = false
-  const take = (stream) => (chunk) => (following ? stream.write(chunk) : held.push([stream, chunk]))
-  process_.stdout.on('data', take(process.stdout))
-  process_.stderr.on('data', take(process.stderr))
+  const take = (stream) => (chunk) => {
+    if (following) return stream.write(chunk)
+    held.push([stream, chunk])
+    // A source file that does not compile, say: wrangler waits until it is mended, and so do we.
+    if (String(chunk).includes('ERROR')) show()
+  }
+  source.stdout.on('data', take(process.stdout))
+  source.stderr.on('data', take(process.stderr))
   const follow = () => {
     following = true
     held = []
