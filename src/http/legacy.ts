@@ -1,0 +1,158 @@
+import type { Bindings } from '../env'
+import { isUuid } from '../lib/ids'
+
+type Json = Record<string, unknown>
+
+/** How one documented legacy path is served by its /api/v1 handler. */
+export type LegacyPath = {
+  /** The documented path, and where it is under /api/v1; `$1` is what the first group held. */
+  from: RegExp
+  to: string
+  /** Only this method, and the handler's own where it is another. */
+  method?: string
+  as?: string
+  /** Query parameters that the handler is given besides the caller's. */
+  query?: Record<string, string>
+  /** The first group is a tenant's id, checked against the credential as X-Tenant-ID is. */
+  tenant?: true
+  /** The documents' body (or form) as the handler takes it. */
+  body?: (body: Json) => Json
+  /** One resource as the documents show it. */
+  show?: (resource: Json) => Json
+  /** Fields by the handler's name that the documents call otherwise, for its refusals. */
+  fields?: Record<string, string>
+  /** The answer shows the resource as it was before: a delete answers with what it deleted. */
+  shownBefore?: true
+  /** The documents' status where it is not the handler's. */
+  status?: number
+  /** Lists take limit and offset. */
+  offset?: true
+}
+
+type Fetch = (request: Request, env: Bindings, execution: ExecutionContext) => Response | Promise<Response>
+
+/** The largest offset that is walked to; beyond it a cursor is the way. */
+const MOST_OFFSET = 1_000
+
+/** `fetch` with the legacy paths of `table` before it: asked as documented, answered bare. */
+export function withLegacyPaths(table: readonly LegacyPath[], fetch: Fetch): Fetch {
+  return async (request, env, execution) => {
+    // Every other request pays for this one look.
+    if (/^https?:\/\/[^/]+\/api\/v1\//.test(request.url)) return fetch(request, env, execution)
+    const url = new URL(request.url)
+    const path = url.pathname.replace(/(.)\/+$/, '$1')
+    const entry = table.find(({ from, method }) => from.test(path) && (!method || method === request.method))
+    if (!entry) return fetch(request, env, execution)
+    const [, group] = entry.from.exec(path) ?? []
+    url.pathname = path.replace(entry.from, entry.to)
+    for (const [name, value] of Object.entries(entry.query ?? {})) url.searchParams.set(name, value)
+    const ask = async (asked: Request) => fetch(asked, env, execution)
+    if (entry.offset && request.method === 'GET' && !group) return list(entry, url, request, ask)
+    if (!entry.shownBefore) return bare(entry, await ask(await translated(entry, url, request, group)))
+    const before = await ask(new Request(url, { headers: request.headers }))
+    if (!before.ok) return bare(entry, before)
+    const done = await ask(new Request(url, request))
+    return bare(entry, done.ok ? before : done)
+  }
+}
+
+async function translated(entry: LegacyPath, url: URL, request: Request, group?: string): Promise<Request> {
+  const sent = entry.body ? await objectIn(request) : null
+  const { team_id, ...rest } = sent ?? {}
+  const headers = new Headers(request.headers)
+  // The tenant comes from the credential; a path or body that names one is held to it as the header would be.
+  if (entry.tenant && group) headers.set('X-Tenant-ID', isUuid(group.toLowerCase()) ? group : NOBODY)
+  if (typeof team_id === 'string') headers.set('X-Tenant-ID', team_id)
+  const method = entry.as ?? request.method
+  if (!sent || !entry.body) return new Request(url, new Request(request, { method, headers }))
+  headers.set('Content-Type', 'application/json')
+  headers.delete('Content-Length')
+  return new Request(url, { method, headers, body: JSON.stringify(entry.body(rest)), signal: request.signal })
+}
+
+/** The nil UUID: no tenant has it. */
+const NOBODY = '00000000-0000-0000-0000-000000000000'
+
+/** The body's JSON object or form fields; null for anything else, whose refusal is the handler's. */
+async function objectIn(request: Request): Promise<Json | null> {
+  const type = request.headers.get('Content-Type') ?? ''
+  try {
+    if (/^application\/json/i.test(type)) {
+      const parsed: unknown = await request.clone().json()
+      return isObject(parsed) ? parsed : null
+    }
+    if (/^(?:multipart\/form-data|application\/x-www-form-urlencoded)/i.test(type)) {
+      const form = [...(await request.clone().formData())]
+      return form.every(([, value]) => typeof value === 'string') ? Object.fromEntries(form) : null
+    }
+  } catch {
+    // not what it claims to be: the handler says so
+  }
+  return request.body === null && request.method !== 'GET' ? {} : null
+}
+
+/** The answer without its envelope. Streams and files pass as they are. */
+async function bare(entry: LegacyPath, answer: Response): Promise<Response> {
+  const isJson = answer.headers.get('Content-Type')?.startsWith('application/json') ?? false
+  if (!isJson) return answer
+  const body: unknown = await answer.json()
+  if (!answer.ok) return print(answer, renamed(body, entry.fields ?? {}))
+  const data = isObject(body) && 'data' in body ? body.data : body
+  return print(
+    answer,
+    Array.isArray(data) ? data.map((one) => shown(entry, one)) : shown(entry, data),
+    entry.status,
+  )
+}
+
+/** A refusal that names its fields as the documents do. */
+function renamed(body: unknown, names: Record<string, string>): unknown {
+  if (!isObject(body) || !isObject(body.error) || !isObject(body.error.details)) return body
+  const { fields } = body.error.details
+  if (!isObject(fields)) return body
+  const own = Object.fromEntries(Object.entries(fields).map(([name, why]) => [names[name] ?? name, why]))
+  return { error: { ...body.error, details: { ...body.error.details, fields: own } } }
+}
+
+function print(answer: Response, value: unknown, status = answer.status): Response {
+  const headers = new Headers(answer.headers)
+  headers.delete('Content-Length')
+  return new Response(JSON.stringify(value), { status, headers })
+}
+
+function shown(entry: LegacyPath, data: unknown): unknown {
+  return isObject(data) && entry.show ? entry.show(data) : data
+}
+
+/** Walks the cursor pages of the handler to the rows from `offset` on. */
+async function list(
+  entry: LegacyPath,
+  url: URL,
+  request: Request,
+  ask: (request: Request) => Promise<Response>,
+): Promise<Response> {
+  const offset = Number(url.searchParams.get('offset') ?? 0)
+  const limit = Number(url.searchParams.get('limit') ?? 50)
+  // A number that can't be is the handler's to refuse: it knows no offset, and names it.
+  if (!Number.isInteger(offset) || offset < 0 || offset > MOST_OFFSET || !(limit >= 1 && limit <= 100))
+    return ask(new Request(url, request))
+  url.searchParams.delete('offset')
+  const rows: unknown[] = []
+  for (;;) {
+    url.searchParams.set('limit', String(Math.min(100, offset + limit - rows.length)))
+    const answer = await ask(new Request(url, request))
+    if (!answer.ok) return answer
+    const page = (await answer.json()) as { data: unknown[]; meta: { next_cursor: string | null } }
+    rows.push(...page.data)
+    if (rows.length >= offset + limit || page.meta.next_cursor === null)
+      return print(
+        answer,
+        rows.slice(offset, offset + limit).map((row) => shown(entry, row)),
+      )
+    url.searchParams.set('cursor', page.meta.next_cursor)
+  }
+}
+
+export function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
