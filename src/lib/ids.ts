@@ -42,6 +42,12 @@ export function isUuid(value: string): boolean {
   return UUID.test(value)
 }
 
+/** The smallest UUIDv7 of a millisecond: rows made at or after `ms` have an id that is not below it. */
+export function firstIdAt(ms: number): string {
+  const hex = Math.max(0, Math.floor(ms)).toString(16).padStart(12, '0').slice(-12)
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-7000-8000-000000000000`
+}
+
 /** ISO 8601 in UTC with milliseconds, the one form of a time in JSON and in D1. */
 export function iso(ms: number): string {
   return new Date(ms).toISOString()
