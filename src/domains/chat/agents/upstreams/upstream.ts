@@ -54,15 +54,24 @@ export class UpstreamFailure extends Error {
       | 'upstream_reset',
     message: string,
     readonly retryable: boolean,
+    options?: ErrorOptions,
   ) {
-    super(message)
+    super(message, options)
     this.name = 'UpstreamFailure'
   }
 }
 
-/** An adapter: bytes of an outside service in, events out. */
+/**
+ * An adapter: bytes of an outside service in, events out. The iteration throws UpstreamFailure where the agent failed,
+ * having yielded what came before, and the signal's reason where the run was stopped; leaving it early ends the call.
+ */
 export type Upstream = (
   agent: AnsweringAgent,
   request: UpstreamRequest,
   settings: Settings,
 ) => AsyncIterable<UpstreamEvent>
+
+/** The message that is to be answered. */
+export function latestQuestion(request: UpstreamRequest): string {
+  return request.messages.findLast(({ role }) => role === 'user')?.content ?? ''
+}

@@ -1,0 +1,171 @@
+import type { Settings } from '../../../../env'
+import { refusalOfResolved, refusalOfTarget } from '../../../../lib/safe-url'
+import type { Limits } from './limits'
+import { ReplyReader } from './reply'
+import { failureMessage } from './shapes'
+import { type UpstreamEvent, UpstreamFailure } from './upstream'
+
+/** One request to an agent, as an adapter has written it. */
+export type Call = {
+  url: string
+  headers: Record<string, string>
+  body: string
+  /** What must not come back in a message to the reader, although the agent may quote it. */
+  secrets: readonly (string | null)[]
+}
+
+/** How much of an error's body is looked at for a sentence that says what is wrong. */
+const ERROR_BYTES = 8 * 1024
+const ERROR_MS = 2000
+/** The most of an agent's own words that a reader is shown. */
+const MAX_MESSAGE = 500
+
+/**
+ * Makes one call and yields what the answer says, as it comes. Throws UpstreamFailure (with what came before it
+ * yielded), or the signal's reason once the run is stopped; whichever way it ends, the connection ends with it.
+ */
+export async function* exchange(
+  call: Call,
+  settings: Settings,
+  limits: Limits,
+  signal: AbortSignal,
+): AsyncGenerator<UpstreamEvent> {
+  const connection = new AbortController()
+  const patience = new Patience(limits, signal)
+  try {
+    await refuseAddress(call.url, settings)
+    const { url, headers, body } = call
+    const init = { method: 'POST', headers, body, redirect: 'manual', signal: connection.signal } as const
+    const response = await patience.until(fetch(url, init), unreachable)
+    await refuseStatus(response)
+    const reader = response.body?.getReader()
+    if (!reader) throw new UpstreamFailure('upstream_empty', 'The agent answered nothing', true)
+    const reply = new ReplyReader(response.headers.get('Content-Type')?.toLowerCase() ?? '')
+    for (let size = 0; !reply.done; ) {
+      const { done, value } = await patience.until(reader.read(), broken)
+      if (done) {
+        yield* reply.end()
+        return
+      }
+      const room = limits.max_bytes - size
+      yield* reply.push(value.byteLength > room ? value.subarray(0, room) : value)
+      size += value.byteLength
+      if (size > limits.max_bytes && !reply.done) throw tooLarge(limits)
+    }
+  } catch (error) {
+    throw error instanceof UpstreamFailure ? withoutSecrets(error, call.secrets) : error
+  } finally {
+    connection.abort()
+  }
+}
+
+async function refuseAddress(url: string, settings: Settings): Promise<void> {
+  const refusal =
+    refusalOfTarget(url, settings) ??
+    (await refusalOfResolved(new URL(url).hostname, settings, (to, init) => fetch(to, init)))
+  if (refusal) throw new UpstreamFailure('upstream_refused_address', `The agent’s URL ${refusal}`, false)
+}
+
+async function refuseStatus(response: Response): Promise<void> {
+  const { status } = response
+  if (response.ok) return
+  if (status >= 300 && status < 400)
+    throw new UpstreamFailure(
+      'upstream_redirect',
+      `The agent answered ${status}, and redirects are not followed`,
+      false,
+    )
+  const said = await errorText(response).catch(() => null)
+  // RFC 9110: time-out and too early; RFC 6585: too many requests.
+  const retryable = status >= 500 || status === 408 || status === 425 || status === 429
+  throw new UpstreamFailure(
+    'upstream_status',
+    `The agent answered ${status}${said ? `: ${said}` : ''}`,
+    retryable,
+  )
+}
+
+/** What an error's JSON says is wrong; pages and long bodies say nothing to a reader of the chat. */
+async function errorText(response: Response): Promise<string | null> {
+  const reader = response.body?.getReader()
+  const decoder = new TextDecoder()
+  const late = Date.now() + ERROR_MS
+  let text = ''
+  for (let size = 0; reader && size < ERROR_BYTES; ) {
+    const { promise, resolve } = Promise.withResolvers<null>()
+    const timer = setTimeout(resolve, late - Date.now(), null)
+    const part = await Promise.race([reader.read(), promise]).finally(() => clearTimeout(timer))
+    if (!part || part.done) break
+    size += part.value.byteLength
+    text += decoder.decode(part.value, { stream: true })
+  }
+  return failureMessage(JSON.parse(text))
+}
+
+/** Waits for the network, but neither longer than the limits nor longer than the run. */
+class Patience {
+  private readonly end: number
+
+  constructor(
+    private readonly limits: Limits,
+    private readonly signal: AbortSignal,
+  ) {
+    this.end = Date.now() + limits.total_ms
+  }
+
+  async until<T>(work: Promise<T>, failure: (cause: unknown) => UpstreamFailure): Promise<T> {
+    const { promise: given, reject } = Promise.withResolvers<never>()
+    const left = this.end - Date.now()
+    const overall = left < this.limits.stall_ms
+    const timer = setTimeout(
+      () => reject(overall ? endless(this.limits) : stalled(this.limits)),
+      Math.max(0, overall ? left : this.limits.stall_ms),
+    )
+    const stop = () => reject(this.signal.reason)
+    this.signal.addEventListener('abort', stop)
+    if (this.signal.aborted) stop()
+    try {
+      return await Promise.race([work.catch((cause) => Promise.reject(failure(cause))), given])
+    } finally {
+      clearTimeout(timer)
+      this.signal.removeEventListener('abort', stop)
+    }
+  }
+}
+
+/** The failure in one line of bounded length. */
+function withoutSecrets(failure: UpstreamFailure, secrets: Call['secrets']): UpstreamFailure {
+  const message = secrets
+    .reduce<string>((text, secret) => (secret ? text.replaceAll(secret, '********') : text), failure.message)
+    .replace(/\s+/g, ' ')
+    .slice(0, MAX_MESSAGE)
+  return new UpstreamFailure(failure.code, message, failure.retryable, { cause: failure.cause })
+}
+
+const unreachable = (cause: unknown) =>
+  new UpstreamFailure('upstream_unreachable', 'The agent could not be reached', true, { cause })
+
+const broken = (cause: unknown) =>
+  new UpstreamFailure(
+    'upstream_reset',
+    'The connection to the agent broke off in the middle of its answer',
+    true,
+    { cause },
+  )
+
+const stalled = ({ stall_ms }: Limits) =>
+  new UpstreamFailure('upstream_stalled', `The agent sent nothing for ${stall_ms / 1000} seconds`, true)
+
+const endless = ({ total_ms }: Limits) =>
+  new UpstreamFailure(
+    'upstream_stalled',
+    `The agent’s answer did not end within ${total_ms / 60_000} minutes`,
+    false,
+  )
+
+const tooLarge = ({ max_bytes }: Limits) =>
+  new UpstreamFailure(
+    'upstream_too_large',
+    `The agent’s answer is over ${max_bytes / 1024 / 1024} MiB`,
+    false,
+  )
