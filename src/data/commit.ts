@@ -35,6 +35,8 @@ export type NewEvent = {
   subject?: string
   id?: string
   occurred_at?: string
+  /** Of an event born in an object: the object's name and its own number, under which the event comes here once. */
+  origin?: string
 }
 
 export type Change<T> = {
@@ -81,7 +83,8 @@ export async function commit<T>(ctx: Context, change: Change<T>): Promise<T> {
   for (const event of change.events ?? []) {
     const row = await eventRow(ctx, event)
     announced.push(row.id)
-    batch.push(ctx.db.insert(events).values(row))
+    const insert = ctx.db.insert(events).values(row)
+    batch.push(event.origin === undefined ? insert : insert.onConflictDoNothing())
   }
   if (ctx.idempotency?.render) {
     const answer = ctx.idempotency.render(change.result)
@@ -174,6 +177,7 @@ export async function eventRow(
     channels: event.channels ?? [],
     data: dataKey ? null : data,
     data_key: dataKey,
+    origin: event.origin ?? null,
     trace_id: ctx.traceparent.slice(3, 35),
     timestamp: event.occurred_at ?? iso(ctx.now),
   }
