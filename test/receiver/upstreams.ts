@@ -16,6 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 //   /upstream/raw            POST's ?body= (base64url) as ?type=, cut into pieces of ?cut= bytes
 //   /upstream/status?code=   that status with a JSON error;  ?retry=2 answers 200 from the third request of its key on
 //   /upstream/html  empty  redirect  reset  huge  stall  silent     what goes wrong; ?after=n says n words before
+//   /upstream/heartbeat      blank lines for ever
 //   /upstream/gate/{key}     says nothing by itself: POST /upstream/gate/{key}/write sends the body on,
 //                            …/end ends the answer, …/reset breaks it; each waits until the agent was called
 
@@ -256,6 +257,11 @@ const behaviours: Record<string, (call: Call) => Promise<void> | void> = {
   stall: (call) =>
     call.url.searchParams.has('after') ? begin(call) : stream(call, 'text/event-stream', [], false),
   silent: () => {},
+  heartbeat: (call) => {
+    call.response.writeHead(200, { 'Content-Type': 'application/json' })
+    const timer = setInterval(() => call.response.write('\n'), Number(call.url.searchParams.get('ms') ?? 20))
+    call.response.on('close', () => clearInterval(timer))
+  },
   gate: ({ url, response }) => {
     const key = url.pathname.split('/')[3] ?? ''
     response.writeHead(200, { 'Content-Type': url.searchParams.get('type') ?? 'text/event-stream' })
