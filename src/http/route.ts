@@ -4,8 +4,9 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import * as z from 'zod'
 import type { StoredAnswer } from '../data/context'
 import type { Page } from '../data/page'
+import { fieldErrors } from '../lib/fields'
 import { iso } from '../lib/ids'
-import { type FieldErrors, problem } from '../lib/problem'
+import { problem } from '../lib/problem'
 import type { AppEnv } from './app-env'
 import { readText } from './body'
 import { type Note, noted, routeOf } from './notes'
@@ -30,30 +31,6 @@ const refuse = (result: { success: boolean; error?: unknown }): undefined => {
   if (result.success) return
   throw problem.invalid(fieldErrors((result.error as z.core.$ZodError).issues))
 }
-
-/** Every wrong field by its path, unknown ones by name. */
-export function fieldErrors(issues: readonly z.core.$ZodIssue[], prefix: PropertyKey[] = []): FieldErrors {
-  const fields: FieldErrors = {}
-  for (const issue of issues) {
-    const path = [...prefix, ...issue.path]
-    if (issue.code === 'unrecognized_keys') {
-      for (const key of issue.keys) fields[[...path, key].join('.')] = 'is not a known field'
-    } else if (issue.code === 'invalid_union' && issue.errors.length > 0) {
-      // The branch that came furthest is the one that was meant.
-      const nearest = issue.errors.reduce((best, branch) => (depth(branch) > depth(best) ? branch : best))
-      Object.assign(fields, fieldErrors(nearest, path))
-    } else {
-      fields[path.join('.') || 'body'] = issue.message
-    }
-  }
-  return fields
-}
-
-const depth = (issues: readonly z.core.$ZodIssue[]) =>
-  issues.reduce(
-    (most, issue) => Math.max(most, issue.path.length + (issue.code === 'unrecognized_keys' ? 1 : 0)),
-    0,
-  )
 
 type Validated<Target extends string, S extends z.ZodType> = MiddlewareHandler<
   AppEnv,
