@@ -1,5 +1,7 @@
 import { Hono } from 'hono'
 import { interactionRoutes } from './domains/catalog/interactions/routes'
+import { serviceRoutes } from './domains/catalog/service/routes'
+import { events } from './domains/events/routes'
 import { apiKeyRoutes } from './domains/identity/api-keys/routes'
 import { authenticate } from './domains/identity/authenticate'
 import { auth } from './domains/identity/routes'
@@ -11,6 +13,8 @@ import { health, liveness } from './domains/operations/health/routes'
 import { checkTenant, routeBoundary } from './domains/tenancy/boundary'
 import { platform } from './domains/tenancy/platform/routes'
 import { tenantRoutes } from './domains/tenancy/tenants/routes'
+import { deliveries } from './domains/webhooks/deliveries/routes'
+import { webhooks } from './domains/webhooks/endpoints/routes'
 import type { AppEnv } from './http/app-env'
 import { requestContext } from './http/context'
 import { answerUnknown } from './http/method'
@@ -42,6 +46,10 @@ app.route('/api/v1/auth', auth)
 app.route('/api/v1/auth/api-keys', apiKeyRoutes)
 app.route('/api/v1/tenants', tenantRoutes)
 app.route('/api/v1/interactions', interactionRoutes)
+app.route('/api/v1/service', serviceRoutes)
+app.route('/api/v1/webhooks', webhooks)
+app.route('/api/v1/deliveries', deliveries)
+app.route('/api/v1/events', events)
 app.route('/api/v1/dev', devMail)
 
 app.route('/api/platform', platform)
