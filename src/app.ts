@@ -2,6 +2,7 @@ import { Hono } from 'hono'
 import { interactionRoutes } from './domains/catalog/interactions/routes'
 import { serviceRoutes } from './domains/catalog/service/routes'
 import { agents } from './domains/chat/agents/routes'
+import { chats } from './domains/chat/chats/routes'
 import { events } from './domains/events/routes'
 import { apiKeyRoutes } from './domains/identity/api-keys/routes'
 import { authenticate } from './domains/identity/authenticate'
@@ -49,6 +50,7 @@ app.route('/api/v1/tenants', tenantRoutes)
 app.route('/api/v1/interactions', interactionRoutes)
 app.route('/api/v1/service', serviceRoutes)
 app.route('/api/v1/agents', agents)
+app.route('/api/v1/chats', chats)
 app.route('/api/v1/webhooks', webhooks)
 app.route('/api/v1/deliveries', deliveries)
 app.route('/api/v1/events', events)

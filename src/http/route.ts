@@ -186,7 +186,11 @@ function locationOf(c: HonoContext<AppEnv>, value: unknown): string {
 }
 
 /** The envelope around every answer. */
-export function envelope(c: HonoContext<AppEnv>, data: unknown, meta: Record<string, unknown> = {}) {
+export function envelope(
+  c: { var: Pick<AppEnv['Variables'], 'request'> },
+  data: unknown,
+  meta: Record<string, unknown> = {},
+) {
   return { data, meta: { ...meta, request_id: c.var.request.requestId, ts: iso(c.var.request.now) } }
 }
 
