@@ -48,7 +48,7 @@ async function start() {
   const output = holdOutput(child)
   child.on('exit', (code) => {
     if (!stopping) output.show()
-    process.exitCode = stopping ? 0 : (code ?? 1)
+    process.exitCode ??= stopping ? 0 : (code ?? 1)
   })
   try {
     await untilHealthy(url, child)

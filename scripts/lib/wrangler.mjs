@@ -13,12 +13,12 @@ const QUIET = {
 }
 
 /** Runs wrangler to its end and answers its output; throws with that output when it fails. */
-export function wrangler(args, { input, root = ROOT } = {}) {
+export function wrangler(args, { input = '' } = {}) {
   const done = spawnSync(process.execPath, [WRANGLER, ...args], {
-    cwd: root,
+    cwd: ROOT,
     env: { ...process.env, ...QUIET },
     encoding: 'utf8',
-    input: input ?? '',
+    input,
     maxBuffer: 64 * 1024 * 1024,
   })
   if (done.status !== 0)
@@ -27,21 +27,25 @@ export function wrangler(args, { input, root = ROOT } = {}) {
 }
 
 /** Brings the local database in `stateDir` up to the newest migration. */
-export function migrateLocally(stateDir, root = ROOT) {
-  wrangler(['d1', 'migrations', 'apply', 'DB', '--local', '--persist-to', stateDir], { root })
+export function migrateLocally(stateDir) {
+  wrangler(['d1', 'migrations', 'apply', 'DB', '--local', '--persist-to', stateDir])
 }
 
-/** Starts `wrangler dev`; SIGTERM to the child stops it with everything it started. */
-export function startWorker({ port, stateDir, vars = {}, root = ROOT, detached = false, env = {} }) {
+/**
+ * Starts `wrangler dev`; SIGTERM to the child stops it with everything it started. Where `envFile` is given, its
+ * settings hold instead of those in .dev.vars.
+ */
+export function startWorker({ port, stateDir, vars = {}, envFile, detached = false }) {
   const settings = Object.entries(vars).map(([name, value]) => `${name}:${value}`)
   const args = [
     ...['dev', '--ip', '127.0.0.1', '--port', String(port), '--inspector-port', '0'],
     ...['--persist-to', stateDir, '--show-interactive-dev-session=false'],
     ...(settings.length > 0 ? ['--var', ...settings] : []),
+    ...(envFile ? ['--env-file', envFile] : []),
   ]
   return spawn(process.execPath, [WRANGLER, ...args], {
-    cwd: root,
-    env: { ...process.env, ...QUIET, ...env },
+    cwd: ROOT,
+    env: { ...process.env, ...QUIET },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached,
   })

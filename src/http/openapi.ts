@@ -95,10 +95,10 @@ export function operationId(method: string, path: string): string {
 }
 
 function tagOf({ path, note }: Operation): string {
-  if (note.tag) return note.tag
   const resource =
     /^\/api\/v1\/([^/]+)/.exec(path)?.[1] ?? /^\/api\/(platform|admin|tenant)\b/.exec(path)?.[1]
-  const words = resource?.replaceAll('-', ' ') ?? (path.startsWith('/api/') ? 'legacy paths' : 'operations')
+  const words =
+    note.tag ?? resource?.replaceAll('-', ' ') ?? (path.startsWith('/api/') ? 'legacy paths' : 'operations')
   return words.replace(/^./, (first) => first.toUpperCase())
 }
 
@@ -162,10 +162,12 @@ function parametersOf(op: Operation, schemas: Schemas): unknown[] {
   return list
 }
 
+/** An example goes into the words: Swagger UI would fill it in, and so send a filter or an id that nobody chose. */
 function parameter(where: string, name: string, schema: JsonSchema, required: boolean): unknown {
   const { description, examples, ...rest } = schema
-  const example = Array.isArray(examples) ? { example: examples[0] } : {}
-  return { name, in: where, required, ...(description ? { description } : {}), schema: rest, ...example }
+  const example = Array.isArray(examples) ? `For example \`${examples[0]}\`.` : ''
+  const words = [description, example].filter(Boolean).join(' ')
+  return { name, in: where, required, ...(words ? { description: words } : {}), schema: rest }
 }
 
 /** Marks where `fillExamples` puts an example once the components are known. */
