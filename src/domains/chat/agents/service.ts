@@ -9,15 +9,14 @@ import { makeSecret } from '../../webhooks/endpoints/secret'
 import { dropPicture } from './avatar'
 import type { CreateAgent, ListAgents, UpdateAgent } from './schema'
 import { openSecrets } from './secrets'
-import { settleAgent } from './settle'
+import { kindMeant, settleAgent } from './settle'
 import { type AgentRow, agents } from './table'
 import type { AnsweringAgent } from './upstreams/upstream'
 
 /** Makes an agent; only this answer shows the signing secret of a webhook agent. */
 export async function createAgent(ctx: Context, input: CreateAgent): Promise<AgentRow> {
   const id = newId(ctx.now)
-  const isWebhook = input.kind === 'webhook' || (input.kind === undefined && input.webhook_url !== undefined)
-  const signing_secret = input.signing_secret ?? (isWebhook ? makeSecret() : undefined)
+  const signing_secret = input.signing_secret ?? (kindMeant(input) === 'webhook' ? makeSecret() : undefined)
   const now = iso(ctx.now)
   const row: AgentRow = {
     ...(await settleAgent(ctx, id, null, { ...input, signing_secret })),

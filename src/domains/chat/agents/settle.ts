@@ -19,6 +19,30 @@ const OF_KINDS: Partial<Record<keyof UpdateAgent, readonly Kind[]>> = {
   idempotent: ['webhook', 'openai'],
 }
 
+/** What an agent is where its maker said nothing. */
+const NEW: Omit<Columns, 'kind'> = {
+  name: '',
+  description: null,
+  system_prompt: null,
+  config: {},
+  avatar: null,
+  is_active: true,
+  webhook_url: null,
+  webhook_header: null,
+  base_url: null,
+  idempotent: false,
+  webhook_token: null,
+  signing_secret: null,
+  api_key: null,
+}
+
+const OPENAI = 'https://api.openai.com/v1'
+
+/** The kind that a new agent's body means: one with a webhook_url is a webhook's, as the chat guide writes it. */
+export function kindMeant(input: UpdateAgent): Kind {
+  return input.kind ?? (input.webhook_url === undefined ? 'echo' : 'webhook')
+}
+
 /**
  * The columns as they are after `input` was merged into `before` (null for a new agent). Throws 422 that names every
  * field which the kind, the rules for outgoing addresses or the secrets refuse.
@@ -29,42 +53,40 @@ export async function settleAgent(
   before: AgentRow | null,
   input: UpdateAgent,
 ): Promise<Columns> {
-  const kind = before?.kind ?? input.kind ?? (input.webhook_url === undefined ? 'echo' : 'webhook')
-  const errors: FieldErrors = { ...wrongFields(kind, before, input) }
+  const kind = before?.kind ?? kindMeant(input)
+  const was: Columns = before ?? { ...NEW, kind, base_url: kind === 'openai' ? OPENAI : null }
   const next: Columns = {
-    name: input.name ?? before?.name ?? '',
-    description: input.description === undefined ? (before?.description ?? null) : input.description,
+    name: merged(input.name, was.name),
+    description: merged(input.description, was.description),
     kind,
-    system_prompt: input.system_prompt === undefined ? (before?.system_prompt ?? null) : input.system_prompt,
-    config: input.config ?? before?.config ?? {},
-    avatar: input.avatar === undefined ? (before?.avatar ?? null) : null,
-    is_active: input.is_active ?? before?.is_active ?? true,
-    webhook_url: input.webhook_url ?? before?.webhook_url ?? null,
-    webhook_header:
-      input.webhook_header === undefined ? (before?.webhook_header ?? null) : input.webhook_header,
-    base_url: input.base_url ?? before?.base_url ?? (kind === 'openai' ? OPENAI : null),
-    idempotent: input.idempotent ?? before?.idempotent ?? false,
-    ...(await sealedSecrets(ctx, id, before, input)),
+    system_prompt: merged(input.system_prompt, was.system_prompt),
+    config: merged(input.config, was.config),
+    avatar: merged(input.avatar, was.avatar),
+    is_active: merged(input.is_active, was.is_active),
+    webhook_url: merged(input.webhook_url, was.webhook_url),
+    webhook_header: merged(input.webhook_header, was.webhook_header),
+    base_url: merged(input.base_url, was.base_url),
+    idempotent: merged(input.idempotent, was.idempotent),
+    ...(await sealedSecrets(ctx, id, was, input)),
+  }
+  const errors = {
+    ...(await refusedUrls(ctx, input)),
+    ...strayingSecrets(was, next),
+    ...wrongFields(kind, was, input),
   }
   if (kind === 'webhook' && next.webhook_url === null)
     errors.webhook_url = 'must be given for a webhook agent'
   if (kind === 'openai' && !next.config.model)
     errors['config.model'] = 'must name the model of an openai agent'
-  for (const name of ['webhook_url', 'base_url'] as const) {
-    // Asked of what is sent: an agent whose address is no longer allowed can still be switched off.
-    const refusal = input[name] === undefined || errors[name] ? null : await refusalOfUrl(ctx, input[name])
-    if (refusal) errors[name] = refusal
-  }
-  Object.assign(errors, strayingSecrets(before, next))
   if (Object.keys(errors).length > 0) throw problem.invalid(errors)
   return next
 }
 
-const OPENAI = 'https://api.openai.com/v1'
+const merged = <T>(sent: T | undefined, was: T): T => (sent === undefined ? was : sent)
 
-function wrongFields(kind: Kind, before: AgentRow | null, input: UpdateAgent): FieldErrors {
+function wrongFields(kind: Kind, was: Columns, input: UpdateAgent): FieldErrors {
   const errors: FieldErrors = {}
-  if (before && input.kind !== undefined && input.kind !== kind)
+  if (input.kind !== undefined && input.kind !== kind)
     errors.kind = `must stay ${kind}; make another agent for another kind`
   for (const [name, kinds] of Object.entries(OF_KINDS)) {
     const value = input[name as keyof UpdateAgent]
@@ -72,25 +94,34 @@ function wrongFields(kind: Kind, before: AgentRow | null, input: UpdateAgent): F
       errors[name] = `is only for agents of the kind ${kinds.join(' or ')}`
   }
   for (const name of SECRETS)
-    if (input[name] === MASK && !before?.[name])
+    if (input[name] === MASK && was[name] === null)
       errors[name] = 'must be the secret itself, since none is kept'
   return errors
 }
 
-async function refusalOfUrl(ctx: Context, url: string): Promise<string | null> {
-  const refusal = refusalOfTarget(url, ctx.settings)
-  return refusal ?? refusalOfResolved(new URL(url).hostname, ctx.settings, (to, init) => fetch(to, init))
+/** Asked of what is sent: an agent whose address is no longer allowed can still be switched off. */
+async function refusedUrls(ctx: Context, input: UpdateAgent): Promise<FieldErrors> {
+  const errors: FieldErrors = {}
+  for (const name of ['webhook_url', 'base_url'] as const) {
+    const url = input[name]
+    if (url === undefined) continue
+    const refusal =
+      refusalOfTarget(url, ctx.settings) ??
+      (await refusalOfResolved(new URL(url).hostname, ctx.settings, (to, init) => fetch(to, init)))
+    if (refusal) errors[name] = refusal
+  }
+  return errors
 }
 
 async function sealedSecrets(
   ctx: Context,
   id: string,
-  before: AgentRow | null,
+  was: Columns,
   input: UpdateAgent,
 ): Promise<Record<SecretName, string | null>> {
   const settle = async (name: SecretName) => {
     const sent = input[name]
-    if (sent === undefined || sent === MASK) return before?.[name] ?? null
+    if (sent === undefined || sent === MASK) return was[name]
     return sent === null ? null : sealSecret(ctx, id, name, sent)
   }
   return {
@@ -101,14 +132,14 @@ async function sealedSecrets(
 }
 
 /** A secret that nobody can read must not be led to another host by who does not know it. */
-function strayingSecrets(before: AgentRow | null, next: Columns): FieldErrors {
+function strayingSecrets(was: Columns, next: Columns): FieldErrors {
   const errors: FieldErrors = {}
   for (const [url, secret] of [
     ['webhook_url', 'webhook_token'],
     ['base_url', 'api_key'],
   ] as const) {
-    const kept = before?.[secret] && before[secret] === next[secret]
-    if (kept && originOf(before[url]) !== originOf(next[url]))
+    const kept = was[secret] !== null && was[secret] === next[secret]
+    if (kept && originOf(was[url]) !== originOf(next[url]))
       errors[secret] = `must be sent again (or as null), since ${url} leads to another host`
   }
   return errors
