@@ -139,10 +139,10 @@ test('the OpenAPI document', { timeout: 240_000 }, async (t) => {
       await operation.locator('.opblock-summary-control').click()
       await operation.getByRole('button', { name: 'Try it out' }).click()
       await operation.getByRole('button', { name: 'Execute' }).click()
-      const answer = operation.locator('.live-responses-table .response-col_description')
+      const answer = operation.locator('.live-responses-table tbody .response-col_description')
       await answer.getByText(tenant.slug).first().waitFor({ timeout: 10_000 })
       assert.equal(
-        await operation.locator('.live-responses-table td.response-col_status').textContent(),
+        await operation.locator('.live-responses-table tbody .response-col_status').textContent(),
         '200',
       )
       await shoot(page, 'docs')
