@@ -8,7 +8,7 @@ import { fieldErrors } from '../lib/fields'
 import { iso } from '../lib/ids'
 import { problem } from '../lib/problem'
 import type { AppEnv } from './app-env'
-import { readText } from './body'
+import { readText, refuseDeepNesting } from './body'
 import { type Note, noted, routeOf } from './notes'
 
 // The words of a route:
@@ -58,15 +58,16 @@ export function body<S extends z.ZodType>(
   const validate = zValidator('json', schema as never, refuse) as unknown as MiddlewareHandler<AppEnv>
   const middleware: MiddlewareHandler<AppEnv> = async (c, next) => {
     const type = c.req.header('Content-Type') ?? ''
-    if (options.optional && type === '' && (await readText(c, options.limit)) === '') {
+    if (options.optional && (await readText(c, options.limit)) === '') {
       c.req.addValidatedData('json', schema.parse({}) as object)
       return next()
     }
-    if (!/^application\/(?:[a-z0-9.+-]+\+)?json\s*(?:;|$)/i.test(type))
+    // No wider than what the validator takes: it passes over a body of any other type.
+    if (!/^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(type))
       throw problem('unsupported_media_type', 'The body must be JSON', {
         details: { expected: 'application/json', received: type },
       })
-    await readText(c, options.limit)
+    refuseDeepNesting(await readText(c, options.limit))
     return validate(c, next)
   }
   const note: Note = { body: { schema, contentType: 'application/json', example: options.example } }

@@ -3,7 +3,8 @@ import type { FieldErrors } from './problem'
 
 /** Every wrong field by its path, unknown ones by name. */
 export function fieldErrors(issues: readonly z.core.$ZodIssue[], prefix: PropertyKey[] = []): FieldErrors {
-  const fields: FieldErrors = {}
+  // Without a prototype: a field may be called __proto__.
+  const fields: FieldErrors = Object.create(null)
   for (const issue of issues) {
     const path = [...prefix, ...issue.path]
     if (issue.code === 'unrecognized_keys') {
