@@ -10,7 +10,7 @@ type Steps = Parameters<typeof makeReceiver>
 
 /** An endpoint of the tenant; 201 is taken for granted. */
 export async function makeEndpoint(world: World, input: Record<string, unknown>) {
-  const body = { event_types: ['*'], ...input }
+  const body = { event_types: ['order.shipped'], ...input }
   const made = await callJson<Endpoint & { secret: string }>('POST', '/api/v1/webhooks', {
     token: world.developer.token,
     body,

@@ -1,5 +1,6 @@
 import { and, eq, isNotNull } from 'drizzle-orm'
 import type { Context } from '../../../data/context'
+import { defined } from '../../../lib/defined'
 import { Problem, problem } from '../../../lib/problem'
 import { CreateEndpoint, type Endpoint, type PutEndpoint } from './schema'
 import { createEndpoint, deleteEndpoint, updateEndpoint, view } from './service'
@@ -17,19 +18,25 @@ export async function upsertEndpointByUid(
   input: PutEndpoint,
 ): Promise<Endpoint & { secret?: string }> {
   const row = await rowOf(ctx, uid)
-  if (row) return updateEndpoint(ctx, row.id, revived(row, input))
+  if (row) return changed(ctx, row, input)
   try {
     return await createEndpoint(ctx, CreateEndpoint.parse({ ...input, uid }))
   } catch (error) {
     // Another request registered it meanwhile.
     const other = error instanceof Problem && error.code === 'already_exists' && (await rowOf(ctx, uid))
     if (!other) throw error
-    return updateEndpoint(ctx, other.id, revived(other, input))
+    return changed(ctx, other, input)
   }
 }
 
-const revived = (row: EndpointRow, input: PutEndpoint): PutEndpoint =>
-  row.status === 'disabled' ? { status: 'active', ...input } : input
+/** Many register the same at every start, so what says nothing new writes nothing. */
+async function changed(ctx: Context, row: EndpointRow, input: PutEndpoint): Promise<Endpoint> {
+  const status = row.status === 'disabled' ? 'active' : row.status
+  const wanted = Object.entries(defined({ status, ...input }))
+  const shown: Record<string, unknown> = view(row)
+  const isNew = wanted.some(([name, value]) => JSON.stringify(shown[name]) !== JSON.stringify(value))
+  return isNew ? updateEndpoint(ctx, row.id, Object.fromEntries(wanted)) : view(row)
+}
 
 /** The endpoint of that uid; 404 where there is none. */
 export async function getEndpointByUid(ctx: Context, uid: string): Promise<Endpoint> {
