@@ -140,14 +140,14 @@ describe('a crash', () => {
     await eventually(async () => (await receiver.seen()).length === 1)
     await abortAllDurableObjects()
     await wake(world, endpoint.id)
-    const delivery = await settled(world, endpoint.id, ({ status }) => status === 'delivered')
+    const delivery = await settled(world, endpoint.id, ({ status }) => status === 'delivered', 9000)
     expect(delivery.attempts).toMatchObject([
       { number: 1, response_status: null, error: expect.stringMatching(/^interrupted: /) },
       { number: 2, response_status: 200, error: null },
     ])
     expect(delivery.attempt_count).toBe(2)
     expect((await receiver.seen()).map(({ headers }) => headers['webhook-attempt'])).toEqual(['1', '2'])
-  })
+  }, 12_000)
 
   it('between an answer and D1’s knowing of it: the attempt is not made again', async () => {
     const world = await makeWorld()

@@ -51,10 +51,13 @@ function overdueEndpoints(now: number) {
         select rowid from deliveries where status = 'pending'
         order by tenant_id, endpoint_id, next_attempt_at limit 1)
       union all
-      select (
-        select n.rowid from deliveries as n
-        where n.status = 'pending' and (n.tenant_id, n.endpoint_id) > (d.tenant_id, d.endpoint_id)
-        order by n.tenant_id, n.endpoint_id, n.next_attempt_at limit 1)
+      select coalesce(
+        (select n.rowid from deliveries as n
+        where n.status = 'pending' and n.tenant_id = d.tenant_id and n.endpoint_id > d.endpoint_id
+        order by n.endpoint_id, n.next_attempt_at limit 1),
+        (select n.rowid from deliveries as n
+        where n.status = 'pending' and n.tenant_id > d.tenant_id
+        order by n.tenant_id, n.endpoint_id, n.next_attempt_at limit 1))
       from hop join deliveries as d on d.rowid = hop.at
     )
     select d.tenant_id as tenant_id, d.endpoint_id as endpoint_id
