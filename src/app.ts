@@ -20,7 +20,7 @@ import { webhooks } from './domains/webhooks/endpoints/routes'
 import type { AppEnv } from './http/app-env'
 import { requestContext } from './http/context'
 import { answerUnknown } from './http/method'
-import { problemResponse } from './http/problems'
+import { anyThrow, problemResponse } from './http/problems'
 import { crossOrigin, requireHttps, securityHeaders, trustedHost } from './http/security'
 
 // The whole HTTP surface on one page: the life of a request from top to bottom, then the routes.
@@ -32,9 +32,10 @@ app.onError((error, c) => problemResponse(c, error))
 app.use(requestContext) // ids, clock, settings; the log line
 app.use(securityHeaders)
 app.route('/', liveness) // answers without settings, so before whoever reads them
-app.use(requireHttps)
 app.use(trustedHost)
+app.use(requireHttps)
 app.use(crossOrigin) // a preflight ends here
+app.use(anyThrow) // what is thrown and no Error gets the one shape too
 app.use(authenticate) // who is calling, and with it the tenant
 app.use(checkTenant) // a tenant that a header names must be that one
 app.use(routeBoundary) // platform routes for the platform, tenant routes for tenants

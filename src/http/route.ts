@@ -153,8 +153,8 @@ function respond(c: HonoContext<AppEnv>, answer: StoredAnswer): Response {
     ...answer.headers,
     'Cache-Control': etag ? 'private, no-cache' : 'no-store',
   }
-  if (etag && c.req.method === 'GET' && matches(c.req.header('If-None-Match'), etag))
-    return c.body(null, 304, headers)
+  const reads = c.req.method === 'GET' || c.req.method === 'HEAD'
+  if (etag && reads && matches(c.req.header('If-None-Match'), etag)) return c.body(null, 304, headers)
   if (answer.status === 204) return c.body(null, 204, headers)
   headers['Content-Type'] = 'application/json; charset=UTF-8'
   // Through Hono, so that cookies set on the way are on the answer.

@@ -77,7 +77,8 @@ async function claimOf(c: HonoContext<AppEnv>, key: string): Promise<Idempotency
     principal: ctx ? `${ctx.principal.kind}:${ctx.principal.id}` : `address:${c.var.request.address}`,
     key,
     fingerprint: await sha256(whole),
-    claim: c.var.request.requestId,
+    // Not the request's id: a client may send one id again with every attempt.
+    claim: crypto.randomUUID(),
     claimed: false,
     finished: false,
   }
