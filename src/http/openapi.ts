@@ -125,12 +125,7 @@ function operation(
     ...(note.body ? { requestBody: requestBody(note.body, schemas) } : {}),
     responses: {
       ...errorAnswers(codes, error),
-      ...Object.fromEntries(
-        answers.map((answer) => [
-          answer.status,
-          success(op, answer, schemas, answer.page ? meta.page : meta.one),
-        ]),
-      ),
+      ...successes(op, answers, schemas, meta),
       ...(isOneResource(op) ? { 304: { description: 'Unchanged since the ETag in If-None-Match.' } } : {}),
     },
   }
@@ -178,7 +173,31 @@ function requestBody(note: NonNullable<Note['body']>, schemas: Schemas): unknown
   return { required: true, content: { [note.contentType]: media } }
 }
 
-function success(op: Operation, answer: Answer, schemas: Schemas, meta: JsonSchema): unknown {
+/** The good answers by status; those of one status differ in their content type (a stream, or JSON). */
+function successes(
+  op: Operation,
+  answers: Answer[],
+  schemas: Schemas,
+  meta: { one: JsonSchema; page: JsonSchema },
+) {
+  const byStatus: Record<number, { description: string; content?: Record<string, unknown> }> = {}
+  for (const answer of answers) {
+    const made = success(op, answer, schemas, answer.page ? meta.page : meta.one)
+    const before = byStatus[answer.status]
+    byStatus[answer.status] = before ? { ...before, content: { ...before.content, ...made.content } } : made
+  }
+  return byStatus
+}
+
+function success(
+  op: Operation,
+  answer: Answer,
+  schemas: Schemas,
+  meta: JsonSchema,
+): {
+  description: string
+  content?: Record<string, unknown>
+} {
   const headers = ['X-Request-ID', 'X-Correlation-ID']
   if (answer.status === 201) headers.push('Location')
   if (isOneResource(op)) headers.push('ETag')

@@ -102,8 +102,12 @@ function fleet() {
   return new Hono<AppEnv>({ strict: false })
     .use((_c, next) => next())
     .route('/api/v1/boats', boats)
-    .get('/tide', doc('The tide'), open(), returns(200, z.object({ m: z.number() }), { bare: true }), (c) =>
-      c.var.reply({ m: 1 }),
+    .get(
+      '/tide',
+      doc('The tide', { also: [{ status: 200, schema: null, contentType: 'text/event-stream' }] }),
+      open(),
+      returns(200, z.object({ m: z.number() }), { bare: true }),
+      (c) => c.var.reply({ m: 1 }),
     )
     .get('/hidden', doc('A page', { hidden: true }), open(), (c) => c.text(''))
     .get('/unnoted', (c) => c.text(''))
@@ -187,6 +191,12 @@ describe('the OpenAPI document', () => {
     })
     expect(schemaOf('/tide', 'get', '200')).toMatchObject({ properties: { m: { type: 'number' } } })
     expect(at(document, '/api/v1/boats/{id}', 'delete').responses['204']?.content).toBeUndefined()
+  })
+
+  it('shows answers of one status beside each other, by content type', () => {
+    const content = at(document, '/tide', 'get').responses['200']?.content
+    expect(Object.keys(content ?? {})).toEqual(['application/json', 'text/event-stream'])
+    expect(content?.['text/event-stream']?.schema).toEqual({ type: 'string' })
   })
 
   it('shows examples of bodies and answers that their schemas accept', () => {
