@@ -18,8 +18,9 @@ export async function me(ctx: Context): Promise<Me> {
 
 /** Changes the caller's own profile. */
 export async function updateMe(ctx: Context, input: UpdateMe): Promise<Me> {
-  const userId = actingUser(ctx)
-  if (userId === null) throw problem('user_required', 'This credential stands for no user')
+  // A key has scopes, and none of them is its maker's own profile.
+  if (ctx.principal.kind !== 'user') throw problem('user_required', 'A profile is changed by its user')
+  const userId = ctx.principal.id
   const show = (row: UserRow): Me => ({ ...row, principal: describe(ctx, row) })
   const decide = () => ({
     set: defined(input),
