@@ -6,6 +6,7 @@ import { find, removal, revise } from '../../../data/revise'
 import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { makeSecret } from '../../webhooks/endpoints/secret'
+import { tellChatsOf } from '../chats/agent-changed'
 import { dropPicture } from './avatar'
 import type { CreateAgent, ListAgents, UpdateAgent } from './schema'
 import { openSecrets } from './secrets'
@@ -91,6 +92,7 @@ export async function updateAgent(ctx: Context, id: string, input: UpdateAgent):
       },
     }
   })
+  await tellChatsOf(ctx, id)
   if (gone !== null) ctx.defer(dropPicture(ctx, id, gone))
   return row
 }
@@ -103,6 +105,7 @@ export async function deleteAgent(ctx: Context, id: string): Promise<undefined> 
     result: undefined,
     audit: { action: 'agent.delete', resource: 'agent', resource_id: id, before: audited(row) },
   })
+  await tellChatsOf(ctx, id)
   if (row.avatar !== null) ctx.defer(dropPicture(ctx, id, row.avatar))
 }
 

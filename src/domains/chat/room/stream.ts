@@ -34,6 +34,7 @@ class HeldStream {
     this.pipe = new Pipe(writer, { drained: () => this.goOn(), gone: () => this.leave() }, queueBytes)
     this.pipe.offer(RETRY)
     this.timer = setInterval(() => this.comment(), commentMs)
+    socket.binaryType = 'arraybuffer'
     socket.addEventListener('message', ({ data }) => this.hear(data))
     socket.addEventListener('close', () => this.pipe.close())
     socket.addEventListener('error', () => this.pipe.close())

@@ -4,7 +4,8 @@ const LONGEST = 60
 /** A title for a chat that was given none: the first words of what was asked. */
 export function titleOf(content: string): string {
   const words = content
-    .replace(/[`*_#>~|]+/g, ' ')
+    .replace(/[`*~]+/g, '')
+    .replace(/(^|\s)[#>|]+(?=\s|$)/g, ' ')
     .replace(/\s+/g, ' ')
     .trim()
   const letters = [...(words || content.trim())]
