@@ -1,10 +1,9 @@
 // An agent that answers one JSON document: `node docs/examples/agent-json.mjs [port]`
 import { createServer } from 'node:http'
+import { json } from 'node:stream/consumers'
 
 createServer(async (request, response) => {
-  let body = ''
-  for await (const chunk of request) body += chunk
-  const { messages } = JSON.parse(body)
+  const { messages } = await json(request).catch(() => ({ messages: [] }))
   response.writeHead(200, { 'Content-Type': 'application/json' })
-  response.end(JSON.stringify({ content: `That was message ${messages.length}.` }))
+  response.end(JSON.stringify({ content: `That was message ${messages.length} of our chat.` }))
 }).listen(Number(process.argv[2] ?? 9003))
