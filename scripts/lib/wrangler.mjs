@@ -1,4 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import path from 'node:path'
 
 export const ROOT = path.resolve(import.meta.dirname, '../..')
@@ -10,6 +11,13 @@ const QUIET = {
   CLOUDFLARE_CF_FETCH_ENABLED: 'false',
   WRANGLER_SEND_METRICS: 'false',
   WRANGLER_HIDE_BANNER: 'true',
+}
+
+/** Throws what to do where the packages are missing, or the Node that came with them is not the one that runs. */
+export function requireInstalled() {
+  if (!existsSync(WRANGLER)) throw new Error('The packages are not installed yet: npm ci')
+  if (Number(process.versions.node.split('.')[0]) < 22)
+    throw new Error(`Node ${process.versions.node} is too old; npm run … takes the one that npm ci installed`)
 }
 
 /** Runs wrangler to its end and answers its output; throws with that output when it fails. */

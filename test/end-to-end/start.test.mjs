@@ -1,7 +1,16 @@
 // The first thing that a new user does, in a copy of the project that has never run.
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
-import { cpSync, existsSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs'
 import net from 'node:net'
 import path from 'node:path'
 import { test } from 'node:test'
@@ -173,6 +182,14 @@ test('npm run dev in a fresh clone', { timeout: 240_000 }, async (t) => {
     assert.equal(await dev.ended, 1)
     assert.match(dev.printed(), /another MASTER_KEY/)
   })
+})
+
+test('npm run dev without npm ci says so', { timeout: 60_000 }, async (t) => {
+  const copy = freshCopy(t)
+  rmSync(path.join(copy, 'node_modules'))
+  const dev = npmRunDev(t, copy)
+  assert.equal(await dev.ended, 1)
+  assert.match(dev.printed(), /not installed yet: npm ci\n/)
 })
 
 test('.dev.vars.example explains every setting of the service', () => {
