@@ -25,8 +25,8 @@ export type LegacyPath = {
   shownBefore?: true
   /** The documents' status where it is not the handler's. */
   status?: number
-  /** Lists take limit and offset. */
-  offset?: true
+  /** Without a group it is a list, which takes limit and offset; its handler is given these query parameters. */
+  list?: Record<string, string>
 }
 
 type Fetch = (request: Request, env: Bindings, execution: ExecutionContext) => Response | Promise<Response>
@@ -47,7 +47,7 @@ export function withLegacyPaths(table: readonly LegacyPath[], fetch: Fetch): Fet
     url.pathname = path.replace(entry.from, entry.to)
     for (const [name, value] of Object.entries(entry.query ?? {})) url.searchParams.set(name, value)
     const ask = async (asked: Request) => fetch(asked, env, execution)
-    if (entry.offset && request.method === 'GET' && !group) return list(entry, url, request, ask)
+    if (entry.list && request.method === 'GET' && !group) return list(entry, entry.list, url, request, ask)
     if (!entry.shownBefore) return bare(entry, await ask(await translated(entry, url, request, group)))
     const before = await ask(new Request(url, { headers: request.headers }))
     if (!before.ok) return bare(entry, before)
@@ -127,10 +127,12 @@ function shown(entry: LegacyPath, data: unknown): unknown {
 /** Walks the cursor pages of the handler to the rows from `offset` on. */
 async function list(
   entry: LegacyPath,
+  query: Record<string, string>,
   url: URL,
   request: Request,
   ask: (request: Request) => Promise<Response>,
 ): Promise<Response> {
+  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value)
   const offset = Number(url.searchParams.get('offset') ?? 0)
   const limit = Number(url.searchParams.get('limit') ?? 50)
   // A number that can't be is the handler's to refuse: it knows no offset, and names it.
