@@ -33,6 +33,8 @@ type Row = {
  * claim) and has three states: `running`, `unreported` (ended, D1 does not know yet), `reported`.
  */
 export class AttemptLog {
+  private readonly known: Pick<Report, 'delivery_id' | 'number'>[] = []
+
   constructor(private readonly sql: SqlStorage) {
     sql.exec(`create table if not exists attempts (
       delivery_id text not null,
@@ -61,6 +63,7 @@ export class AttemptLog {
 
   /** Claims the next attempt of a delivery and answers with its number. */
   begin(claim: Claim, attemptedAt: string): number {
+    this.flush()
     const { last } = this.sql
       .exec<{ last: number }>(
         'select coalesce(max(number), 0) as last from attempts where delivery_id = ?',
@@ -94,6 +97,7 @@ export class AttemptLog {
     endedAt: number,
     verdict: Verdict,
   ): void {
+    this.flush()
     this.sql.exec(
       `update attempts set state = 'unreported', ended_at = ?, verdict = ?, attempt = ?
        where delivery_id = ? and number = ?`,
@@ -122,9 +126,17 @@ export class AttemptLog {
     })
   }
 
-  /** D1 knows these. */
+  /**
+   * D1 knows these. It is noted with the next write, which then costs no more: told again after a crash, D1 finds
+   * nothing to change.
+   */
   reported(reports: readonly Pick<Report, 'delivery_id' | 'number'>[]): void {
-    for (const { delivery_id, number } of reports)
+    this.known.push(...reports)
+  }
+
+  /** Notes what D1 knows. */
+  flush(): void {
+    for (const { delivery_id, number } of this.known.splice(0))
       this.sql.exec(
         `update attempts set state = 'reported' where delivery_id = ? and number = ?`,
         delivery_id,

@@ -36,6 +36,7 @@ export const IN_FLIGHT = 4
 export class Drain<D extends Due> {
   private readonly busy = new Set<string>()
   private readonly unreported = new Map<string, Report>()
+  private recovered = false
   private running = 0
   private reporting = false
   private woken = false
@@ -62,7 +63,8 @@ export class Drain<D extends Due> {
   /** Answers with when the next delivery is due, null where none is; throws where D1 failed: run it again later. */
   async run(): Promise<number | null> {
     this.failure = undefined
-    for (const report of this.log.unreported()) this.enlist(report)
+    if (!this.recovered) for (const report of this.log.unreported()) this.enlist(report)
+    this.recovered = true
     this.woken = true
     for (;;) {
       this.reportInBackground()

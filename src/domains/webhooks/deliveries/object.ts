@@ -12,8 +12,9 @@ import { judge, type Verdict } from './verdict'
 
 /** While attempts are under way an alarm this far ahead keeps the object alive, and brings it back after a crash. */
 const KEEP_ALIVE_MS = 10_000
-/** How long to wait before D1 is tried again. */
-const D1_RETRY_MS = 5_000
+/** How long to wait before D1 is tried again, at first; it doubles up to the longest. */
+const D1_RETRY_MS = 1_000
+const D1_LONGEST_RETRY_MS = 30_000
 
 type Name = { tenant_id: string; endpoint_id: string }
 type Job = DueDelivery & { target: Target }
@@ -30,6 +31,7 @@ export class EndpointSender extends DurableObject<Bindings> {
   private run: Promise<void> | null = null
   /** Whether the last run left anything for later. */
   private pending = false
+  private failures = 0
   private opened: { version: number; target: Target } | null = null
 
   constructor(ctx: DurableObjectState, env: Bindings) {
@@ -62,6 +64,7 @@ export class EndpointSender extends DurableObject<Bindings> {
   override async alarm(): Promise<void> {
     this.armedAt = null
     try {
+      this.log.flush()
       await this.keepAlive()
       if (!this.name) return await this.ctx.storage.deleteAlarm()
       // A long run outlives the handler; the alarm above looks after it.
@@ -93,9 +96,11 @@ export class EndpointSender extends DurableObject<Bindings> {
     let next: number | null
     try {
       next = await drain.run()
+      this.failures = 0
     } catch (error) {
-      log.warn('drain_failed', { ...name, cause: String(error) })
-      next = Date.now() + D1_RETRY_MS
+      log.warn('drain_failed', { ...name, failures: this.failures, cause: String(error) })
+      next = Date.now() + Math.min(D1_RETRY_MS * 2 ** this.failures, D1_LONGEST_RETRY_MS)
+      this.failures += 1
     }
     // Nothing is awaited from here to the alarm: a wake that comes next finds both as they should be.
     this.run = null
