@@ -67,6 +67,7 @@ export class Room {
   /** Ends what was going on when the object was last cut off; readers that slept through it begin anew. */
   wake(): void {
     if (this.runs.interrupt()) this.audience.restart(() => this.snapshot('reset'))
+    if (!this.outbox.empty) void this.outbox.deliver()
   }
 
   /** Takes a message, or finds the run that it began when it was sent before. */
