@@ -1,6 +1,7 @@
-import { describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import { wantedAnswer } from '../../src/domains/chat/messages/accept'
 import type { Message } from '../../src/domains/chat/messages/schema'
+import { lined, lineUp } from '../../src/domains/chat/room/line-up'
 import {
   cut,
   type Frame,
@@ -13,6 +14,9 @@ import {
 } from '../../src/domains/chat/room/protocol'
 import { type Snapshot, snapshotFrames } from '../../src/domains/chat/room/snapshot'
 import { titleOf } from '../../src/domains/chat/room/title'
+
+// As production prints it; a room of another file may have switched the lining up on.
+beforeEach(() => lineUp(false))
 
 const sse = (frame: Frame) => new TextDecoder().decode(frame.sse)
 const dataOf = (frame: Frame) => JSON.parse(frame.text).data
@@ -196,4 +200,22 @@ describe('the wanted answer', () => {
   ] as [Record<string, string>, string][])('for %j is %s', (headers, wanted) =>
     expect(wantedAnswer(new Headers(headers))).toBe(wanted),
   )
+})
+
+describe('lining up for the development proxy', () => {
+  const size = (text: string) => new TextEncoder().encode(text).byteLength
+
+  it('ends the first read of a chunk, its length included, at a line end, and changes no event', () => {
+    lineUp(true)
+    for (let length = 10; length < 4000; length++) {
+      const data = `data: ${'x'.repeat(length)}\n\n`
+      for (const head of ['', 'id: e1-4\n', 'id: e12-3456\n']) {
+        const written = lined(head, data, size)
+        const first = 32 - (size(written).toString(16).length + 2)
+        expect(written.slice(0, first).endsWith('\n')).toBe(true)
+        const events = written.split('\n').filter((line) => line !== '' && !line.startsWith(':'))
+        expect(events.join('\n')).toBe((head + data).trimEnd())
+      }
+    }
+  })
 })

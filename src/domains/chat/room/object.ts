@@ -1,8 +1,9 @@
 import { DurableObject } from 'cloudflare:workers'
-import type { Bindings } from '../../../env'
+import { type Bindings, settingsOf } from '../../../env'
 import { isUuid } from '../../../lib/ids'
 import { Problem, problem } from '../../../lib/problem'
 import { Inbox } from './inbox'
+import { lineUp } from './line-up'
 import { parseCursor } from './protocol'
 import { type Attachment, RunReader, SocketReader } from './readers'
 import { type Answer, answering, refusalOf } from './refusal'
@@ -18,6 +19,7 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
 
   constructor(ctx: DurableObjectState, env: Bindings) {
     super(ctx, env)
+    lineUp(settingsOf(env).development)
     this.ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair('ping', 'pong'))
     const ids = idsOf(this.ctx.id.name)
     if (ids) this.furnish(ids)

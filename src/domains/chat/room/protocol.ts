@@ -1,5 +1,6 @@
 import { utf8 } from '../../../lib/encoding'
 import { CURSOR, type Message } from '../messages/schema'
+import { lined } from './line-up'
 
 // The one wire format of a chat: what an event is, how its place in the log is named, and how it is printed. An event
 // is printed once, whoever reads it and over whichever transport.
@@ -57,7 +58,13 @@ export class Frame {
 
   /** As a server-sent event. */
   get sse(): Uint8Array<ArrayBuffer> {
-    this.bytes ??= utf8(`${this.id === null ? '' : `id: ${this.id}\n`}data: ${this.body}\n\n`)
+    this.bytes ??= utf8(
+      lined(
+        this.id === null ? '' : `id: ${this.id}\n`,
+        `data: ${this.body}\n\n`,
+        (text) => utf8(text).byteLength,
+      ),
+    )
     return this.bytes
   }
 
