@@ -75,10 +75,15 @@ const NOBODY = '00000000-0000-0000-0000-000000000000'
 
 /** The body's JSON object or form fields; null for anything else, whose refusal is the handler's. */
 async function objectIn(request: Request): Promise<Json | null> {
+  if (request.method === 'GET' || request.method === 'HEAD') return null
+  if (request.body === null) return {}
   const type = request.headers.get('Content-Type') ?? ''
   try {
-    if (/^application\/json/i.test(type)) {
-      const parsed: unknown = await request.clone().json()
+    if (type === '' || /^application\/json/i.test(type)) {
+      // A request without a body may have an empty one by the time it arrives here.
+      const text = await request.clone().text()
+      if (text === '') return {}
+      const parsed: unknown = type === '' ? null : JSON.parse(text)
       return isObject(parsed) ? parsed : null
     }
     if (/^(?:multipart\/form-data|application\/x-www-form-urlencoded)/i.test(type)) {
@@ -88,7 +93,7 @@ async function objectIn(request: Request): Promise<Json | null> {
   } catch {
     // not what it claims to be: the handler says so
   }
-  return request.body === null && request.method !== 'GET' ? {} : null
+  return null
 }
 
 /** The answer without its envelope. Streams and files pass as they are. */
