@@ -20,18 +20,24 @@ export function requireInstalled() {
     throw new Error(`Node ${process.versions.node} is too old; npm run … takes the one that npm ci installed`)
 }
 
-/** Runs wrangler to its end and answers its output; throws with that output when it fails. */
+/**
+ * Runs wrangler to its end and answers its output; throws with that output when it fails. A local database that the
+ * running service is writing to at this moment (SQLITE_BUSY) took nothing: such a command is run again.
+ */
 export function wrangler(args, { input = '' } = {}) {
-  const done = spawnSync(process.execPath, [WRANGLER, ...args], {
-    cwd: ROOT,
-    env: { ...process.env, ...QUIET },
-    encoding: 'utf8',
-    input,
-    maxBuffer: 64 * 1024 * 1024,
-  })
-  if (done.status !== 0)
-    throw new Error(`wrangler ${args.slice(0, 3).join(' ')} failed:\n${done.stdout}${done.stderr}`)
-  return done.stdout
+  for (let attempt = 1; ; attempt++) {
+    const done = spawnSync(process.execPath, [WRANGLER, ...args], {
+      cwd: ROOT,
+      env: { ...process.env, ...QUIET },
+      encoding: 'utf8',
+      input,
+      maxBuffer: 64 * 1024 * 1024,
+    })
+    if (done.status === 0) return done.stdout
+    const output = done.stdout + done.stderr
+    if (!output.includes('SQLITE_BUSY') || attempt === 10)
+      throw new Error(`wrangler ${args.slice(0, 3).join(' ')} failed:\n${output}`)
+  }
 }
 
 /** Brings the local database in `stateDir` up to the newest migration. */
