@@ -12,7 +12,7 @@ const post = (world: World, body: unknown, headers = {}) =>
 const list = (world: World, query: string) =>
   callJson<Event[]>('GET', `/api/v1/events?${query}`, { token: world.developer.token })
 
-describe('the catalogue', () => {
+describe('the catalogue', { timeout: 20_000 }, () => {
   it('is served without a look at the database', async () => {
     const world = await makeWorld()
     const listed = await callJson<{ name: string; example: unknown }[]>(
@@ -51,7 +51,7 @@ describe('the catalogue', () => {
   })
 })
 
-describe('an event of one’s own', () => {
+describe('an event of one’s own', { timeout: 20_000 }, () => {
   it('is kept as it was sent, and reads back with where it stands', async () => {
     const world = await makeWorld()
     const { endpoint } = await connect(world, [{}])

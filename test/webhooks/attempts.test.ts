@@ -4,7 +4,7 @@ import { callJson, makeWorld } from '../world'
 import { connect, deliveriesOf, makeEndpoint, pass, readDelivery, send, settled } from './deliver'
 import { eventually, makeReceiver } from './receiver'
 
-describe('a delivery', () => {
+describe('a delivery', { timeout: 20_000 }, () => {
   it('arrives signed, with the event as its body', async () => {
     const world = await makeWorld()
     const { receiver, endpoint } = await connect(world, [{ body: 'grüße', headers: { 'x-answer': 'yes' } }])
@@ -118,7 +118,7 @@ describe('a delivery', () => {
   })
 })
 
-describe('an answer', () => {
+describe('an answer', { timeout: 20_000 }, () => {
   const failing = { status: 'pending', delivered_at: null }
 
   it.each([
@@ -291,7 +291,7 @@ describe('an answer', () => {
   })
 })
 
-describe('the end of the schedule', () => {
+describe('the end of the schedule', { timeout: 20_000 }, () => {
   it('comes after the tenth attempt, and is told', async () => {
     const world = await makeWorld()
     const { endpoint, receiver } = await connect(world, [{ status: 500 }], {

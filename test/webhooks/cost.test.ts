@@ -53,7 +53,7 @@ const IN_MEMORY = ['wanted', 'listened', 'carried', 'json_each', 'event', 'hop',
 
 const URL = 'http://127.0.0.1:1025/'
 
-describe('the cost of a delivery in D1', () => {
+describe('the cost of a delivery in D1', { timeout: 20_000 }, () => {
   it('is ten rows written in all: four for the event, one for its mark, four for the delivery, one for its end', async () => {
     const world = await makeWorld()
     const endpoint = await makeEndpoint(world, { url: URL })

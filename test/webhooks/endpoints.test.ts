@@ -19,7 +19,7 @@ const audits = async (world: World) => {
   return results.filter(({ action }) => action.startsWith('endpoint.'))
 }
 
-describe('an endpoint', () => {
+describe('an endpoint', { timeout: 20_000 }, () => {
   it('is made from a url and event types alone, and shows its secret once', async () => {
     const world = await makeWorld()
     const made = await as(world, 'POST', '', { url: URL, event_types: ['interaction.created'] })
@@ -145,7 +145,7 @@ describe('an endpoint', () => {
   })
 })
 
-describe('an endpoint that is tested', () => {
+describe('an endpoint that is tested', { timeout: 20_000 }, () => {
   it('is sent a signed sample, and the answer is shown; nothing is kept of it', async () => {
     const world = await makeWorld()
     const { receiver, endpoint } = await connect(world, [{ status: 418, body: 'teapot' }], {
@@ -174,7 +174,7 @@ describe('an endpoint that is tested', () => {
   })
 })
 
-describe('an endpoint that is paused', () => {
+describe('an endpoint that is paused', { timeout: 20_000 }, () => {
   it('holds its events, and sends them when it is enabled', async () => {
     const world = await makeWorld()
     const { receiver, endpoint } = await connect(world, [{}])
@@ -205,7 +205,7 @@ describe('an endpoint that is paused', () => {
   })
 })
 
-describe('an endpoint that is deleted', () => {
+describe('an endpoint that is deleted', { timeout: 20_000 }, () => {
   it('gets nothing more; what was under way is cancelled and can still be read', async () => {
     const world = await makeWorld()
     const { receiver, endpoint } = await connect(world, [{ status: 500 }])
@@ -236,7 +236,7 @@ describe('an endpoint that is deleted', () => {
   })
 })
 
-describe('an endpoint by its uid', () => {
+describe('an endpoint by its uid', { timeout: 20_000 }, () => {
   const put = (world: World, uid: string, body: unknown) => as(world, 'PUT', `/by-uid/${uid}`, body)
 
   it('is made, and changed later with the secret it had', async () => {
@@ -292,7 +292,7 @@ describe('an endpoint by its uid', () => {
   })
 })
 
-describe('what is refused', () => {
+describe('what is refused', { timeout: 20_000 }, () => {
   it.each([
     ['a url at a metadata address', { url: 'http://169.254.169.254/latest' }, 'url'],
     ['a url with a password', { url: 'https://user:pass@example.com/' }, 'url'],
@@ -346,7 +346,7 @@ describe('what is refused', () => {
   })
 })
 
-describe('another tenant', () => {
+describe('another tenant', { timeout: 20_000 }, () => {
   it('sees none of it', async () => {
     const mine = await makeWorld()
     const theirs = await makeWorld()

@@ -30,7 +30,7 @@ const paused = (world: World, input: Record<string, unknown>) =>
 const reached = async (world: World, eventId: string) =>
   (await deliveriesOf(world, `event_id=${eventId}`)).map(({ endpoint_id }) => endpoint_id).sort()
 
-describe('fan-out', () => {
+describe('fan-out', { timeout: 20_000 }, () => {
   it('goes to the endpoints whose patterns take the type', async () => {
     const world = await makeWorld()
     const patterns = ['*', 'a.b', 'a.*', 'a.b.*', 'a.b.c', 'ab.*', 'b.*', 'A.B', 'a.bc']
@@ -115,7 +115,7 @@ describe('fan-out', () => {
   })
 })
 
-describe('the queue', () => {
+describe('the queue', { timeout: 20_000 }, () => {
   const batch = (queue: string, bodies: EventNudge[]) =>
     createMessageBatch<EventNudge>(
       queue,

@@ -22,7 +22,7 @@ async function strandedEvent(world: World): Promise<string> {
   return id
 }
 
-describe('the sweep', () => {
+describe('the sweep', { timeout: 20_000 }, () => {
   it('dispatches events that were left behind, not those on their ordinary way', async () => {
     const world = await makeWorld()
     const { receiver } = await connect(world, [{}])
@@ -78,7 +78,7 @@ describe('the sweep', () => {
   })
 })
 
-describe('the sweeper', () => {
+describe('the sweeper', { timeout: 20_000 }, () => {
   const alarmOf = (stub: DurableObjectStub<Sweeper>) =>
     runInDurableObject(stub, (_, state) => state.storage.getAlarm())
 

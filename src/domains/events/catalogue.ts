@@ -129,12 +129,12 @@ export const CATALOGUE = {
   'api_key.created': kind(
     'An API key was made; the key itself is not in the event.',
     z.object({ api_key_id: Uuid, name: z.string(), prefix: z.string(), scopes: z.array(z.string()) }),
-    { api_key_id: ID, name: 'billing job', prefix: 'cw_live_4fT9', scopes: ['interactions:write'] },
+    { api_key_id: ID, name: 'billing job', prefix: 'sk_live_4fT9', scopes: ['interactions:write'] },
   ),
   'api_key.revoked': kind(
     'An API key was revoked.',
     z.object({ api_key_id: Uuid, name: z.string(), prefix: z.string() }),
-    { api_key_id: ID, name: 'billing job', prefix: 'cw_live_4fT9' },
+    { api_key_id: ID, name: 'billing job', prefix: 'sk_live_4fT9' },
   ),
   'endpoint.disabled': kind(
     'An endpoint’s receiver asked for no more events: it answered 410, or `webhook-delivery: disable`.',

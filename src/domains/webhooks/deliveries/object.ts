@@ -67,8 +67,8 @@ export class EndpointSender extends DurableObject<Bindings> {
       this.log.flush()
       await this.keepAlive()
       if (!this.name) return await this.ctx.storage.deleteAlarm()
-      // A long run outlives the handler; the alarm above looks after it.
-      await Promise.race([this.start(this.name), scheduler.wait(KEEP_ALIVE_MS / 2)])
+      // A handler that waits keeps the object alive; a longer run goes on under the alarm that is due by then.
+      await Promise.race([this.start(this.name), scheduler.wait(KEEP_ALIVE_MS)])
       if (this.run || this.pending) return
       this.armedAt = null
       await this.ctx.storage.deleteAlarm()

@@ -101,7 +101,7 @@ export async function updateEndpoint(ctx: Context, id: string, input: UpdateEndp
 
 /** The endpoint takes events again; what was held is sent. */
 export function enableEndpoint(ctx: Context, id: string): Promise<Seen> {
-  return change(ctx, id, 'endpoint.enable', () => ({ status: 'active', not_before: null }))
+  return change(ctx, id, 'endpoint.enable', () => ({ status: 'active' }))
 }
 
 /** Its events are held, not sent and not dropped, until it is enabled. */
@@ -157,7 +157,9 @@ export async function change(
     'endpoint',
     id,
     async (before) => {
-      const set = await decide(before)
+      const decided = await decide(before)
+      const starts = decided.status === 'active' && before.status !== 'active'
+      const set = starts ? { ...decided, not_before: null } : decided
       const after = { ...before, ...set }
       const revision: Revision<EndpointRow> = {
         set,
