@@ -22,7 +22,7 @@ const answers = (output) =>
 
 /** The events of a printed stream: `{ id, type, data }`. */
 function eventsIn(output) {
-  return [...output.matchAll(/^id: (\S+)\ndata: (.*)$/gm)].map(([, id, data]) => ({
+  return [...output.matchAll(/^id: (\S+)\n(?::.*\n)*data: (.*)$/gm)].map(([, id, data]) => ({
     id,
     ...JSON.parse(data),
   }))
