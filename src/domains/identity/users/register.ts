@@ -11,7 +11,7 @@ import { newTenant } from '../../tenancy/tenants/new-tenant'
 import { effectiveSettings } from '../../tenancy/tenants/settings'
 import { tenants } from '../../tenancy/tenants/table'
 import { invitations } from '../invitations/table'
-import { tenantView } from '../sessions/standing'
+import { forgetTenant, tenantView } from '../sessions/standing'
 import { sessions } from '../sessions/table'
 import { hashPassword } from './password'
 import type { Register } from './schema'
@@ -85,7 +85,7 @@ async function makePersonalTenant(request: RequestContext, input: Register): Pro
   const ctx = contextFor(request, tenantView(tenant))
   const mail = await verificationMail(ctx, user)
   const everything = directory(request.env)
-  return commit(ctx, {
+  const registered = await commit(ctx, {
     statements: [
       ...(existing ? replaced(request, existing) : []),
       everything.insert(tenants).values(tenant),
@@ -102,6 +102,8 @@ async function makePersonalTenant(request: RequestContext, input: Register): Pro
     events: [userCreated(user)],
     unique: { 'users.email': raced() },
   })
+  if (existing) forgetTenant(existing.tenant_id)
+  return registered
 }
 
 const raced = () => problem('conflict', 'The address is being registered by another request')
