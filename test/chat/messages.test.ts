@@ -521,7 +521,7 @@ describe('the way to the agent', () => {
       for (let i = 0; i < 3; i += 1) {
         const { run } = await room.send(order)
         counted.push(found)
-        await room.exchange(run.id)
+        await room.exchange(caller, run.id)
       }
       return counted
     })

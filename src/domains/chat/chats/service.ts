@@ -111,8 +111,9 @@ export async function getChat(ctx: Context, id: string) {
   if (!row) throw problem.notFound('chat', id)
   entered(ctx, row)
   const { room, call } = visit(ctx, id)
-  const { messages, seq } = resultOf(await room.read(call))
-  return { ...row, messages, version: `${row.version}.${seq}` }
+  const { title, messages, seq } = resultOf(await room.read(call))
+  // The index may be a moment behind with a title that was made.
+  return { ...row, title: row.title ?? title, messages, version: `${row.version}.${seq}` }
 }
 
 function entered(ctx: Context, row: ChatRow): void {

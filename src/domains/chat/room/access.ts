@@ -7,7 +7,7 @@ import { getAnsweringAgent } from '../agents/service'
 import type { AnsweringAgent } from '../agents/upstreams/upstream'
 import { type ChatRow, chats } from '../chats/table'
 import { type Caller, chatScopes, mayEnter } from './caller'
-import type { Loss } from './rights'
+import { GONE, type Loss } from './rights'
 
 /** How long the object goes by its copy of the chat’s row and its agent without asking D1 (chat.md, Speed). */
 const COPY_MS = 60_000
@@ -93,7 +93,7 @@ function verdictOn(
   chat: ChatRow | null,
   scopes: Iterable<string> | undefined,
 ): Caller | Loss {
-  if (!scopes) return { code: 4401, reason: 'the credential no longer counts' }
+  if (!scopes) return GONE
   const now: Caller = { ...caller, scopes: chatScopes(scopes) }
   const mayRead = chat !== null && now.scopes.includes('chats:read') && mayEnter(now, chat.user_id)
   return mayRead ? now : { code: 4403, reason: 'the right to read this chat is gone' }

@@ -34,10 +34,6 @@ export class Audience {
     private readonly rights: Rights,
   ) {}
 
-  get size(): number {
-    return this.readers.size
-  }
-
   /** Takes in a reader that has its backlog, and begins to give it. */
   add(reader: Reader): void {
     this.readers.add(reader)

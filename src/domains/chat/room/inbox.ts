@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { fieldErrors } from '../../../lib/fields'
 import { Problem, problem } from '../../../lib/problem'
 import { CursorText, SendMessage, StopRun } from '../messages/schema'
+import type { Caller } from './caller'
 import type { SocketReader } from './readers'
 import { isLoss } from './rights'
 import type { Room } from './room'
@@ -59,17 +60,18 @@ export class Inbox {
 
   private async act(reader: SocketReader, frame: string | ArrayBuffer): Promise<void> {
     const { type, data } = parse(Envelope, jsonOf(frame))
-    if (!(await this.allowed(reader))) return
+    const caller = await this.allowed(reader)
+    if (!caller) return
     switch (type) {
       case 'message': {
         const input = parse(SendMessage, data, ['data'])
-        const caller = this.writer(reader)
-        await this.room.send({ caller, traceparent: this.room.access.context().traceparent, input })
+        const { traceparent } = this.room.access.context()
+        await this.room.send({ caller: writing(caller), traceparent, input })
         return
       }
       case 'stop': {
         const { run_id } = parse(StopRun, data ?? {}, ['data'])
-        await this.room.stop(this.writer(reader), run_id)
+        await this.room.stop(writing(caller), run_id)
         return
       }
       case 'resume': {
@@ -81,27 +83,21 @@ export class Inbox {
     }
   }
 
-  /** Rights as they were at most five seconds ago; who has lost them is sent away. */
-  private async allowed(reader: SocketReader): Promise<boolean> {
-    const { rights, audience } = this.room
-    const { key } = reader.caller
-    if (rights.of(key, Date.now()) === null) await rights.refresh([reader.caller])
-    const verdict = rights.of(key, Date.now())
-    if (verdict !== null && !isLoss(verdict)) return true
-    audience.remove(reader)
-    reader.end(verdict ?? { code: 4401, reason: 'the credential no longer counts' })
-    return false
+  /** Rights as they were at most five seconds ago; who has lost them is sent away, and null is answered. */
+  private async allowed(reader: SocketReader): Promise<Caller | null> {
+    const verdict = await this.room.rights.settle(reader.caller)
+    if (!isLoss(verdict)) return verdict
+    this.room.audience.remove(reader)
+    reader.end(verdict)
+    return null
   }
+}
 
-  private writer(reader: SocketReader) {
-    const now = this.room.rights.of(reader.caller.key, Date.now())
-    const caller = now === null || isLoss(now) ? reader.caller : now
-    if (!caller.scopes.includes('chats:write'))
-      throw problem('insufficient_scope', 'This needs the scope chats:write', {
-        details: { required: ['chats:write'], missing: 'chats:write' },
-      })
-    return caller
-  }
+function writing(caller: Caller): Caller {
+  if (caller.scopes.includes('chats:write')) return caller
+  throw problem('insufficient_scope', 'This needs the scope chats:write', {
+    details: { required: ['chats:write'], missing: 'chats:write' },
+  })
 }
 
 function jsonOf(frame: string | ArrayBuffer): unknown {

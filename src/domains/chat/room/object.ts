@@ -1,6 +1,7 @@
 import { DurableObject } from 'cloudflare:workers'
 import { type Bindings, settingsOf } from '../../../env'
 import { isUuid } from '../../../lib/ids'
+import { log as logger } from '../../../lib/log'
 import { Problem, problem } from '../../../lib/problem'
 import { Inbox } from './inbox'
 import { lineUp } from './line-up'
@@ -36,7 +37,12 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
       if (reader.lost) reader.backlog = room.snapshot('reset')
       room.audience.add(reader)
     }
-    room.wake()
+    try {
+      room.wake()
+    } catch (error) {
+      // What could not be ended must not keep the chat from being read.
+      logger.error('chat_wake_failed', { chat_id: ids.chat_id, cause: String(error) })
+    }
     return room
   }
 
@@ -72,7 +78,7 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
     const { caller, traceparent } = call
     const { run, replayed } = await room.send({ caller, traceparent, input })
     const headers: Record<string, string> = replayed ? { 'Idempotency-Replayed': 'true' } : {}
-    if (answer === 'exchange') return Response.json(await room.exchange(run.id), { headers })
+    if (answer === 'exchange') return Response.json(await room.exchange(caller, run.id), { headers })
     if (answer === 'started') {
       const status = room.conversation.message(run.answer_id, room.log)?.status ?? 'streaming'
       return Response.json({ run_id: run.id, message_id: run.answer_id, status }, { headers })

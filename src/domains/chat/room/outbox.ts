@@ -13,6 +13,8 @@ import type { Store } from './store'
 const BATCH = 20
 /** After a crash between the entry and its delivery the alarm delivers. */
 const BACKSTOP_MS = 5_000
+/** What a message’s beginning has to say waits so long, so that it does not compete with the call of the agent. */
+const SOON_MS = 200
 /** D1 is asked again after so long, doubling, and at the latest after that. */
 const RETRY_MS = 1_000
 const RETRY_MOST_MS = 5 * 60_000
@@ -25,6 +27,7 @@ type Row = { seq: number; event: string | null }
  */
 export class Outbox {
   private delivering: Promise<void> | null = null
+  private again = false
   private failures = 0
 
   constructor(
@@ -42,12 +45,26 @@ export class Outbox {
     this.alarms.atLatest('outbox', now + BACKSTOP_MS)
   }
 
+  /** Delivers in a moment. */
+  soon(): void {
+    setTimeout(() => void this.deliver(), SOON_MS)
+  }
+
   /** Delivers all there is, one delivery at a time; never rejects. A failure is tried again by the alarm. */
   deliver(): Promise<void> {
-    this.delivering ??= this.drain().finally(() => {
+    this.again = true
+    this.delivering ??= this.deliverAll().finally(() => {
       this.delivering = null
     })
     return this.delivering
+  }
+
+  /** What was added while the last delivery came to its end is delivered too. */
+  private async deliverAll(): Promise<void> {
+    while (this.again) {
+      this.again = false
+      await this.drain()
+    }
   }
 
   get empty(): boolean {

@@ -43,7 +43,7 @@ export const MAX_JSON = MAX_EVENT - FRAMING
 /** What is left for the text of a `message` event, printed as JSON. */
 export const MAX_DELTA = MAX_JSON - JSON.stringify({ type: 'message', data: { content: '' } }).length
 /** The longest text of a status or an error; an upstream’s words may be of any length. */
-const MAX_WORDS = 1024
+export const MAX_WORDS = 1024
 
 /** An event as it goes out: printed when first asked for, then shared by all readers. */
 export class Frame {

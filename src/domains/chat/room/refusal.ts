@@ -1,11 +1,16 @@
-import { Problem, type ProblemCode, problem } from '../../../lib/problem'
+import { Problem, problem } from '../../../lib/problem'
 
 /** A refusal on its way out of the object: an exception does not come through with its class and details. */
-export type Refusal = { code: ProblemCode; message: string; details: Record<string, unknown> }
+export type Refusal = Pick<Problem, 'code' | 'message' | 'details' | 'headers'>
 
 export type Answer<T> = { value: T } | { refusal: Refusal }
 
-export const refusalOf = ({ code, message, details }: Problem): Refusal => ({ code, message, details })
+export const refusalOf = ({ code, message, details, headers }: Problem): Refusal => ({
+  code,
+  message,
+  details,
+  headers,
+})
 
 /** What `work` answers, or the refusal it threw; a bug stays an exception. */
 export async function answering<T>(work: () => T | Promise<T>): Promise<Answer<T>> {
@@ -23,4 +28,5 @@ export function resultOf<T>(answer: Answer<T>): T {
   return answer.value
 }
 
-export const problemOf = ({ code, message, details }: Refusal): Problem => problem(code, message, { details })
+export const problemOf = ({ code, message, details, headers }: Refusal): Problem =>
+  problem(code, message, { details, headers })

@@ -11,6 +11,8 @@ export type Loss = { code: 4401 | 4403; reason: string }
 /** Looks up what the credentials may do to this chat now; a Loss for who may do nothing. */
 export type LookUp = (callers: Caller[]) => Promise<Map<string, Caller | Loss>>
 
+export const GONE: Loss = { code: 4401, reason: 'the credential no longer counts' }
+
 type Known = { at: number; verdict: Caller | Loss }
 
 export const isLoss = (verdict: Caller | Loss): verdict is Loss => 'code' in verdict
@@ -28,15 +30,22 @@ export class Rights {
     private readonly freshMs = FRESH_MS,
   ) {}
 
-  /** Notes what the front door has just verified. */
+  /** Notes what the front door has verified; that a right was lost is known better here. */
   admit(caller: Caller, now: number): void {
-    this.known.set(caller.key, { at: now, verdict: caller })
+    const known = this.of(caller.key, now)
+    if (known === null || !isLoss(known)) this.known.set(caller.key, { at: now, verdict: caller })
   }
 
   /** The verdict on a credential, or null where it is too old to act on. */
   of(key: string, now: number): Caller | Loss | null {
     const known = this.known.get(key)
     return known && now - known.at < this.freshMs ? known.verdict : null
+  }
+
+  /** What the caller may do, looked up if it was not lately; rejects where the look-up fails. */
+  async settle(caller: Caller): Promise<Caller | Loss> {
+    if (this.of(caller.key, Date.now()) === null) await this.refresh([caller])
+    return this.of(caller.key, Date.now()) ?? GONE
   }
 
   /** Looks all of them up, in one go with whoever asks meanwhile; rejects where the look-up fails. */
@@ -62,8 +71,7 @@ export class Rights {
   private async look(callers: Caller[], now: number): Promise<void> {
     const verdicts = await this.lookUp(callers)
     for (const { key } of callers) {
-      const verdict = verdicts.get(key) ?? { code: 4401, reason: 'the credential no longer counts' }
-      this.known.set(key, { at: now, verdict })
+      this.known.set(key, { at: now, verdict: verdicts.get(key) ?? GONE })
     }
   }
 }

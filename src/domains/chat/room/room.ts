@@ -13,7 +13,7 @@ import { Conversation, type RunRow } from './conversation'
 import { ChatLog } from './log'
 import { Outbox } from './outbox'
 import { type Cursor, type Frame, parseCursor } from './protocol'
-import { Rights } from './rights'
+import { isLoss, Rights } from './rights'
 import { TIMINGS, type Timings } from './run'
 import { Runs } from './runs'
 import { type Snapshot, snapshotFrames } from './snapshot'
@@ -84,9 +84,18 @@ export class Room {
     return { run: this.runs.begin({ caller, traceparent, input, chat, agent, upstream }), replayed: false }
   }
 
-  /** Both messages of a run, once it has ended; 502 or 504 where the agent failed. */
-  async exchange(runId: string): Promise<Exchange> {
+  /** Both messages of a run, once it has ended, for who may still read them; 502 or 504 where the agent failed. */
+  async exchange(caller: Caller, runId: string): Promise<Exchange> {
     await this.runs.ended(runId)
+    const verdict = await this.rights.settle(caller).catch((cause: unknown) => {
+      throw problem('service_unavailable', 'Your right to the answer can’t be looked up; it is kept', {
+        cause,
+      })
+    })
+    if (isLoss(verdict))
+      throw verdict.code === 4401
+        ? problem.unauthorized('token_revoked', 'The credential ended while the answer was written')
+        : problem.notFound('chat', this.ids.chat_id)
     const run = this.conversation.runById(runId)
     const messages = [run?.message_id, run?.answer_id].flatMap((id) => this.message(id) ?? [])
     if (!run || messages.length < 2) throw problem.notFound('run', runId)
@@ -138,10 +147,10 @@ export class Room {
     return this.store.exists ? this.store.get('title') : null
   }
 
-  /** The messages of the active branch, and how far the log is. */
-  async read(caller: Caller): Promise<{ messages: Message[]; seq: number }> {
+  /** The title, the messages of the active branch, and how far the log is. */
+  async read(caller: Caller): Promise<{ title: string | null; messages: Message[]; seq: number }> {
     await this.access.chat(caller)
-    return { messages: this.conversation.branch(this.log), seq: this.log.head }
+    return { title: this.title, messages: this.conversation.branch(this.log), seq: this.log.head }
   }
 
   /** The last question and answer. */

@@ -1,7 +1,7 @@
 import { log as logger } from '../../../lib/log'
 import { type UpstreamEvent, UpstreamFailure } from '../agents/upstreams/upstream'
 import type { Usage } from '../messages/schema'
-import { cut, type DataOf, type Finish, MAX_DELTA } from './protocol'
+import { cut, type DataOf, type Finish, MAX_DELTA, MAX_WORDS } from './protocol'
 
 /** How a run ended. */
 export type RunEnd =
@@ -137,7 +137,8 @@ export class Run {
   private fail(error: unknown): void {
     if (this.over) return
     if (error instanceof UpstreamFailure) {
-      const { code, message, retryable } = error
+      const { code, retryable } = error
+      const message = cut(error.message, MAX_WORDS)[0]
       this.conclude({ kind: 'error', code, message, retryable, usage: this.usage() })
       return
     }

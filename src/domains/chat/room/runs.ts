@@ -3,17 +3,18 @@ import { settingsOf } from '../../../env'
 import { iso, newId } from '../../../lib/ids'
 import { log as logger } from '../../../lib/log'
 import { problem } from '../../../lib/problem'
-import { eventOf } from '../../events/catalogue'
-import type { AnsweringAgent, Upstream, UpstreamMessage } from '../agents/upstreams/upstream'
+import type { AnsweringAgent, Upstream } from '../agents/upstreams/upstream'
 import type { ChatRow } from '../chats/table'
-import type { Message, SendMessage, Stopped } from '../messages/schema'
+import type { SendMessage, Stopped } from '../messages/schema'
 import type { Alarms } from './alarms'
+import { messageCreated, runEnded } from './announcements'
 import type { Audience } from './audience'
 import type { Caller } from './caller'
 import type { Conversation, RunRow } from './conversation'
+import { briefing, newExchange } from './exchange'
 import type { ChatLog } from './log'
 import type { Outbox } from './outbox'
-import { cut, type RoomEvent } from './protocol'
+import type { RoomEvent } from './protocol'
 import { REFRESH_MS } from './rights'
 import { Run, type RunEnd, type RunSink, type Timings } from './run'
 import type { Store } from './store'
@@ -23,10 +24,6 @@ import { titleOf } from './title'
 export const KEEP_ALIVE_MS = 30_000
 /** How long the log keeps an answer as it was cut into frames. */
 export const DELTAS_KEPT_MS = 24 * 60 * 60 * 1000
-/** Text in an event that is announced; an event ends at 256 KB. */
-const ANNOUNCED_BYTES = 128 * 1024
-/** The conversation that an agent is told, newest messages first: some 250,000 words. */
-const TOLD_CHARS = 1024 * 1024
 
 export type Parts = {
   store: Store
@@ -92,79 +89,43 @@ export class Runs {
         details: { run_id: this.current.row.id },
       })
     const now = Date.now()
-    const { store, audience, log, outbox, alarms } = this.parts
+    const { store, conversation, audience, log, outbox, alarms } = this.parts
     if (!store.exists) {
       store.create()
       log.open()
       if (chat.title !== null) store.set('title', chat.title)
     }
     if (store.get('agent_id') === null) store.set('agent_id', chat.agent_id)
-    const told = this.told(input.content, now)
-    const { created, row } = store.atomically(() => this.record(caller, input, chat, now))
+    const messages = briefing(conversation.branch(log), input.content, iso(now))
+    const { created, row } = store.atomically(() => this.record(caller, input, now))
     const { promise: ended, resolve: end } = Promise.withResolvers<void>()
     const run = new Run(row.id, this.sink(row.id), this.timings)
     const refresh = setInterval(() => void audience.refresh().catch(() => {}), REFRESH_MS)
     this.current = { run, row, ended, end, refresh }
     alarms.set('run', now + KEEP_ALIVE_MS)
     audience.publish(created)
-    const request = { ...this.ids, run_id: row.id, messages: told, traceparent, signal: run.signal }
+    const request = { ...this.ids, run_id: row.id, messages, traceparent, signal: run.signal }
     void run
       .pump(() => upstream(agent, request, settingsOf(this.env)))
       .catch((error: unknown) => logger.error('run_lost', { run_id: row.id, cause: String(error) }))
-    void outbox.deliver()
+    outbox.soon()
     return row
   }
 
-  private record(
-    caller: Caller,
-    input: SendMessage,
-    chat: ChatRow,
-    now: number,
-  ): { created: RoomEvent[]; row: RunRow } {
+  private record(caller: Caller, input: SendMessage, now: number): { created: RoomEvent[]; row: RunRow } {
     const { conversation, log, outbox, store } = this.parts
     const runId = newId(now)
-    const base = { run_id: runId, attachments: [], timestamp: iso(now) }
-    const named = input.client_message_id
-    const question: Message = {
-      ...base,
-      id: newId(now),
-      parent_id: conversation.leaf,
-      role: 'user',
-      content: input.content,
-      status: 'complete',
-      metadata: named === undefined ? {} : { client_message_id: named },
-    }
-    const answer: Message = {
-      ...base,
-      id: newId(now),
-      parent_id: question.id,
-      role: 'assistant',
-      content: '',
-      status: 'streaming',
-      metadata: {},
-    }
+    const [question, answer] = newExchange(runId, conversation.leaf, input, now)
     const ids = { id: runId, message_id: question.id, answer_id: answer.id }
-    conversation.begin({ ...ids, sent_by: senderOf(caller), client_message_id: named ?? null }, now)
+    conversation.begin(
+      { ...ids, sent_by: senderOf(caller), client_message_id: input.client_message_id ?? null },
+      now,
+    )
     const created = log.append(now, 'message.created', question, answer)
     conversation.placed(runId, log.head)
     store.set('last_message_at', iso(now))
-    outbox.add(now, this.announced(question, chat.user_id))
+    outbox.add(now, messageCreated(this.ids.chat_id, question, caller.user_id))
     return { created, row: conversation.runById(runId) as RunRow }
-  }
-
-  /** What the agent is told: the conversation so far, as far back as there is room, and the new message. */
-  private told(content: string, now: number): UpstreamMessage[] {
-    const { conversation, log } = this.parts
-    const told: UpstreamMessage[] = [{ role: 'user', content, timestamp: iso(now) }]
-    let room = TOLD_CHARS - content.length
-    for (const message of conversation.branch(log).reverse()) {
-      room -= message.content.length
-      if (room < 0) break
-      // An answer that failed before its first word says nothing.
-      if (message.content !== '')
-        told.unshift({ role: message.role, content: message.content, timestamp: message.timestamp })
-    }
-    return told
   }
 
   private sink(runId: string): RunSink {
@@ -220,27 +181,11 @@ export class Runs {
     conversation.ended(row.id, { finish, error, usage: end.usage }, log.head, now)
     store.set('last_message_at', iso(now))
     const answer = conversation.message(message_id, log)
-    if (answer && answer.content !== '') outbox.add(now, this.announced(answer, null))
-    const ids = {
-      chat_id: this.ids.chat_id,
-      run_id: row.id,
-      agent_id: store.get('agent_id') ?? '',
-      message_id,
-    }
-    const announced = error
-      ? eventOf('chat.run.failed', { ...ids, code: error.code, message: error.message })
-      : eventOf('chat.run.completed', { ...ids, finish: finish ?? 'stop' })
-    outbox.add(now, { ...announced, occurred_at: iso(now) })
+    const { chat_id } = this.ids
+    if (answer && answer.content !== '') outbox.add(now, messageCreated(chat_id, answer, null))
+    outbox.add(now, runEnded(chat_id, store.get('agent_id') ?? '', row, { finish, error }, iso(now)))
     alarms.atLatest('compact', now + DELTAS_KEPT_MS)
     return events
-  }
-
-  private announced(message: Message, userId: string | null) {
-    const { id: message_id, run_id, content, timestamp } = message
-    const role = message.role === 'user' ? ('user' as const) : ('assistant' as const)
-    const data = { chat_id: this.ids.chat_id, message_id, run_id, user_id: userId, role, timestamp }
-    const event = eventOf('chat.message.created', { ...data, content: cut(content, ANNOUNCED_BYTES)[0] })
-    return { ...event, occurred_at: timestamp, ...(userId === null ? {} : { subject: userId }) }
   }
 
   /** Stops the run that goes on, if it is the one that is meant; the text so far is kept before this returns. */

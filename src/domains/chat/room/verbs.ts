@@ -21,7 +21,7 @@ export const REFUSED = 'X-Room-Refused'
 /** The object’s methods as the Worker calls them. */
 export interface RoomVerbs {
   fetch(request: Request): Promise<Response>
-  read(call: Call): Promise<Answer<{ messages: Message[]; seq: number }>>
+  read(call: Call): Promise<Answer<{ title: string | null; messages: Message[]; seq: number }>>
   lastExchange(call: Call): Promise<Answer<Message[]>>
   events(
     call: Call,

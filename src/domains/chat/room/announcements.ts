@@ -1,0 +1,35 @@
+import type { NewEvent } from '../../../data/commit'
+import { eventOf } from '../../events/catalogue'
+import type { Message } from '../messages/schema'
+import type { RunRow } from './conversation'
+import { cut, type Finish } from './protocol'
+
+/** Text in an event that is announced; an event ends at 256 KB. */
+const ANNOUNCED_BYTES = 128 * 1024
+
+type Announcement = Omit<NewEvent, 'id' | 'origin'>
+
+/** `chat.message.created`; `userId` is who wrote it, null for the agent. */
+export function messageCreated(chatId: string, message: Message, userId: string | null): Announcement {
+  const { id: message_id, run_id, content, timestamp } = message
+  const role = message.role === 'user' ? ('user' as const) : ('assistant' as const)
+  const data = { chat_id: chatId, message_id, run_id, user_id: userId, role, timestamp }
+  const event = eventOf('chat.message.created', { ...data, content: cut(content, ANNOUNCED_BYTES)[0] })
+  return { ...event, occurred_at: timestamp, ...(userId === null ? {} : { subject: userId }) }
+}
+
+/** `chat.run.completed`, or `chat.run.failed` where there is an error. */
+export function runEnded(
+  chatId: string,
+  agentId: string,
+  run: RunRow,
+  end: { finish: Finish | null; error: RunRow['error'] },
+  at: string,
+): Announcement {
+  const ids = { chat_id: chatId, run_id: run.id, agent_id: agentId, message_id: run.answer_id }
+  const { finish, error } = end
+  const event = error
+    ? eventOf('chat.run.failed', { ...ids, code: error.code, message: error.message })
+    : eventOf('chat.run.completed', { ...ids, finish: finish ?? 'stop' })
+  return { ...event, occurred_at: at }
+}
