@@ -63,9 +63,11 @@ export class Rights {
     await this.looking
   }
 
-  /** Forgets who is not connected any more. */
+  /** Forgets what is old about who is not connected any more. */
   keepOnly(keys: ReadonlySet<string>): void {
-    for (const key of this.known.keys()) if (!keys.has(key)) this.known.delete(key)
+    const now = Date.now()
+    for (const key of this.known.keys())
+      if (!keys.has(key) && this.of(key, now) === null) this.known.delete(key)
   }
 
   private async look(callers: Caller[], now: number): Promise<void> {
