@@ -1,10 +1,11 @@
+import { createHash } from 'node:crypto'
 import type * as z from 'zod'
 import type { Context } from '../../../data/context'
 import { currentTenant, updateCurrentTenant } from '../../tenancy/tenants/service'
 import { listEndpoints } from '../../webhooks/endpoints/service'
 import type { Service, UpdateService } from './schema'
 
-type ServiceView = z.input<typeof Service> & { version: number }
+type ServiceView = z.input<typeof Service> & { version: string }
 
 /** The switch, and the endpoints that interactions are announced to. */
 export async function getService(ctx: Context): Promise<ServiceView> {
@@ -13,7 +14,7 @@ export async function getService(ctx: Context): Promise<ServiceView> {
     tenant_id: tenant.id,
     service_enabled: tenant.settings.service_enabled,
     endpoints,
-    version: tenant.version,
+    version: versionOf(tenant.version, endpoints),
   }
 }
 
@@ -25,12 +26,18 @@ export async function updateService(ctx: Context, input: UpdateService): Promise
     tenant_id: id,
     service_enabled: settings.service_enabled,
     endpoints,
-    version,
+    version: versionOf(version, endpoints),
   }))
 }
 
 /** As many as a tenant can want to see at once; the list of endpoints pages through more. */
 const MOST_ENDPOINTS = 500
+
+/** What is shown changes with the endpoints as well; If-Match goes by the tenant's version before the dot. */
+function versionOf(tenantVersion: number, endpoints: ServiceView['endpoints']): string {
+  const digest = createHash('sha256').update(JSON.stringify(endpoints)).digest()
+  return `${tenantVersion}.${digest.readUInt32BE(0)}`
+}
 
 async function everyEndpoint(ctx: Context): Promise<ServiceView['endpoints']> {
   const all: ServiceView['endpoints'] = []
