@@ -1,0 +1,92 @@
+import { env } from 'cloudflare:workers'
+import { describe, expect, it } from 'vitest'
+import { expectError } from '../http/expect-error'
+import { call, callJson, makeWorld } from '../world'
+
+type Tenant = { id: string; name: string; settings: Record<string, unknown> }
+
+const current = (token: string) => callJson<Tenant>('GET', '/api/v1/tenants/current', { token })
+const change = (token: string, body: object) =>
+  callJson<Tenant>('PATCH', '/api/v1/tenants/current', { token, body })
+
+describe('the tenant', () => {
+  it('is read by everyone in it, and changed by its admin', async () => {
+    const world = await makeWorld()
+    for (const { token } of [world.viewer, world.member, world.developer, world.admin])
+      expect((await current(token)).data.id).toBe(world.tenant.id)
+    for (const { token } of [world.viewer, world.member, world.developer])
+      expect((await change(token, { name: 'Mine' })).error.code).toBe('insufficient_scope')
+    const answer = await change(world.admin.token, { name: ' New ', settings: { payload_retention_days: 7 } })
+    expect(answer.data).toMatchObject({ name: 'New', settings: { payload_retention_days: 7, max_users: 10 } })
+    expect((await current(world.viewer.token)).data).toEqual(answer.data)
+  })
+
+  it('keeps the settings that are not sent, and records what changed', async () => {
+    const { tenant, admin } = await makeWorld({ settings: { max_users: 3, open_registration: true } })
+    await change(admin.token, { settings: { max_users: 4 } })
+    const { data } = await change(admin.token, { settings: { service_enabled: false } })
+    expect(data.settings).toMatchObject({ max_users: 4, open_registration: true, service_enabled: false })
+    const audit = await env.DB.prepare(
+      "select before, after, actor_id from audit_log where tenant_id = ? and action = 'tenant.update' order by seq",
+    )
+      .bind(tenant.id)
+      .all<{ before: string; after: string; actor_id: string }>()
+    expect(audit.results).toHaveLength(2)
+    expect(JSON.parse(audit.results[0]?.before ?? '').settings.max_users).toBe(3)
+    expect(JSON.parse(audit.results[0]?.after ?? '').settings.max_users).toBe(4)
+    expect(audit.results[0]?.actor_id).toBe(admin.user.id)
+  })
+
+  it('takes no field that is not the tenant’s to set', async () => {
+    const { admin, tenant } = await makeWorld()
+    const answer = await change(admin.token, {
+      ...{
+        id: tenant.id,
+        slug: 'other',
+        plan: 'enterprise',
+        status: 'active',
+        region: 'eu',
+        is_platform: 1,
+        version: 9,
+      },
+      name: '',
+      settings: {
+        is_platform: true,
+        max_users: 1.5,
+        payload_retention_days: 31,
+        conversation_window_minutes: 0,
+      },
+    })
+    expect(Object.keys(answer.error.details.fields ?? {}).sort()).toEqual(
+      [
+        ...['id', 'slug', 'plan', 'status', 'region', 'is_platform', 'version', 'name'],
+        ...['is_platform', 'max_users', 'payload_retention_days', 'conversation_window_minutes'].map(
+          (k) => `settings.${k}`,
+        ),
+      ].sort(),
+    )
+    const row = await env.DB.prepare('select plan, is_platform, version from tenants where id = ?')
+      .bind(tenant.id)
+      .first()
+    expect(row).toEqual({ plan: 'starter', is_platform: 0, version: 1 })
+  })
+
+  it('shows settings at their defaults until they are set', async () => {
+    const { admin, tenant } = await makeWorld()
+    await env.DB.prepare("update tenants set plan = 'pro' where id = ?").bind(tenant.id).run()
+    expect((await current(admin.token)).data.settings).toMatchObject({
+      max_users: 100,
+      service_enabled: true,
+    })
+  })
+
+  it('at work: a setting counts for the next request', async () => {
+    const { admin, member } = await makeWorld()
+    const say = () => call('POST', '/api/v1/interactions', { token: member.token, body: { text: 'a' } })
+    expect((await say()).status).toBe(201)
+    await change(admin.token, { settings: { service_enabled: false } })
+    await expectError(say(), 'service_disabled')
+    await change(admin.token, { settings: { service_enabled: true } })
+    expect((await say()).status).toBe(201)
+  })
+})
