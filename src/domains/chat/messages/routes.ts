@@ -68,7 +68,7 @@ export const messageRoutes = new Hono<AppEnv>()
     doc('Follow a chat', {
       tag,
       description:
-        'Everything that happens in the chat, for `EventSource`: first a `snapshot`, or after `Last-Event-ID` exactly what came since; one `reset` with a snapshot where that can’t be told any more.',
+        'Everything that happens in the chat, for `EventSource`: first a `snapshot`, or after `Last-Event-ID` exactly what came since; one `reset` with a snapshot where that can’t be told any more. An event is at most 4 KiB: a longer message in `message.created` or a snapshot is marked `content_truncated` or goes on in `message` events.',
       returns: eventStream('The chat’s events'),
     }),
     allow('chats:read'),
