@@ -72,16 +72,13 @@ const known = new WeakMap<object, MatchedRoute>()
 export function routeOf(c: HonoContext): MatchedRoute {
   const routes = matchedRoutes(c)
   const last = routes.at(-1)
-  if (!last) return { pattern: '*', note: null }
-  let route = known.get(last)
-  if (!route) {
-    const own = routes.filter((candidate) => candidate.path === last.path && candidate.method === last.method)
-    const isRoute = own.some((candidate) => noteOf(candidate.handler))
-    route = {
-      pattern: isRoute ? last.path : '*',
-      note: isRoute ? mergeNotes(own.map((r) => r.handler)) : null,
-    }
-    known.set(last, route)
-  }
+  const remembered = last && known.get(last)
+  if (remembered) return remembered
+  // Middleware that was registered after a route matches as well, so the route is not always the last.
+  const noted = routes.findLast(({ handler }) => noteOf(handler))
+  if (!last || !noted) return { pattern: '*', note: null }
+  const own = routes.filter(({ path, method }) => path === noted.path && method === noted.method)
+  const route = { pattern: noted.path, note: mergeNotes(own.map(({ handler }) => handler)) }
+  if (own.includes(last)) known.set(last, route)
   return route
 }

@@ -10,8 +10,16 @@ export function asProblem(error: unknown): Problem {
   if (error instanceof Problem) return error
   if (error instanceof HTTPException && error.status === 400)
     return problem('malformed_json', 'The body is not valid JSON', { cause: error })
+  if (BUSY.test(describe(error)))
+    return problem('service_unavailable', 'The database is busy', {
+      headers: { 'Retry-After': '1' },
+      cause: error,
+    })
   return problem('internal_error', 'Something went wrong on our side', { cause: error })
 }
+
+/** D1's words for "not now": a repeat may pass (developers.cloudflare.com/d1/observability/debug-d1). */
+const BUSY = /SQLITE_BUSY|D1 DB is overloaded|D1_ERROR: Network connection lost|caused object to be reset/
 
 /** Hono hands only an Error to `onError`; whatever else is thrown is an error all the same. */
 export const anyThrow: MiddlewareHandler = async (_c, next) => {
