@@ -1,15 +1,17 @@
 // The pages in docs/: their lines are run in order, and print what the pages say; their programs are programs.
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, globSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
+import { setTimeout as wait } from 'node:timers/promises'
 import { chromium } from 'playwright-core'
 import { Webhook } from 'standardwebhooks'
 import {
   freePort,
   must,
   ROOT,
+  readEvents,
   signUp,
   startReceiver,
   startService,
@@ -35,6 +37,8 @@ const browserAt = [
   .find(existsSync)
 const noBrowser = browserAt ? false : 'no chromium was found; name one in CHROMIUM'
 
+const noNginx = spawnSync('nginx', ['-v']).status === 0 ? false : 'no nginx was found'
+
 test('the pages in docs/', { timeout: 240_000 }, async (t) => {
   const service = await startService(t)
   const { token, key } = await signUp(service, 'acme')
@@ -49,7 +53,7 @@ test('the pages in docs/', { timeout: 240_000 }, async (t) => {
   // What the tour has said by then.
   for (const text of ['Where is my parcel?', 'Hello?'])
     await must(service, 'POST', '/api/v1/interactions', { as: key, body: { text } })
-  const env = { API: service.url, TOKEN: token, KEY: key }
+  const env = { API: service.url, TOKEN: token, KEY: key, STATE_DIR: service.stateDir }
 
   /** Follows a page's lines in one terminal, at free ports. */
   async function followPage(t, name, replaced = {}) {
@@ -243,5 +247,108 @@ test('the pages in docs/', { timeout: 240_000 }, async (t) => {
     assert.deepEqual(followed.page, followed.kept)
     assert.equal(followed.kept.at(-1), 'assistant complete: And over the socket')
     assert.equal(connected, 'And over the socket')
+  })
+
+  await t.test('operations.md: every line', (t) => followPage(t, 'operations.md'))
+
+  await t.test('operations.md: the lines for nginx', { skip: noNginx }, async (t) => {
+    const folder = temporaryFolder(t)
+    const port = await freePort()
+    const lines = codeBlocks(pageOf('operations.md'), 'nginx')[0]
+      .replace('listen 80;', `listen 127.0.0.1:${port};`)
+      .replace('https://api.example.com', service.url)
+      .replace('Host api.example.com', `Host localhost:${service.port}`)
+    const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
+      (name) => `${name}_temp_path ${folder}/${name};`,
+    )
+    const file = path.join(folder, 'nginx.conf')
+    const http = `http {\naccess_log off;\n${temporary.join('\n')}\n${lines}}\n`
+    writeFileSync(file, `daemon off;\npid ${folder}/pid;\nerror_log stderr;\nevents {}\n${http}`)
+    const nginx = spawn('nginx', ['-c', file, '-p', folder, '-e', 'stderr'], { stdio: 'ignore' })
+    t.after(() => nginx.kill())
+    const url = `http://127.0.0.1:${port}`
+    const up = () =>
+      fetch(`${url}/health`).then(
+        ({ status }) => status === 200,
+        () => false,
+      )
+    await waitFor(up, 5_000, 'nginx')
+
+    const agent = await startReceiver(t, async (_request, response) => {
+      for (const word of ['one ', 'two ', 'three ', 'four ']) {
+        response.write(word)
+        await wait(250)
+      }
+      response.end()
+    })
+    const as = key
+    const body = { name: 'Slow', webhook_url: agent.url }
+    const { id: agent_id } = await must(service, 'POST', '/api/v1/agents', { as, body })
+    const { id } = await must(service, 'POST', '/api/v1/chats', { as, body: { agent_id } })
+    const socket = new WebSocket(`${url.replace('http', 'ws')}/api/v1/chats/${id}/ws`, {
+      headers: { 'X-API-Key': key },
+    })
+    t.after(() => socket.close())
+    const frames = []
+    socket.addEventListener('message', ({ data }) => frames.push(JSON.parse(data)))
+    await waitFor(() => frames.length > 0, 5_000, 'the snapshot over the socket')
+
+    const times = []
+    const answer = await fetch(`${url}/api/v1/chats/${id}/messages`, {
+      method: 'POST',
+      headers: { 'X-API-Key': key, 'Content-Type': 'application/json' },
+      body: JSON.stringify({ content: 'Count' }),
+    })
+    for await (const { data } of readEvents(answer)) if (data.type === 'message') times.push(Date.now())
+    assert.equal(times.length, 4)
+    assert.ok(times[3] - times[0] > 500, 'each word as it comes')
+    await waitFor(() => frames.at(-1).type === 'done', 5_000, 'the end over the socket')
+  })
+})
+
+test('what the pages refer to', async (t) => {
+  const pages = [
+    '../README.md',
+    ...readdirSync(path.join(ROOT, 'docs')).filter((name) => name.endsWith('.md')),
+  ]
+  const anchor = (heading) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} -]/gu, '')
+      .replaceAll(' ', '-')
+
+  for (const page of pages)
+    await t.test(`${path.basename(page)}: every link leads somewhere`, () => {
+      const file = path.join(ROOT, 'docs', page)
+      for (const [, target] of readFileSync(file, 'utf8').matchAll(/\]\((?!https?:)([^)]+)\)/g)) {
+        const [where, heading] = target.split('#')
+        const linked = where === '' ? file : path.resolve(path.dirname(file), where)
+        assert.ok(existsSync(linked), target)
+        if (!heading) continue
+        const headings = [...readFileSync(linked, 'utf8').matchAll(/^#+ (.*)$/gm)].map(([, text]) =>
+          anchor(text),
+        )
+        assert.ok(headings.includes(heading), target)
+      }
+    })
+
+  await t.test('operations.md lists every setting, and names log lines that are written', () => {
+    const text = pageOf('operations.md')
+    const schema = readFileSync(path.join(ROOT, 'src/env.ts'), 'utf8')
+    const settings = [...schema.matchAll(/^ {4}([A-Z][A-Z_]+): /gm)].map(([, name]) => name)
+    assert.deepEqual(
+      settings.filter((name) => !text.includes(`| \`${name}\` |`)),
+      [],
+    )
+    const source = globSync('src/**/*.ts', { cwd: ROOT })
+      .map((file) => readFileSync(path.join(ROOT, file), 'utf8'))
+      .join('\n')
+    const logs = text.slice(text.indexOf('## Logs'), text.indexOf('## What runs'))
+    const names = [...logs.matchAll(/`([a-z]+_[a-z_]*(?:failed|dead))`/g)].map(([, name]) => name)
+    assert.ok(names.length >= 4)
+    assert.deepEqual(
+      names.filter((name) => !source.includes(`'${name}'`)),
+      [],
+    )
   })
 })
