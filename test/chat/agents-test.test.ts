@@ -1,10 +1,14 @@
 import { env } from 'cloudflare:workers'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { lineUp } from '../../src/domains/chat/room/line-up'
 import type { Seen } from '../receiver/upstreams'
 import { call, callJson, makeWorld, type World } from '../world'
 
 const at = (path: string) => `${env.RECEIVER_URL}/upstream/${path}`
 const HELLO = 'Hi there! How can I help you?'
+
+// As production prints it; a room of another file may have switched the lining up on.
+beforeEach(() => lineUp(false))
 
 let world: World
 beforeAll(async () => {

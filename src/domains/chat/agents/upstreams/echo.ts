@@ -1,8 +1,16 @@
 import { latestQuestion, type Upstream } from './upstream'
 
+/** A little slower than frames go out, so that a person who tries the product sees words come one by one. */
+const PACE_MS = 60
+/** A long text is said faster: nobody waits longer for an echo. */
+const MOST_MS = 2_000
+
 /** The embedded default: answers with the message itself, word by word, without any network. */
 export const echo: Upstream = async function* (_agent, request) {
-  for (const text of latestQuestion(request).match(/\s*\S+\s*$|\s*\S+|\s+/g) ?? []) {
+  const words = latestQuestion(request).match(/\s*\S+\s*$|\s*\S+|\s+/g) ?? []
+  const pace = Math.min(PACE_MS, Math.floor(MOST_MS / Math.max(1, words.length)))
+  for (const [i, text] of words.entries()) {
+    if (i > 0 && pace > 0) await scheduler.wait(pace)
     request.signal.throwIfAborted()
     yield { kind: 'delta', text }
   }
