@@ -1,0 +1,37 @@
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import path from 'node:path'
+import { gzipSync } from 'node:zlib'
+
+export const ROOT = path.resolve(import.meta.dirname, '..')
+const WRANGLER = path.join(ROOT, 'node_modules/wrangler/bin/wrangler.js')
+
+/** A worker as wrangler would upload it. */
+export type Bundle = { file: string; bytes: number; gzipped: number }
+
+/** Bundles `entry` as the settings in `config` say, minified, into `directory`; all from the root of the project. */
+export function bundle(entry: string, directory: string, config = 'wrangler.toml'): Bundle {
+  mkdirSync(directory, { recursive: true })
+  const args = ['deploy', entry, '--config', config, '--dry-run', '--minify', '--outdir', directory]
+  const done = spawnSync(process.execPath, [WRANGLER, ...args], {
+    cwd: ROOT,
+    env: { ...process.env, CI: '1', WRANGLER_SEND_METRICS: 'false', WRANGLER_HIDE_BANNER: 'true' },
+    encoding: 'utf8',
+  })
+  if (done.status !== 0) throw new Error(`${entry} can't be bundled:\n${done.stdout}${done.stderr}`)
+  const file = path.join(directory, path.basename(entry).replace(/\.ts$/, '.js'))
+  const text = readFileSync(file)
+  return { file, bytes: text.byteLength, gzipped: gzipSync(text, { level: 9 }).byteLength }
+}
+
+/**
+ * A command that runs workerd with its log thrown away by the kernel: Miniflare parses every line of it in this
+ * process, which would be charged to the service that logs and not to the floor that does not.
+ */
+export function quietWorkerd(directory: string): string {
+  const file = path.join(directory, 'workerd.sh')
+  const { default: workerd } = createRequire(import.meta.resolve('miniflare'))('workerd')
+  writeFileSync(file, `#!/bin/sh\nexec '${workerd}' "$@" >/dev/null\n`, { mode: 0o755 })
+  return file
+}

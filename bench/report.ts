@@ -1,0 +1,84 @@
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { type Bundle, ROOT } from './bundle.ts'
+import { type Cost, MOST_ROWS_WRITTEN, WHOLE } from './costs.ts'
+import type { Comparison, Pace, Speed } from './rounds.ts'
+import type { Delay, StreamResult } from './stream.ts'
+
+/** Lines of a Markdown table; columns after the first `left` ones are figures, set to the right. */
+export function table(heads: string[], rows: string[][], left = 1): string {
+  const widths = heads.map((head, i) => Math.max(head.length, ...rows.map((row) => row[i]?.length ?? 0)))
+  const line = (cells: string[]) =>
+    `| ${cells.map((cell, i) => (i < left ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join(' | ')} |`
+  const rule = `|${widths.map((width, i) => '-'.repeat(width + 1) + (i < left ? '-' : ':')).join('|')}|`
+  return [line(heads), rule, ...rows.map(line)].join('\n')
+}
+
+const whole = (value: number) => Math.round(value).toLocaleString('en')
+const ms = (value: number) => value.toFixed(2)
+const ratio = (value: number) => value.toFixed(2)
+const delays = ({ p50, p95, p99 }: Delay) => [ms(p50), ms(p95), ms(p99)]
+
+/** Where and on what it was measured. */
+export function machine(): string {
+  const version = (name: string) =>
+    JSON.parse(readFileSync(path.join(ROOT, 'node_modules', name, 'package.json'), 'utf8')).version
+  const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: ROOT, encoding: 'utf8' }).trim()
+  const cpus = os.cpus()
+  return [
+    `${new Date().toISOString()}, commit ${commit}, ${cpus.length} × ${cpus[0]?.model.trim()}`,
+    `Node ${process.version}, workerd ${version('workerd')} by Miniflare ${version('miniflare')}, ${os.platform()} ${os.release()}`,
+    `load of the machine before the start: ${os.loadavg()[0]?.toFixed(2)} (anything over 0.3 disturbs)`,
+  ].join('\n')
+}
+
+export function speedTable(comparisons: Comparison[], pace: Pace): string {
+  const rows = comparisons.flatMap(({ name, floorName, service, floor, ratio: r, aim }) => [
+    [
+      ...[name, ...speed(service), ratio(r.median), `${ratio(r.least)}–${ratio(r.most)}`],
+      aim === null ? '' : `≥ ${aim}`,
+    ],
+    [`  floor: ${floorName}`, ...speed(floor), '', '', ''],
+  ])
+  const heads = ['route', 'req/s', 'p50 ms', 'p95 ms', 'p99 ms', 'CPU µs', 'of the floor', 'range', 'aim']
+  const how = `${pace.connections} connections, ${pace.rounds} rounds of ${pace.milliseconds} ms each, by turns; medians of the rounds, latencies of all`
+  return `Requests (${how})\n\n${table(heads, rows)}`
+}
+
+const speed = (of: Speed) => [whole(of.perSecond), ...delays(of), of.cpu === null ? '' : whole(of.cpu)]
+
+export function streamTable(result: StreamResult): string {
+  const rows = (['first', 'token'] as const).flatMap((kind) => {
+    const floor = result[kind].floor
+    const name = kind === 'first' ? 'first token' : 'later token'
+    return (['sender', 'watcher', 'floor'] as const).map((side) => {
+      const added = side === 'floor' ? '' : ms(result[kind][side].p50 - floor.p50)
+      const label = {
+        sender: `${name}, to its sender`,
+        watcher: `${name}, to a watcher`,
+        floor: '  floor: bare pipe',
+      }
+      return [label[side], ...delays(result[kind][side]), added, side === 'sender' ? '≤ 3' : '']
+    })
+  })
+  const heads = ['from the agent’s write to the read', 'p50 ms', 'p95 ms', 'p99 ms', 'p50 added', 'aim']
+  return `A streamed token (${result.answers} answers, a token every 80 ms)\n\n${table(heads, rows)}`
+}
+
+export function bundleTable(bundle: Bundle): string {
+  const kb = (bytes: number) => (bytes / 1000).toFixed(1)
+  const rows = [['the Worker, minified', kb(bundle.bytes), kb(bundle.gzipped), '≤ 250']]
+  return `Bundle\n\n${table(['', 'kB', 'kB gzip', 'aim'], rows)}`
+}
+
+export function costTable(costs: Cost[]): string {
+  const rows = costs.map(({ what, request, after }) => {
+    const all = request.written + after.written
+    const aim = what === WHOLE ? `≤ ${MOST_ROWS_WRITTEN}` : ''
+    return [what, ...[request.read, request.written, after.read, after.written, all].map(whole), aim]
+  })
+  const heads = ['request', 'rows read', 'written', 'read after', 'written after', 'written in all', 'aim']
+  return table(heads, rows)
+}

@@ -1,0 +1,109 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { convertV4MiniflareOptions, Miniflare, type V4WorkerOptions } from 'miniflare'
+import { unstable_getMiniflareWorkerOptions } from 'wrangler'
+import { ROOT } from './bundle.ts'
+
+/** Where the service believes itself to be; requests name it in full, so that it serves https as in production. */
+export const ORIGIN = 'https://causeway.test'
+
+/** As in production, but that agents and receivers may be on this machine. */
+const SETTINGS = {
+  ENVIRONMENT: 'production',
+  PUBLIC_URL: ORIGIN,
+  MASTER_KEY: 'a key that only the benchmark uses 0123456789',
+  LOG_LEVEL: 'info',
+  PRIVATE_TARGET_HOSTS: '127.0.0.1',
+}
+
+type Named = { name: string; file: string }
+
+/** Options of one worker; wrangler and Miniflare agree on them without a type in common. */
+type Options = Record<string, unknown>
+
+/** What wrangler makes of wrangler.toml for Miniflare, so that the bindings are those of the service as it is. */
+function configured(): Options {
+  // It would tell of the .dev.vars that it has read, and whose values are not used here.
+  process.env.WRANGLER_LOG = 'error'
+  return unstable_getMiniflareWorkerOptions(path.join(ROOT, 'wrangler.toml')).workerOptions as Options
+}
+
+/** A worker of one file that answers on a socket of its own, with nothing before it. */
+function worker({ name, file }: Named, more: Options): V4WorkerOptions {
+  const { compatibilityDate, compatibilityFlags } = configured()
+  const options: Options = {
+    name,
+    compatibilityDate,
+    compatibilityFlags,
+    modules: [{ type: 'ESModule', path: file }],
+    modulesRoot: path.dirname(file),
+    // As a proxy is spoken to: the whole URL stands in the request.
+    unsafeDirectSockets: [{ host: '127.0.0.1', port: 0, proxy: true }],
+    ...more,
+  }
+  return options as unknown as V4WorkerOptions
+}
+
+/** What of wrangler.toml the service is bound to. */
+function bindingsOf({ d1Databases, kvNamespaces, r2Buckets, queueProducers }: Options): Options {
+  // No file server stands before the Worker: it is asked first anyway, and the floor has none.
+  const serviceBindings = { ASSETS: () => new Response(null, { status: 404 }) }
+  return { d1Databases, kvNamespaces, r2Buckets, queueProducers, serviceBindings }
+}
+
+const shared = (state: string, workers: V4WorkerOptions[]) =>
+  new Miniflare(convertV4MiniflareOptions({ resourcePersistencePath: state, workers, cf: false }))
+
+/** The service with the recorder around it and everything that follows a request at work. */
+export async function startRecorder(state: string, file: string): Promise<Miniflare> {
+  const options = configured()
+  const { durableObjects, queueConsumers } = options
+  const bindings = { ...SETTINGS, LOG_LEVEL: 'warn' }
+  const miniflare = shared(state, [
+    worker({ name: 'recorder', file }, { ...bindingsOf(options), durableObjects, queueConsumers, bindings }),
+  ])
+  await migrate(await miniflare.getD1Database('DB'))
+  return miniflare
+}
+
+/**
+ * The service as it is deployed and, in the same workerd on the same database, the floor. Nothing is done of what follows
+ * a request, neither by the queue nor by the sweeper: it would be done while the next one is measured.
+ */
+export function startMeasured(
+  state: string,
+  files: { service: string; floor: string; quiet: string },
+  plans: Record<string, unknown>,
+): Miniflare {
+  const options = configured()
+  const { d1Databases } = options
+  const sweeper = { className: 'Sweeper', useSQLite: true }
+  const durableObjects = {
+    ...(options.durableObjects as Options),
+    SWEEPER: { ...sweeper, scriptName: 'quiet' },
+  }
+  return shared(state, [
+    worker(
+      { name: 'service', file: files.service },
+      { ...bindingsOf(options), durableObjects, bindings: SETTINGS },
+    ),
+    worker({ name: 'floor', file: files.floor }, { d1Databases, bindings: { PLANS: plans } }),
+    worker({ name: 'quiet', file: files.quiet }, { durableObjects: { SWEEPER: sweeper } }),
+  ])
+}
+
+/** The port on which `worker` answers with nothing before it. */
+export async function portOf(miniflare: Miniflare, worker: string): Promise<number> {
+  return Number((await miniflare.unsafeGetDirectURL(worker)).port)
+}
+
+async function migrate(database: D1Database): Promise<void> {
+  const directory = path.join(ROOT, 'migrations')
+  for (const file of readdirSync(directory)
+    .filter((name) => name.endsWith('.sql'))
+    .sort())
+    for (const statement of readFileSync(path.join(directory, file), 'utf8').split(
+      '--> statement-breakpoint',
+    ))
+      await database.prepare(statement).run()
+}

@@ -1,0 +1,68 @@
+import type { Miniflare } from 'miniflare'
+import { ORIGIN } from './runtime.ts'
+
+/** How a request is told from one that should have gone well. */
+export type Asked = { status: number; headers: Record<string, string>; data: Record<string, unknown> }
+
+type Init = { headers?: Record<string, string>; body?: unknown }
+
+/** A tenant of the service, made through its API like anybody's. */
+export type Seeded = {
+  token: string
+  key: string
+  refreshToken: string
+  interactionId: string
+}
+
+export const LOGIN = { email: 'ada@example.com', password: 'a long and unusual phrase' }
+
+const TEXTS = [
+  'Where is my parcel? It was due on Monday and the tracking page has not changed since.',
+  'I would like to change the delivery address of order 4711 to the one of my office.',
+  'The invoice of last month names the old company; who can send me a new one, please?',
+  'Thank you, that was quick. Nothing else for today.',
+]
+
+/** What a caller says; every text is one of four, by turns. */
+export function saying(turn: number): { text: string; metadata: Record<string, unknown> } {
+  return { text: TEXTS[turn % TEXTS.length] ?? '', metadata: { channel: 'phone', turn } }
+}
+
+/** One request to the service; throws where it is refused, since nothing that is measured may be an error. */
+export async function ask(
+  miniflare: Miniflare,
+  method: string,
+  path: string,
+  init: Init = {},
+): Promise<Asked> {
+  const response = await miniflare.dispatchFetch(ORIGIN + path, {
+    method,
+    headers: { ...(init.body === undefined ? {} : { 'Content-Type': 'application/json' }), ...init.headers },
+    body: init.body === undefined ? null : JSON.stringify(init.body),
+    redirect: 'manual',
+  })
+  const text = await response.text()
+  if (response.status >= 400) throw new Error(`${method} ${path} answers ${response.status}: ${text}`)
+  const isJson = response.headers.get('Content-Type')?.startsWith('application/json') ?? false
+  const body = isJson ? JSON.parse(text) : {}
+  return { status: response.status, headers: Object.fromEntries(response.headers), data: body.data ?? body }
+}
+
+/** A header that carries a token. */
+export const by = (token: string) => ({ Authorization: `Bearer ${token}` })
+
+/** Signs a tenant up, logs in, makes an API key and registers interactions. */
+export async function seed(miniflare: Miniflare): Promise<Seeded> {
+  const company = { name: 'Bench', slug: 'bench', full_name: 'Ada Lovelace', ...LOGIN }
+  await ask(miniflare, 'POST', '/api/v1/tenants/onboarding/public', { body: company })
+  const { data: tokens } = await ask(miniflare, 'POST', '/api/v1/auth/login', { body: LOGIN })
+  const token = String(tokens.access_token)
+  const headers = by(token)
+  const made = await ask(miniflare, 'POST', '/api/v1/auth/api-keys', { headers, body: { name: 'bench' } })
+  let interactionId = ''
+  for (let turn = 0; turn < 40; turn++) {
+    const { data } = await ask(miniflare, 'POST', '/api/v1/interactions', { headers, body: saying(turn) })
+    interactionId = String(data.id)
+  }
+  return { token, key: String(made.data.key), refreshToken: String(tokens.refresh_token), interactionId }
+}

@@ -1,0 +1,56 @@
+import { Hono } from 'hono'
+import { newId } from '../../src/lib/ids'
+
+// What the service is measured against: bare Hono, which does the least that a route of its kind can do.
+
+/** A parameter: the value itself, or a text whose `{{n}}` become fresh ids, the same n the same id. */
+export type Param = { value: unknown } | { template: string }
+export type PlannedStatement = { sql: string; params: Param[] }
+/** What one request of the service says to D1, call by call: a batch, or one statement. */
+export type PlannedCall = { batch: boolean; statements: PlannedStatement[] }
+export type Plan = PlannedCall[]
+
+type Env = { Bindings: { DB: D1Database; PLANS: Record<string, Plan> } }
+
+const SLOT = /\{\{(\d+)\}\}/g
+
+const app = new Hono<Env>()
+
+app.get('/hello', (c) => c.text('Hello'))
+
+app.get('/plans/:name', async (c) => c.json(await carryOut(c.env, c.req.param('name'))))
+
+app.post('/plans/:name', async (c) => {
+  const sent = await c.req.json()
+  await carryOut(c.env, c.req.param('name'))
+  return c.json(sent, 201)
+})
+
+app.post('/pipe', async (c) => {
+  const { url } = await c.req.json<{ url: string }>()
+  const upstream = await fetch(url, { method: 'POST', body: '{}' })
+  return new Response(upstream.body, { headers: { 'Content-Type': 'text/event-stream' } })
+})
+
+async function carryOut({ DB, PLANS }: Env['Bindings'], name: string): Promise<unknown> {
+  const now = Date.now()
+  const ids: string[] = []
+  const fresh = (_: string, slot: string) => {
+    const index = Number(slot)
+    ids[index] ??= newId(now)
+    return ids[index]
+  }
+  const bound = ({ sql, params }: PlannedStatement) =>
+    DB.prepare(sql).bind(
+      ...params.map((param) => ('template' in param ? param.template.replace(SLOT, fresh) : param.value)),
+    )
+  let rows: unknown = null
+  for (const { batch, statements } of PLANS[name] ?? []) {
+    const [first] = statements
+    if (batch) await DB.batch(statements.map(bound))
+    else if (first) rows = (await bound(first).all()).results
+  }
+  return rows
+}
+
+export default app
