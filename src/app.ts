@@ -6,8 +6,9 @@ import { chats } from './domains/chat/chats/routes'
 import { events } from './domains/events/routes'
 import { apiKeyRoutes } from './domains/identity/api-keys/routes'
 import { authenticate } from './domains/identity/authenticate'
-import { auth } from './domains/identity/routes'
+import { sessionRoutes } from './domains/identity/sessions/routes'
 import { wellKnown } from './domains/identity/tokens/routes'
+import { userRoutes } from './domains/identity/users/routes'
 import { devMail } from './domains/mail/routes'
 import { idempotency } from './domains/metering/idempotency/middleware'
 import { documents } from './domains/operations/docs/routes'
@@ -45,7 +46,8 @@ app.route('/', health)
 app.route('/', documents(app))
 app.route('/.well-known', wellKnown)
 
-app.route('/api/v1/auth', auth)
+app.route('/api/v1/auth', userRoutes)
+app.route('/api/v1/auth', sessionRoutes)
 app.route('/api/v1/auth/api-keys', apiKeyRoutes)
 app.route('/api/v1/tenants', tenantRoutes)
 app.route('/api/v1/interactions', interactionRoutes)

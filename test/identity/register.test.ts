@@ -363,6 +363,16 @@ describe('verifying an address', patient, () => {
     expect(await mailsTo(viewer.user.email)).toEqual([])
   })
 
+  it('sends one mail for one key, however often it is asked', async () => {
+    const { member } = await makeWorld()
+    const headers = { 'X-Idempotency-Key': crypto.randomUUID(), 'CF-Connecting-IP': '198.51.100.9' }
+    const body = { email: member.user.email }
+    const ask = () => call('POST', '/api/v1/auth/verify-email/resend', { headers, body })
+    expect((await ask()).headers.get('Idempotency-Replayed')).toBeNull()
+    expect((await ask()).headers.get('Idempotency-Replayed')).toBe('true')
+    expect(await mailsTo(member.user.email)).toHaveLength(1)
+  })
+
   it('does not forget the live one behind those that are cancelled', async () => {
     const email = someone()
     for (let i = 0; i < 4; i++) {

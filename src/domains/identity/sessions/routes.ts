@@ -1,36 +1,25 @@
 import { Hono, type Context as HonoContext } from 'hono'
 import { getCookie } from 'hono/cookie'
 import * as z from 'zod'
-import type { AppEnv } from '../../http/app-env'
-import { body, doc, open, params, query, returns, returnsNothing, returnsPage } from '../../http/route'
-import { problem } from '../../lib/problem'
-import { Id, paging } from '../../lib/wire'
-import { authenticated } from '../tenancy/authorize'
-import { refuseForeignOrigin } from './authenticate'
-import { clearTokenCookies, setTokenCookies } from './sessions/cookies'
-import { login, type Tokens } from './sessions/login'
-import { refresh } from './sessions/refresh'
-import { LoggedIn, Login, Notice, Refresh, Session } from './sessions/schema'
-import { endSession, listSessions, logout, logoutAll } from './sessions/service'
-import { register } from './users/register'
-import { Email, Me, Register, UpdateMe, User } from './users/schema'
-import { me, updateMe } from './users/service'
-import { confirmEmail, resendVerification } from './users/verification'
+import type { AppEnv } from '../../../http/app-env'
+import { body, doc, open, params, query, returns, returnsNothing, returnsPage } from '../../../http/route'
+import { problem } from '../../../lib/problem'
+import { Id, paging } from '../../../lib/wire'
+import { authenticated } from '../../tenancy/authorize'
+import { refuseForeignOrigin } from '../authenticate'
+import { clearTokenCookies, setTokenCookies } from './cookies'
+import { login, type Tokens } from './login'
+import { refresh } from './refresh'
+import { LoggedIn, Login, Refresh, Session } from './schema'
+import { endSession, listSessions, logout, logoutAll } from './service'
 
 const tag = 'Authentication'
 const CookiesOnly = {
   cookies: z.literal('only').optional().meta({ description: 'Keep the tokens out of the body.' }),
 }
 
-export const auth = new Hono<AppEnv>()
-  .post(
-    '/register',
-    doc('Register a user', { tag, errors: ['registration_closed', 'user_limit_reached', 'login_busy'] }),
-    open(),
-    body(Register),
-    returns(201, User, { location: () => '/api/v1/auth/me' }),
-    async (c) => c.var.reply(await register(c.var.request, c.req.valid('json'))),
-  )
+/** Logging in, staying so, and leaving. */
+export const sessionRoutes = new Hono<AppEnv>()
   .post(
     '/login',
     doc('Log in with a password', {
@@ -97,17 +86,6 @@ export const auth = new Hono<AppEnv>()
       return c.var.reply(undefined)
     },
   )
-  .get('/me', doc('Who am I', { tag }), authenticated(), returns(200, Me), async (c) =>
-    c.var.reply(await me(c.var.ctx)),
-  )
-  .patch(
-    '/me',
-    doc('Change one’s own profile', { tag }),
-    authenticated(),
-    body(UpdateMe),
-    returns(200, Me),
-    async (c) => c.var.reply(await updateMe(c.var.ctx, c.req.valid('json'))),
-  )
   .get(
     '/sessions',
     doc('List where one is logged in', { tag }),
@@ -123,26 +101,6 @@ export const auth = new Hono<AppEnv>()
     params({ id: Id }),
     returnsNothing(),
     async (c) => c.var.reply(await endSession(c.var.ctx, c.req.valid('param').id)),
-  )
-  .post(
-    '/verify-email/confirm',
-    doc('Confirm an email address', { tag }),
-    open(),
-    body(z.strictObject({ token: z.string().min(1).max(200) })),
-    returns(200, Notice),
-    async (c) => c.var.reply(await confirmEmail(c.var.request, c.req.valid('json').token)),
-  )
-  .post(
-    '/verify-email/resend',
-    doc('Send the verification mail again', {
-      tag,
-      idempotency: 'ignored',
-      description: 'The answer is the same whether the address is registered.',
-    }),
-    open(),
-    body(z.strictObject({ email: Email })),
-    returns(200, Notice),
-    async (c) => c.var.reply(await resendVerification(c.var.request, c.req.valid('json').email)),
   )
 
 function handOut(

@@ -1,0 +1,340 @@
+import { describe, expect, it } from 'vitest'
+
+// The layers of the house, checked by reading the imports. A file's place follows from its folder and name; what a name
+// does not say (password.ts, fan-out.ts) follows from what the file itself imports.
+
+declare global {
+  interface ImportMeta {
+    glob<T>(pattern: string, options: { query: string; import: string; eager: true }): Record<string, T>
+  }
+}
+
+const sources = import.meta.glob<string>('../src/**/*.ts', { query: '?raw', import: 'default', eager: true })
+const FILES = Object.fromEntries(
+  Object.entries(sources)
+    .map(([path, text]) => [path.replace('../src/', ''), text] as const)
+    .filter(([path]) => !path.startsWith('console/')),
+)
+
+type Import = { from: string; what: string; typeOnly: boolean }
+
+/** The imports (and re-exports) of a file; ours as paths under src, others as they are written. */
+function importsOf(path: string): Import[] {
+  const found: Import[] = []
+  const statement = /^(?:import|export)\s+(type\s+)?([\w*\s{},$]*?)\s*from\s+'([^']+)'/gm
+  for (const [, type, what = '', specifier = ''] of (FILES[path] ?? '').matchAll(statement)) {
+    const names =
+      /\{([^}]*)\}/
+        .exec(what)?.[1]
+        ?.split(',')
+        .map((name) => name.trim()) ?? []
+    const typeOnly =
+      type !== undefined ||
+      (names.length > 0 && names.filter(Boolean).every((name) => name.startsWith('type ')))
+    found.push({ from: resolve(path, specifier), what, typeOnly })
+  }
+  return found
+}
+
+function resolve(path: string, specifier: string): string {
+  if (!specifier.startsWith('.')) return specifier
+  const parts = path.split('/').slice(0, -1)
+  for (const part of specifier.split('/')) {
+    if (part === '..') parts.pop()
+    else if (part !== '.') parts.push(part)
+  }
+  return `${parts.join('/')}.ts`
+}
+
+const isOurs = (from: string): boolean => from in FILES
+const imports = Object.fromEntries(Object.keys(FILES).map((path) => [path, importsOf(path)]))
+const ours = (path: string) => (imports[path] ?? []).filter(({ from }) => isOurs(from))
+const list = (violations: string[]) => violations.sort()
+
+const LAYERS = {
+  lib: 0,
+  table: 1,
+  data: 2,
+  schema: 3,
+  service: 4,
+  http: 5,
+  adapter: 6,
+  composition: 7,
+} as const
+const ROLES: Record<string, number> = {
+  'table.ts': LAYERS.table,
+  'schema.ts': LAYERS.schema,
+  'service.ts': LAYERS.service,
+  'routes.ts': LAYERS.adapter,
+  'queue.ts': LAYERS.adapter,
+  'object.ts': LAYERS.adapter,
+  'middleware.ts': LAYERS.adapter,
+}
+
+/** Whether the types that a file imports count: at run time they are gone, in the head of a reader they are not. */
+type Counting = 'values' | 'types'
+
+const ranks = { values: new Map<string, number>(), types: new Map<string, number>() }
+
+function rankOf(path: string, counting: Counting = 'types'): number {
+  const known = ranks[counting].get(path)
+  if (known !== undefined) return known
+  // Against a cycle, which has a test of its own.
+  ranks[counting].set(path, 0)
+  const rank = computeRank(path, counting)
+  ranks[counting].set(path, rank)
+  return rank
+}
+
+function computeRank(path: string, counting: Counting): number {
+  if (path.startsWith('lib/') || path === 'env.ts') return LAYERS.lib
+  // The words that tables are written in; it imports nothing of ours.
+  if (path === 'data/columns.ts') return LAYERS.lib
+  if (path.startsWith('data/')) return LAYERS.data
+  if (path.startsWith('http/')) return LAYERS.http
+  if (!path.startsWith('domains/')) return LAYERS.composition
+  const role = ROLES[path.split('/').at(-1) ?? '']
+  if (role !== undefined) return role
+  const below = imports[path] ?? []
+  if (below.some(({ from }) => /^(hono|@hono)\b/.test(from))) return LAYERS.adapter
+  const counted = below.filter(({ from, typeOnly }) => isOurs(from) && (counting === 'types' || !typeOnly))
+  const highest = Math.max(0, ...counted.map(({ from }) => rankOf(from, counting)))
+  // What reaches the database is a verb; what reaches the dialect translates for it.
+  if (highest >= LAYERS.http) return LAYERS.adapter
+  return highest >= LAYERS.data ? LAYERS.service : highest
+}
+
+describe('layers', () => {
+  it('there is something to look at', () => {
+    expect(Object.keys(FILES).length).toBeGreaterThan(80)
+    expect(imports['app.ts']?.length).toBeGreaterThan(10)
+    expect(rankOf('domains/identity/users/password.ts')).toBe(LAYERS.lib)
+    expect(rankOf('domains/identity/authenticate.ts')).toBe(LAYERS.adapter)
+    expect(rankOf('domains/identity/sessions/login.ts')).toBe(LAYERS.service)
+  })
+
+  it('imports run only downward', () => {
+    const violations = Object.keys(FILES).flatMap((path) =>
+      ours(path)
+        .filter(({ from, typeOnly }) => !typeOnly && rankOf(from, 'values') > rankOf(path, 'values'))
+        .map(({ from }) => `${path} (${rankOf(path, 'values')}) imports ${from} (${rankOf(from, 'values')})`),
+    )
+    expect(list(violations)).toEqual([])
+  })
+
+  it('so do the imports of types, but for the names of bindings', () => {
+    // env.ts names the classes of the objects that wrangler.toml binds; everybody knows an object by its binding alone.
+    const violations = Object.keys(FILES)
+      .filter((path) => path !== 'env.ts')
+      .flatMap((path) =>
+        ours(path)
+          .filter(({ from, typeOnly }) => typeOnly && rankOf(from) > rankOf(path))
+          .map(({ from }) => `${path} (${rankOf(path)}) imports a type of ${from} (${rankOf(from)})`),
+      )
+    expect(list(violations)).toEqual([])
+  })
+
+  it('files do not go round in circles', () => {
+    const state = new Map<string, 'open' | 'done'>()
+    const circles: string[] = []
+    const visit = (path: string, trail: string[]) => {
+      if (state.get(path) === 'done') return
+      if (state.get(path) === 'open') {
+        circles.push([...trail.slice(trail.indexOf(path)), path].join(' -> '))
+        return
+      }
+      state.set(path, 'open')
+      for (const { from, typeOnly } of ours(path)) if (!typeOnly) visit(from, [...trail, path])
+      state.set(path, 'done')
+    }
+    for (const path of Object.keys(FILES)) visit(path, [])
+    expect(circles).toEqual([])
+  })
+
+  it('each layer keeps to its tools', () => {
+    const uses = (path: string, library: RegExp) =>
+      (imports[path] ?? []).some(({ from }) => library.test(from))
+    const violations = Object.keys(FILES).flatMap((path) => {
+      const rank = rankOf(path)
+      const wrong: string[] = []
+      // Verbs know no web, wire shapes no database.
+      if (rank <= LAYERS.service && path !== 'env.ts' && uses(path, /^(hono|@hono)\b/)) wrong.push('Hono')
+      if (path.endsWith('/schema.ts') && uses(path, /^drizzle-orm/)) wrong.push('Drizzle')
+      // A library may be told settings by their type.
+      const outside = ours(path).filter(({ from, typeOnly }) => !(typeOnly && from === 'env.ts'))
+      if (path.startsWith('lib/') && outside.some(({ from }) => !from.startsWith('lib/'))) wrong.push('ours')
+      if (rank <= LAYERS.service && /\bnew Response\(/.test(FILES[path] ?? '')) wrong.push('Response')
+      return wrong.map((tool) => `${path} uses ${tool}`)
+    })
+    expect(list(violations)).toEqual([])
+  })
+})
+
+/** The domains from below; one may import those above it in this list, and its own line where `siblings` says so. */
+const TIERS: { domains: string[]; siblings: boolean }[] = [
+  // Who is calling and for whom: one matter in two folders, so they share tables too. Both keep a record and send mail.
+  { domains: ['identity', 'tenancy', 'audit', 'mail'], siblings: true },
+  {
+    domains: ['events', 'metering', 'secrets', 'webhooks', 'files', 'jobs', 'billing', 'realtime'],
+    siblings: true,
+  },
+  // Products. They speak to each other through events.
+  { domains: ['chat', 'catalog', 'voice', 'operations'], siblings: false },
+]
+
+/** Tables that a file outside of their domain reads, with the reason. */
+const SHARED_TABLES: Record<string, string> = {
+  'domains/webhooks/deliveries/fan-out.ts imports domains/events/table.ts':
+    'deliveries are made from events by one INSERT … SELECT, which marks them dispatched in the same batch',
+  'domains/webhooks/deliveries/due.ts imports domains/events/table.ts':
+    'an attempt reads its delivery and the event it carries in one query',
+  'domains/webhooks/deliveries/sweep.ts imports domains/events/table.ts':
+    'the event’s row is its own outbox entry: the sweep looks for those not dispatched',
+}
+
+const domainOf = (path: string) => /^domains\/([^/]+)\//.exec(path)?.[1]
+const tierOf = (domain: string) => TIERS.findIndex(({ domains }) => domains.includes(domain))
+
+describe('domains', () => {
+  const crossings = Object.keys(FILES).flatMap((path) => {
+    const domain = domainOf(path)
+    return domain === undefined
+      ? []
+      : ours(path).flatMap((one) => {
+          const other = domainOf(one.from)
+          return other === undefined || other === domain ? [] : [{ path, domain, other, ...one }]
+        })
+  })
+
+  it('each has its tier', () => {
+    const domains = [...new Set(Object.keys(FILES).flatMap((path) => domainOf(path) ?? []))]
+    expect(domains.filter((domain) => tierOf(domain) < 0)).toEqual([])
+    expect(crossings.length).toBeGreaterThan(20)
+  })
+
+  it('import only lower ones, and no sibling among the products', () => {
+    const violations = crossings
+      .filter(({ domain, other }) => {
+        const [own, its] = [tierOf(domain), tierOf(other)]
+        return its > own || (its === own && TIERS[own]?.siblings !== true)
+      })
+      .map(({ path, from }) => `${path} imports ${from}`)
+    expect(list(violations)).toEqual([])
+  })
+
+  it('never use another’s routes, consumers or objects', () => {
+    const violations = crossings
+      .filter(({ from, typeOnly }) => !typeOnly && /\/(routes|queue|object)\.ts$/.test(from))
+      .map(({ path, from }) => `${path} imports ${from}`)
+    expect(list(violations)).toEqual([])
+  })
+
+  it('never use another’s tables, but for those listed with a reason', () => {
+    const violations = crossings
+      .filter(({ domain, other, from, typeOnly }) => {
+        if (typeOnly || !from.endsWith('/table.ts')) return false
+        const shared = new Set(['identity', 'tenancy'])
+        return !(shared.has(domain) && shared.has(other))
+      })
+      .map(({ path, from }) => `${path} imports ${from}`)
+    expect(list(violations.filter((violation) => !(violation in SHARED_TABLES)))).toEqual([])
+    expect(Object.keys(SHARED_TABLES).filter((entry) => !violations.includes(entry))).toEqual([])
+  })
+})
+
+/** Who may hold the whole database, and why; everybody else holds one that is confined to a tenant. */
+const DIRECTORY: Record<string, string> = {
+  'domains/identity/api-keys/verify.ts': 'finds a key by its hash, and with it the tenant',
+  'domains/identity/recheck.ts': 'asks whether credentials of open connections still count',
+  'domains/identity/sessions/login.ts': 'finds an address in whatever tenants it has',
+  'domains/identity/sessions/refresh.ts': 'finds a refresh token by its hash, and with it the tenant',
+  'domains/identity/sessions/standing.ts':
+    'reads session, user and tenant together; the tenant is the directory’s',
+  'domains/identity/tokens/keys.ts': 'signing keys are nobody’s but the service’s',
+  'domains/identity/users/register.ts': 'makes tenants, finds them, and an address in another one',
+  'domains/identity/users/verification.ts':
+    'finds a mail’s token by its hash, and an address in whatever tenants it has',
+  'domains/mail/routes.ts': 'the development mail box is everybody’s',
+  'domains/tenancy/platform/service.ts': 'the platform’s own list of tenants',
+  'domains/tenancy/tenants/service.ts': 'a tenant’s own row is in the directory',
+  'domains/webhooks/deliveries/sweep.ts': 'looks at what is undone, over all tenants',
+}
+
+describe('the database', () => {
+  it('is held whole by a short list of files', () => {
+    const holders = Object.keys(FILES).filter((path) =>
+      (imports[path] ?? []).some(
+        ({ from, what }) => from === 'data/database.ts' && /\bdirectory\b/.test(what),
+      ),
+    )
+    expect(list(holders)).toEqual(Object.keys(DIRECTORY).sort())
+  })
+
+  it('is bound in one place', () => {
+    const touching = Object.keys(FILES).filter((path) =>
+      /\benv\.DB\b|\bDB\.(prepare|batch|exec)\b/.test(FILES[path] ?? ''),
+    )
+    // The health check asks D1 whether it answers, and nothing else.
+    expect(list(touching)).toEqual(['data/database.ts', 'domains/operations/health/service.ts'])
+    const opening = Object.keys(FILES).filter((path) =>
+      (imports[path] ?? []).some(({ from, typeOnly }) => from === 'drizzle-orm/d1' && !typeOnly),
+    )
+    expect(opening).toEqual(['data/database.ts'])
+  })
+
+  it('is written to through commit alone', () => {
+    const beside: Record<string, string> = {
+      'domains/metering/idempotency/service.ts': 'a claim or a refusal has no change to be written with',
+      'domains/identity/tokens/keys.ts': 'the first signing key, of no tenant and without an audit log',
+    }
+    // Awaiting a statement runs it by itself; a statement that is only made goes into a batch of commit.
+    const runs =
+      /await\s+(?:\w+\.)*(?:db|directory\([^)]*\)|database\([^)]*\))\s*\.(?:insert|update|delete|run|batch)\b/
+    const writers = Object.keys(FILES).filter((path) =>
+      runs.test((FILES[path] ?? '').replace(/\s*\n\s*/g, '')),
+    )
+    const reading = ['domains/webhooks/deliveries/due.ts', 'domains/webhooks/deliveries/sweep.ts']
+    expect(list(writers.filter((path) => !path.startsWith('data/') && !reading.includes(path)))).toEqual(
+      Object.keys(beside).sort(),
+    )
+  })
+})
+
+describe('habits', () => {
+  const lines = (path: string) => (FILES[path] ?? '').trimEnd().split('\n').length
+
+  it('files stay short', () => {
+    const limit = (path: string) => (path.endsWith('/routes.ts') ? 150 : 250)
+    const longer: Record<string, string> = {
+      'lib/problem.ts': 'one table of every code there is, so that it is one place to look',
+    }
+    const long = Object.keys(FILES).filter((path) => lines(path) > limit(path))
+    expect(list(long.filter((path) => !(path in longer)).map((path) => `${path}: ${lines(path)}`))).toEqual(
+      [],
+    )
+    expect(Object.keys(longer).filter((path) => !long.includes(path))).toEqual([])
+  })
+
+  for (const [name, pattern, except] of [
+    ['no any', /(?::\s*|<|\bas\s+|\|\s*|=>\s*)any\b(?=\s*(?:[,>;)\]=|&{[]|$))/m, []],
+    ['no switched-off checks', /@ts-(?:ignore|expect-error|nocheck)|biome-ignore|eslint-disable/, []],
+    ['no console but in the log', /\bconsole\.\w+\(/, ['lib/log.ts']],
+    ['no barrels', /^export \* from/m, []],
+    ['no default exports but the Worker’s', /^export default/m, ['index.ts']],
+    ['zod as a namespace', /import \{[^}]*\bz\b[^}]*\} from 'zod'|from 'drizzle-zod'/, []],
+    ['no transactions, which D1 does not have', /\.transaction\(/, []],
+  ] as [string, RegExp, string[]][])
+    it(name, () => {
+      const violations = Object.keys(FILES).filter(
+        (path) => !except.includes(path) && pattern.test(withoutComments(FILES[path] ?? '')),
+      )
+      expect(list(violations)).toEqual([])
+    })
+})
+
+/** Comments may say `any`; what switches a check off is a comment, and stays. */
+function withoutComments(text: string): string {
+  return text
+    .replace(/\/\*(?!.*(?:ts-|biome-))[\s\S]*?\*\//g, '')
+    .replace(/(^|[^:'"`])\/\/(?!.*(?:@ts-|biome-|eslint-)).*$/gm, '$1')
+}
