@@ -2,6 +2,7 @@ import { abortAllDurableObjects, runDurableObjectAlarm, runInDurableObject } fro
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
 import { IN_FLIGHT } from '../../src/domains/webhooks/deliveries/drain'
+import { loadDue } from '../../src/domains/webhooks/deliveries/due'
 import type { EndpointSender } from '../../src/domains/webhooks/deliveries/object'
 import { callJson, makeWorld, type World } from '../world'
 import { connect, deliveriesOf, pass, readDelivery, send, settled, wake } from './deliver'
@@ -100,6 +101,18 @@ describe('a sender', { timeout: 20_000 }, () => {
       async () =>
         (await deliveriesOf(world, `endpoint_id=${endpoint.id}&status=delivered&limit=100`)).length === 60,
     )
+  })
+
+  it('leaves out what is under way, however much that is', async () => {
+    const world = await makeWorld()
+    const { endpoint } = await connect(world, [{ status: 500 }])
+    await send(world)
+    const { id } = await settled(world, endpoint.id, ({ next_attempt_at }) => next_attempt_at !== null)
+    // As many results as a slow D1 has still to be told of.
+    const others = Array.from({ length: 300 }, () => crypto.randomUUID())
+    const next = async (except: string[]) => (await loadDue(world.ctx, endpoint.id, except, 4)).next_at
+    expect(await next(others)).toBeGreaterThan(Date.now())
+    expect(await next([...others, id])).toBeNull()
   })
 
   it('goes to the new URL with what is under way', async () => {
