@@ -243,7 +243,7 @@ test('kill -9 in the middle of work', { timeout: 180_000 }, async (t) => {
 
   await t.test('another start keeps all of it', async () => {
     const requests = [up.requests.length, down.requests.length]
-    await service.start()
+    await service.restart()
     const { messages } = await get(chat)
     assert.deepEqual(
       messages.map(({ status }) => status),
