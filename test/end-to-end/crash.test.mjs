@@ -42,7 +42,7 @@ async function all(service, key, route) {
   }
 }
 
-const WORDS = Array.from({ length: 80 }, (_, n) => `word${n} `)
+const WORDS = Array.from({ length: 60 }, (_, n) => `word${n} `)
 const WHOLE = WORDS.join('')
 
 /** An agent that says a word every 50 ms. */
@@ -94,7 +94,7 @@ test('kill -9 in the middle of work', { timeout: 180_000 }, async (t) => {
   const downId = (await post('/api/v1/webhooks', { url: downUrl, event_types: ['interaction.*'] })).id
   await post('/api/v1/webhooks', { url: idle.url, event_types: ['api_key.*'] })
 
-  // A chat whose agent talks for four seconds.
+  // A chat whose agent talks for three seconds.
   const agent = await startReceiver(t, talker)
   const { id: agent_id } = await post('/api/v1/agents', { name: 'Talker', webhook_url: agent.url })
   const chat = `/api/v1/chats/${(await post('/api/v1/chats', { agent_id })).id}`
