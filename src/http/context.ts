@@ -35,7 +35,8 @@ export const requestContext: MiddlewareHandler<AppEnv> = async (c, next) => {
   let settings = {} as RequestContext['settings']
   let misconfigured: unknown
   try {
-    if (!LIVENESS.test(c.req.path)) settings = settingsOf(c.env)
+    const asksForLife = /^(?:GET|HEAD)$/.test(c.req.method) && LIVENESS.test(c.req.path)
+    if (!asksForLife) settings = settingsOf(c.env)
   } catch (error) {
     misconfigured = error
     settings.LOG_LEVEL = 'error'

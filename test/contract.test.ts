@@ -1,0 +1,331 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import { noteOf } from '../src/http/notes'
+import { isOf, OPERATIONS, type Operation, PATHS, routesOfApp, type Schema } from './contract/operations'
+import { pathOf, rowsOf, type Seeded, seed, settledRowsOf } from './contract/seeds'
+import { expectError } from './http/expect-error'
+import { call, makeWorld, type World } from './world'
+
+// Made from the OpenAPI document: a route joins these tests by existing. One with an id in its path needs a seed.
+
+/** Whose id in the path is the caller's own word for it: another tenant's means nothing there. */
+const NAMES_ITS_OWN = ['PUT /api/v1/webhooks/by-uid/{uid}']
+/** Routes about a user's own sessions: a key is told so, whatever the id. */
+const FOR_USERS = ['DELETE /api/v1/auth/sessions/{id}']
+/** Lists of what the service itself has. */
+const THE_SAME_FOR_ALL = ['GET /api/v1/webhooks/event-types']
+/** Where every field may be left out, and a body with it. */
+const MAY_BE_EMPTY = ['POST /api/v1/auth/refresh', 'POST /api/v1/chats/{id}/stop']
+
+let a: Seeded
+let b: World
+let asSeeded: Awaited<ReturnType<typeof rowsOf>>
+
+beforeAll(async () => {
+  a = await seed()
+  b = await makeWorld()
+  asSeeded = await settledRowsOf(a.world.tenant.id)
+}, 60_000)
+
+type Credential = { token: string } | { key: string } | Record<string, never>
+
+/** Calls an operation as its document says, with A's own ids and the document's example as the body. */
+function ask(
+  op: Operation,
+  credential: Credential,
+  init: { path?: string; headers?: Record<string, string>; raw?: BodyInit; body?: unknown } = {},
+) {
+  const upgrade: Record<string, string> = op.path.endsWith('/ws') ? { Upgrade: 'websocket' } : {}
+  const headers = { ...upgrade, ...init.headers }
+  const path = init.path ?? pathOf(a, op.path)
+  if (init.raw !== undefined) return call(op.method, path, { ...credential, headers, raw: init.raw })
+  if (init.body !== undefined || op.body)
+    return call(op.method, path, { ...credential, headers, body: init.body ?? op.body?.example })
+  if (op.contentType === 'multipart/form-data') {
+    const raw = multipart()
+    return call(op.method, path, { ...credential, headers: { ...headers, ...raw.headers }, raw: raw.body })
+  }
+  return call(op.method, path, { ...credential, headers })
+}
+
+/** A small picture as a form would send it. */
+function multipart() {
+  const png = Uint8Array.from(
+    atob('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='),
+    (char) => char.charCodeAt(0),
+  )
+  const head = new TextEncoder().encode(
+    '--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n',
+  )
+  const body = new Uint8Array([...head, ...png, ...new TextEncoder().encode('\r\n--b--\r\n')])
+  return {
+    headers: { 'Content-Type': 'multipart/form-data; boundary=b', 'Content-Length': String(body.length) },
+    body,
+  }
+}
+
+const admin = (op: Operation): Credential =>
+  op.open ? {} : { token: op.platform ? a.platform.token : a.world.admin.token }
+const secured = OPERATIONS.filter((op) => !op.open)
+const ofTenants = secured.filter((op) => !op.platform)
+const withIds = OPERATIONS.filter((op) => op.params.length > 0)
+const withJson = OPERATIONS.flatMap((op) => (op.body ? [{ op, body: op.body }] : []))
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+describe('the document', () => {
+  it('is what is served, and what these tests walk', async () => {
+    const served = (await (await call('GET', '/openapi.json')).json()) as { paths: Record<string, object> }
+    const names = Object.entries(served.paths).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+    )
+    expect(names.sort()).toEqual(OPERATIONS.map((op) => op.name).sort())
+    expect(names.length).toBeGreaterThan(60)
+  })
+
+  it('has every route; the pages of the documentation alone are left out', () => {
+    const hidden: string[] = []
+    for (const [route, handlers] of routesOfApp()) {
+      const notes = handlers.flatMap((handler) => noteOf(handler) ?? [])
+      expect([route, notes.length > 0]).toEqual([route, true])
+      if (notes.some((note) => note.hidden)) hidden.push(route)
+    }
+    expect(hidden.sort()).toEqual(['GET /docs', 'GET /docs/:file', 'GET /favicon.svg', 'GET /redoc'])
+  })
+
+  it('says of every route who may call it', () => {
+    // `open()`, `allow(…)` or `authenticated()`: a route that forgot is not public by accident, but it is not decided either.
+    for (const op of OPERATIONS)
+      expect([op.name, op.note.open === true || op.note.scopes !== undefined]).toEqual([op.name, true])
+    const free = secured.filter((op) => op.scopes.length === 0).map((op) => op.name)
+    // Routes about the caller need no scope.
+    expect(free.filter((name) => !/ \/api\/v1\/auth\/(me|logout|logout-all|sessions)/.test(name))).toEqual([])
+  })
+})
+
+describe('without a credential', () => {
+  for (const op of secured)
+    it(`401: ${op.name}`, async () => {
+      const answer = await ask(op, {})
+      expect(answer.headers.get('WWW-Authenticate')).toBe('Bearer')
+      await expectError(answer, 'credential_required')
+      const bad = await ask(op, { token: 'nonsense' })
+      expect(bad.headers.get('WWW-Authenticate')).toMatch(/^Bearer error="invalid_token"/)
+      await expectError(bad, 'invalid_token')
+    })
+})
+
+describe('without the scope', () => {
+  for (const op of ofTenants.filter(({ scopes }) => scopes.length > 0))
+    it(`403: ${op.name}`, async () => {
+      for (const scope of op.scopes) {
+        const error = await expectError(ask(op, { key: a.keysWithout[scope] ?? '' }), 'insufficient_scope')
+        expect(error.details.missing).toBe(scope)
+      }
+    })
+})
+
+describe('on the other side of the boundary', () => {
+  for (const op of secured.filter(({ platform }) => platform))
+    it(`a tenant’s credential is refused: ${op.name}`, async () => {
+      await expectError(ask(op, { token: a.world.admin.token }), 'platform_only')
+      await expectError(ask(op, { key: a.world.apiKey }), 'platform_only')
+    })
+
+  for (const op of ofTenants.filter(({ path }) => !path.startsWith('/api/v1/auth/')))
+    it(`a platform credential is refused: ${op.name}`, async () => {
+      await expectError(ask(op, { token: a.platform.token }), 'target_tenant_required')
+    })
+
+  for (const op of ofTenants)
+    it(`a header that names another tenant is refused: ${op.name}`, async () => {
+      const headers = { 'X-Tenant-ID': b.tenant.id }
+      await expectError(ask(op, { token: a.world.admin.token }, { headers }), 'tenant_mismatch')
+    })
+})
+
+describe('another tenant’s id', () => {
+  for (const op of withIds.filter(({ platform }) => !platform))
+    it(`404, and nothing changes: ${op.name}`, { timeout: 30_000 }, async () => {
+      const shown = await everythingShown()
+      const stranger = NAMES_ITS_OWN.includes(op.name) ? await makeWorld() : b
+      const byToken = await ask(op, { token: stranger.admin.token })
+      const byKey = await ask(op, { key: stranger.apiKey })
+      if (NAMES_ITS_OWN.includes(op.name)) {
+        expect([byToken.status, byKey.status]).toEqual([200, 200])
+        expect(await byToken.text()).toContain(stranger.tenant.id)
+      } else {
+        await expectError(byToken, 'not_found')
+        await expectError(byKey, FOR_USERS.includes(op.name) ? 'user_required' : 'not_found')
+      }
+      expect(await rowsOf(a.world.tenant.id)).toEqual(asSeeded)
+      expect(await everythingShown()).toEqual(shown)
+    })
+
+  it('is there for its own tenant', async () => {
+    const shown = await everythingShown()
+    expect(Object.keys(shown).length).toBeGreaterThan(9)
+    // The picture was never set.
+    for (const [name, { status }] of Object.entries(shown))
+      expect([name, status]).toEqual([name, name.endsWith('/avatar') ? 404 : 200])
+  })
+})
+
+/** What A is shown by every read with an id: what an object keeps for itself is in no table. */
+async function everythingShown(): Promise<Record<string, { status: number; data: unknown }>> {
+  const reads = withIds.filter(
+    (op) =>
+      op.method === 'GET' &&
+      !op.platform &&
+      op.note.returns?.contentType !== 'text/event-stream' &&
+      !op.path.endsWith('/ws'),
+  )
+  const shown: Record<string, { status: number; data: unknown }> = {}
+  // Reading a signing secret is on record, and so is no quiet look.
+  for (const op of reads.filter(({ path }) => !path.endsWith('/secret'))) {
+    const answer = await ask(op, { token: a.world.admin.token })
+    const { data } = (await answer.json()) as { data?: unknown }
+    shown[op.name] = { status: answer.status, data }
+  }
+  return shown
+}
+
+describe('a list', () => {
+  const lists = ofTenants.filter((op) => op.note.returns?.page)
+  it('there are some', () => expect(lists.length).toBeGreaterThan(7))
+
+  for (const op of lists)
+    it(`shows the tenant’s own alone: ${op.name}`, async () => {
+      const secrets = [...Object.values(a.ids), a.world.tenant.id, 'A secret of this tenant']
+      const limit = op.note.query && 'limit' in op.note.query.shape ? '?limit=100' : ''
+      const path = `${pathOf(a, op.path)}${limit}`
+      const own = await (await ask(op, { token: a.world.admin.token }, { path })).text()
+      const seeded = a.ids[`${op.path}/{id}`]
+      // What A sees there is what B must not see.
+      if (seeded) expect(own).toContain(seeded)
+      else if (!THE_SAME_FOR_ALL.includes(op.name))
+        expect(secrets.some((secret) => own.includes(secret))).toBe(true)
+      if (op.params.length > 0) return
+      for (const credential of [{ token: b.admin.token }, { key: b.apiKey }]) {
+        if (op.scopes.length === 0 && 'key' in credential) continue
+        const answer = await ask(op, credential)
+        expect(answer.status).toBe(200)
+        const theirs = await answer.text()
+        for (const secret of secrets) expect(theirs).not.toContain(secret)
+      }
+    })
+})
+
+describe('an id that is none', () => {
+  for (const op of withIds)
+    it(`422: ${op.name}`, async () => {
+      for (const wrong of ['not an id!', '%00', '1;drop', '..%2F..%2Fetc', 'a'.repeat(200)]) {
+        const path = op.path.replace(/\{\w+\}/g, wrong.includes('%') ? wrong : encodeURIComponent(wrong))
+        const error = await expectError(ask(op, admin(op), { path }), 'validation_failed')
+        expect(Object.keys(error.details.fields ?? {})).toEqual(op.params)
+      }
+    })
+})
+
+describe('a body', () => {
+  for (const { op, body } of withJson) {
+    it(`with an unknown field is refused by its name: ${op.name}`, async () => {
+      const example = isObject(body.example) ? body.example : {}
+      const error = await expectError(
+        ask(op, admin(op), { body: { ...example, zz_unknown: 1, tenantid: 'x' } }),
+        'validation_failed',
+      )
+      expect(error.details.fields).toMatchObject({
+        zz_unknown: 'is not a known field',
+        tenantid: 'is not a known field',
+      })
+    })
+
+    it(`that is not JSON is refused: ${op.name}`, async () => {
+      const headers = { 'Content-Type': 'application/json' }
+      await expectError(ask(op, admin(op), { headers, raw: '{"a":' }), 'malformed_json')
+      if (!MAY_BE_EMPTY.includes(op.name))
+        await expectError(ask(op, admin(op), { headers, raw: '' }), 'malformed_json')
+      for (const raw of ['[]', 'null', '"x"', '7'])
+        await expectError(ask(op, admin(op), { headers, raw }), 'validation_failed')
+    })
+
+    it(`of another type is refused: ${op.name}`, async () => {
+      for (const type of ['text/plain', 'application/x-www-form-urlencoded'])
+        await expectError(
+          ask(op, admin(op), { headers: { 'Content-Type': type }, raw: JSON.stringify(body.example) }),
+          'unsupported_media_type',
+        )
+    })
+
+    it(`over its limit is refused: ${op.name}`, async () => {
+      const limit = op.note.bodyLimit ?? 1024 * 1024
+      const headers = { 'Content-Type': 'application/json' }
+      const raw = `{"zz":"${'x'.repeat(limit)}"}`
+      const error = await expectError(ask(op, admin(op), { headers, raw }), 'body_too_large')
+      expect(error.details.limit_bytes).toBe(limit)
+    })
+
+    it(`names the field that is wrong or missing: ${op.name}`, async () => {
+      const example = isObject(body.example) ? body.example : {}
+      for (const [name, schema] of Object.entries(body.schema.properties ?? {})) {
+        const wrong = wrongFor(schema)
+        if (wrong === undefined) continue
+        const error = await expectError(
+          ask(op, admin(op), { body: { ...example, [name]: wrong } }),
+          'validation_failed',
+        )
+        const named = Object.keys(error.details.fields ?? {})
+        expect([name, named.some((field) => field === name || field.startsWith(`${name}.`))]).toEqual([
+          name,
+          true,
+        ])
+      }
+      for (const name of body.schema.required ?? []) {
+        const { [name]: _gone, ...rest } = example
+        const error = await expectError(ask(op, admin(op), { body: rest }), 'validation_failed')
+        expect(Object.keys(error.details.fields ?? {})).toContain(name)
+      }
+    })
+  }
+
+  it('none of these changed anything', async () => {
+    expect(await rowsOf(a.world.tenant.id)).toEqual(asSeeded)
+  })
+
+  const uploads = OPERATIONS.filter((op) => op.contentType === 'multipart/form-data')
+  for (const op of uploads)
+    it(`of an upload must be what it claims, and say how long it is: ${op.name}`, async () => {
+      const json = { 'Content-Type': 'application/json' }
+      await expectError(ask(op, admin(op), { headers: json, raw: '{}' }), 'unsupported_media_type')
+      const headers = { 'Content-Type': 'multipart/form-data; boundary=b', 'Content-Length': '5' }
+      await expectError(ask(op, admin(op), { headers, raw: 'hello' }), 'malformed_body')
+    })
+})
+
+/** A value that no field of this kind takes; undefined where any would do. */
+function wrongFor(schema: Schema): unknown {
+  if (schema.$ref || schema.allOf) return [[7]]
+  const kinds = schema.anyOf ? schema.anyOf.flatMap((one) => one.type ?? []) : [schema.type ?? []].flat()
+  if (kinds.length === 0 || schema.anyOf?.some((one) => one.$ref || one.type === undefined)) return undefined
+  if (!kinds.includes('object')) return { zz: 1 }
+  return kinds.includes('array') ? 7 : [7]
+}
+
+describe('the wrong method', () => {
+  const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']
+  for (const pattern of PATHS)
+    it(`405 with what is allowed: ${pattern}`, async () => {
+      const path = pathOf(a, pattern)
+      const allowed = METHODS.filter((method) =>
+        OPERATIONS.some((op) => op.method === method && isOf(op.path, path)),
+      )
+      const allow = [...allowed, ...(allowed.includes('GET') ? ['HEAD'] : []), 'OPTIONS'].join(', ')
+      for (const method of METHODS.filter((one) => !allowed.includes(one))) {
+        const answer = await call(method, path, { token: a.world.admin.token })
+        expect([method, answer.headers.get('Allow')]).toEqual([method, allow])
+        await expectError(answer, 'method_not_allowed')
+      }
+      const options = await call('OPTIONS', path)
+      expect([options.status, options.headers.get('Allow')]).toEqual([204, allow])
+    })
+})

@@ -1,0 +1,108 @@
+import { env } from 'cloudflare:workers'
+import { tenantTables } from '../../src/data/columns'
+import { insertKey } from '../../src/domains/identity/api-keys/service'
+import { SCOPES } from '../../src/domains/tenancy/scopes'
+import { eventually, makeReceiver } from '../webhooks/receiver'
+import { callJson, makePlatformAdmin, makeWorld, type Person, type World } from '../world'
+
+/** A tenant that has one of everything; `ids` by the path that ends with them. */
+export type Seeded = {
+  world: World
+  platform: Person
+  ids: Record<string, string>
+  /** For each scope a key that has every other. */
+  keysWithout: Record<string, string>
+}
+
+type Made = { id: string }
+
+export async function seed(): Promise<Seeded> {
+  const world = await makeWorld()
+  const token = world.admin.token
+  const make = async (path: string, body: object): Promise<string> => {
+    const made = await callJson<Made>('POST', path, { token, body })
+    if (made.status !== 201 && made.status !== 202)
+      throw new Error(`${path}: ${made.status} ${made.error?.message}`)
+    return made.data.id
+  }
+  const receiver = await makeReceiver({ status: 200 })
+  const uid = `seed-${crypto.randomUUID().slice(0, 8)}`
+  const endpoint = await make('/api/v1/webhooks', { url: receiver.url, uid, event_types: ['order.shipped'] })
+  const agent = await make('/api/v1/agents', { name: 'Seed', kind: 'echo' })
+  const chat = await make('/api/v1/chats', { agent_id: agent, title: 'Seed' })
+  const sent = await callJson('POST', `/api/v1/chats/${chat}/messages`, {
+    token,
+    headers: { Accept: 'application/json' },
+    body: { content: 'A secret of this tenant' },
+  })
+  if (sent.status !== 200) throw new Error(`message: ${sent.status} ${sent.error?.message}`)
+  const event = await make('/api/v1/events', { type: 'order.shipped', data: { order: 'A-1' } })
+  const delivery = await eventually(async () =>
+    env.DB.prepare("select id from deliveries where tenant_id = ? and status = 'delivered'")
+      .bind(world.tenant.id)
+      .first<string>('id'),
+  )
+  const key = await make('/api/v1/auth/api-keys', { name: 'Seed' })
+  const interaction = await make('/api/v1/interactions', { text: 'Seed' })
+  return {
+    world,
+    platform: await makePlatformAdmin(),
+    keysWithout: await keysWithout(world),
+    ids: {
+      '/api/v1/auth/sessions/{id}': world.admin.session_id,
+      '/api/v1/auth/api-keys/{id}': key,
+      '/api/v1/interactions/{id}': interaction,
+      '/api/v1/agents/{id}': agent,
+      '/api/v1/chats/{id}': chat,
+      '/api/v1/webhooks/{id}': endpoint,
+      '/api/v1/webhooks/by-uid/{uid}': uid,
+      '/api/v1/deliveries/{id}': delivery,
+      '/api/v1/events/{id}': event,
+      '/api/platform/tenants/{id}': world.tenant.id,
+      '/api/admin/tenants/{id}': world.tenant.id,
+    },
+  }
+}
+
+/** A path with the tenant's own ids in it; a parameter that has no seed fails the test that asks. */
+export function pathOf(seeded: Seeded, pattern: string): string {
+  return pattern.replace(/\{\w+\}/g, (param, offset: number) => {
+    const prefix = pattern.slice(0, offset + param.length)
+    const id = seeded.ids[prefix]
+    if (!id) throw new Error(`${prefix} has no seed: add one of its kind to test/contract/seeds.ts`)
+    return encodeURIComponent(id)
+  })
+}
+
+async function keysWithout(world: World): Promise<Record<string, string>> {
+  const all = Object.keys(SCOPES).filter((scope) => !scope.startsWith('platform:'))
+  const keys: Record<string, string> = {}
+  for (const scope of all) {
+    const others = all.filter((one) => one !== scope)
+    keys[scope] = (await insertKey(world.ctx, { name: `without ${scope}` }, others, world.admin.user.id)).key
+  }
+  return keys
+}
+
+/** Every row that a tenant has in any table. */
+export async function rowsOf(tenantId: string): Promise<Record<string, unknown[]>> {
+  const tables = [...tenantTables].sort()
+  const found = await env.DB.batch<Record<string, unknown>>([
+    ...tables.map((table) => env.DB.prepare(`select * from ${table} where tenant_id = ?`).bind(tenantId)),
+    env.DB.prepare('select * from tenants where id = ?').bind(tenantId),
+  ])
+  return Object.fromEntries([...tables, 'tenants'].map((table, i) => [table, found[i]?.results ?? []]))
+}
+
+/** The same once nothing moves any more: what was said in a chat reaches D1 a moment later. */
+export async function settledRowsOf(tenantId: string): Promise<Record<string, unknown[]>> {
+  let before = ''
+  return eventually(async () => {
+    const rows = await rowsOf(tenantId)
+    const now = JSON.stringify(rows)
+    const settled = now === before
+    before = now
+    if (!settled) await scheduler.wait(300)
+    return settled ? rows : null
+  }, 20_000)
+}
