@@ -96,10 +96,10 @@ async function objectIn(request: Request): Promise<Json | null> {
   return null
 }
 
-/** The answer without its envelope. Streams and files pass as they are. */
+/** The answer without its envelope. Streams, files and the answer to HEAD pass as they are. */
 async function bare(entry: LegacyPath, answer: Response): Promise<Response> {
   const isJson = answer.headers.get('Content-Type')?.startsWith('application/json') ?? false
-  if (!isJson) return answer
+  if (!isJson || answer.body === null) return answer
   const body: unknown = await answer.json()
   if (!answer.ok) return print(answer, renamed(body, entry.fields ?? {}))
   const data = isObject(body) && 'data' in body ? body.data : body
