@@ -18,6 +18,8 @@ type Copy<T> = { value: T; at: number }
 export class Access {
   private chatCopy: Copy<ChatRow> | null = null
   private agentCopy: Copy<AnsweringAgent> | null = null
+  /** Counts what was forgotten: what was read before that may not be so any more, and is read again. */
+  private forgotten = 0
 
   constructor(
     private readonly env: Bindings,
@@ -39,7 +41,9 @@ export class Access {
   private async row(): Promise<ChatRow> {
     if (this.chatCopy && Date.now() - this.chatCopy.at < COPY_MS) return this.chatCopy.value
     const at = Date.now()
+    const { forgotten } = this
     const value = await this.find()
+    if (forgotten !== this.forgotten) return this.row()
     if (!value) throw problem.notFound('chat', this.ids.chat_id)
     this.chatCopy = { value, at }
     return value
@@ -54,8 +58,10 @@ export class Access {
   async agent(): Promise<AnsweringAgent> {
     if (this.agentCopy && Date.now() - this.agentCopy.at < COPY_MS) return this.agentCopy.value
     const at = Date.now()
+    const { forgotten } = this
     const { agent_id } = await this.row()
     const value = await getAnsweringAgent(this.context(), agent_id)
+    if (forgotten !== this.forgotten) return this.agent()
     if (!value?.is_active)
       throw problem('agent_inactive', value ? 'The chat’s agent is inactive' : 'The chat’s agent was deleted')
     this.agentCopy = { value, at }
@@ -64,6 +70,7 @@ export class Access {
 
   /** Makes the next request look at D1 again. */
   forget(): void {
+    this.forgotten += 1
     this.chatCopy = null
     this.agentCopy = null
   }
