@@ -239,6 +239,16 @@ describe('deleting a chat', () => {
     expect((await events(chat)).at(-1)?.type).toBe('chat.run.completed')
   })
 
+  it('tells the sender how the run ended, behind what it has still to take', async () => {
+    const { chat, gate } = await gatedChat()
+    const sender = await chat.send('Hello')
+    await gate.say('one ')
+    await eventually(async () => (await chat.read()).data.messages[1]?.content === 'one ')
+    await callJson('DELETE', chat.path, { token: chat.person.token })
+    const last = (await sender.rest()).at(-1)
+    expect(last).toMatchObject({ type: 'done', data: { finish: 'stopped' } })
+  })
+
   it('is finished by the alarm where nobody came to tell the object', async () => {
     const chat = await chatWith(await makeWorld(), echo)
     await chat.exchange('Hello')

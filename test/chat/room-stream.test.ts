@@ -1,6 +1,7 @@
 import { runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
+import { DELETED, GONE } from '../../src/domains/chat/room/rights'
 import { streamOver } from '../../src/domains/chat/room/stream'
 import { call, callJson, makeWorld } from '../world'
 import { chatAt, chatWith, type Event, EventReader, eventually, gatedChat, sleep, textOf } from './kit'
@@ -317,8 +318,19 @@ describe('a stream over a socket', () => {
     const reader = new EventReader(streamOver(client))
     event(1)
     event(2)
-    server.close(4403, 'gone')
+    server.close(DELETED.code, DELETED.reason)
     expect((await reader.rest()).map(({ id }) => id)).toEqual(['e1-1', 'e1-2'])
+  })
+
+  it('gives nothing of what still waits to who has lost the right to it', async () => {
+    const { client, server, event } = pair()
+    const reader = new EventReader(streamOver(client))
+    for (let i = 1; i <= 10; i += 1) event(i)
+    await sleep(50)
+    server.close(GONE.code, GONE.reason)
+    await sleep(50)
+    // Only what was on its way to the reader already.
+    expect((await reader.rest()).map(({ id }) => id).length).toBeLessThanOrEqual(1)
   })
 
   it('asks for more when all was taken', async () => {

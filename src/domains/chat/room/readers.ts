@@ -2,7 +2,7 @@ import type { Reader } from './audience'
 import type { Caller } from './caller'
 import { Pipe } from './pipe'
 import { type Frame, MAX_EVENT, type RoomEvent, RUN_EVENTS } from './protocol'
-import type { Loss } from './rights'
+import { DELETED, type Loss } from './rights'
 import { COMMENT, COMMENT_MS } from './sse'
 
 /** Backlog given to the Worker of an SSE reader before it says that its reader has taken it. */
@@ -159,8 +159,8 @@ export class RunReader implements Reader {
     this.pipe.offer(words)
   }
 
-  end(): void {
-    this.pipe.drop()
+  end(loss: Loss): void {
+    if (loss !== DELETED) this.pipe.drop()
     this.pipe.close()
   }
 

@@ -12,6 +12,8 @@ export type Loss = { code: 4401 | 4403; reason: string }
 export type LookUp = (callers: Caller[]) => Promise<Map<string, Caller | Loss>>
 
 export const GONE: Loss = { code: 4401, reason: 'the credential no longer counts' }
+/** Nobody lost a right to what was said before: it is still given. */
+export const DELETED: Loss = { code: 4403, reason: 'the chat was deleted' }
 
 type Known = { at: number; verdict: Caller | Loss }
 

@@ -13,7 +13,7 @@ import { Conversation, type RunRow } from './conversation'
 import { ChatLog } from './log'
 import { Outbox } from './outbox'
 import { type Cursor, type Frame, parseCursor } from './protocol'
-import { isLoss, Rights } from './rights'
+import { DELETED, isLoss, Rights } from './rights'
 import { TIMINGS, type Timings } from './run'
 import { Runs } from './runs'
 import { type Snapshot, snapshotFrames } from './snapshot'
@@ -202,7 +202,7 @@ export class Room {
   async remove(): Promise<void> {
     this.access.forget()
     this.runs.stop()
-    this.audience.dismiss({ code: 4403, reason: 'the chat was deleted' })
+    this.audience.dismiss(DELETED)
     if (!this.store.exists) return
     this.alarms.set('removal', Date.now() + REMOVAL_MS)
     await this.outbox.deliver()

@@ -1,4 +1,5 @@
 import { Pipe } from './pipe'
+import { DELETED } from './rights'
 import { COMMENT, COMMENT_MS, RETRY } from './sse'
 
 /**
@@ -36,7 +37,10 @@ class HeldStream {
     this.timer = setInterval(() => this.comment(), commentMs)
     socket.binaryType = 'arraybuffer'
     socket.addEventListener('message', ({ data }) => this.hear(data))
-    socket.addEventListener('close', () => this.pipe.close())
+    socket.addEventListener('close', ({ code, reason }) => {
+      if ((code === 4401 || code === 4403) && reason !== DELETED.reason) this.pipe.drop()
+      this.pipe.close()
+    })
     socket.addEventListener('error', () => this.pipe.close())
     socket.accept()
   }
