@@ -3,7 +3,7 @@ import { problem } from '../lib/problem'
 import { routeOf } from './notes'
 
 /** The largest body unless a route says otherwise (http.md). */
-const DEFAULT_LIMIT = 1024 * 1024
+export const DEFAULT_LIMIT = 1024 * 1024
 
 /** Deeper than any form that is filled in, and far from where a recursive reader runs out of stack. */
 const MOST_NESTED = 100
@@ -25,7 +25,7 @@ export async function readText(
 }
 
 /** RFC 8259, section 8.1: JSON is UTF-8. What is not would be kept with other letters than were sent. */
-function textOf(bytes: Uint8Array): string {
+export function textOf(bytes: Uint8Array): string {
   try {
     return decoder.decode(bytes)
   } catch {
@@ -67,7 +67,7 @@ export async function readBytes(
 }
 
 /** Reads a body of unannounced length, no further than its limit. */
-async function collect(
+export async function collect(
   body: ReadableStream<Uint8Array> | null,
   limit: number,
   tooLarge: () => Error,

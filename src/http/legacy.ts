@@ -1,5 +1,6 @@
 import type { Bindings } from '../env'
 import { isUuid } from '../lib/ids'
+import { collect, DEFAULT_LIMIT, refuseDeepNesting, textOf } from './body'
 
 type Json = Record<string, unknown>
 
@@ -78,22 +79,28 @@ async function objectIn(request: Request): Promise<Json | null> {
   if (request.method === 'GET' || request.method === 'HEAD') return null
   if (request.body === null) return {}
   const type = request.headers.get('Content-Type') ?? ''
+  const isJson = type === '' || /^application\/json/i.test(type)
+  if (!isJson && !/^(?:multipart\/form-data|application\/x-www-form-urlencoded)/i.test(type)) return null
   try {
-    if (type === '' || /^application\/json/i.test(type)) {
-      // A request without a body may have an empty one by the time it arrives here.
-      const text = await request.clone().text()
-      if (text === '') return {}
-      const parsed: unknown = type === '' ? null : JSON.parse(text)
-      return isObject(parsed) ? parsed : null
-    }
-    if (/^(?:multipart\/form-data|application\/x-www-form-urlencoded)/i.test(type)) {
-      const form = [...(await request.clone().formData())]
-      return form.every(([, value]) => typeof value === 'string') ? Object.fromEntries(form) : null
-    }
+    const bytes = await collect(request.clone().body, DEFAULT_LIMIT, () => new Error('over its limit'))
+    // A request without a body may have an empty one by the time it arrives here.
+    if (bytes.byteLength === 0) return {}
+    return isJson ? jsonIn(type, textOf(bytes)) : await formIn(bytes, type)
   } catch {
-    // not what it claims to be: the handler says so
+    // Too large, or not what it claims to be: the handler says so.
+    return null
   }
-  return null
+}
+
+function jsonIn(type: string, text: string): Json | null {
+  refuseDeepNesting(text)
+  const parsed: unknown = type === '' ? null : JSON.parse(text)
+  return isObject(parsed) ? parsed : null
+}
+
+async function formIn(bytes: Uint8Array<ArrayBuffer>, type: string): Promise<Json | null> {
+  const form = [...(await new Response(bytes, { headers: { 'Content-Type': type } }).formData())]
+  return form.every(([, value]) => typeof value === 'string') ? Object.fromEntries(form) : null
 }
 
 /** The answer without its envelope. Streams, files and the answer to HEAD pass as they are. */

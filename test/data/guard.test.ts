@@ -91,6 +91,8 @@ const REFUSED: [string, unknown[]][] = [
   ['select * from users where tenant_id = ? or id = ?', [MINE, 'a']],
   ['select * from users where (tenant_id = ? and role = ?) or id = ?', [MINE, 'a', 'b']],
   ['select * from users where ((tenant_id = ? and role = ?) or id = ?)', [MINE, 'a', 'b']],
+  ['select * from users where tenant_id = ? and role = ? or id = ?', [MINE, 'a', 'b']],
+  ['delete from users where id = ? or role = ? and tenant_id = ?', ['a', 'b', MINE]],
   ['select * from users where not tenant_id = ?', [MINE]],
   ['select * from users where not (tenant_id = ?)', [MINE]],
   ['select * from users where case when tenant_id = ? then 1 else 1 end', [MINE]],
