@@ -218,7 +218,7 @@ describe('the same message again', () => {
 
   it('still gives its run when the frames of that day are gone', async () => {
     const chat = await chatWith(await makeWorld(), { name: 'Echo', kind: 'echo' })
-    const content = 'ten bytes '.repeat(1000)
+    const content = 'tenletters'.repeat(1000)
     const first = await chat.exchange(content, { client_message_id: 'old' })
     await chat.inObject((object) => {
       const { conversation, log } = object.furnish(chat.ids)

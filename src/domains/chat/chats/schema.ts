@@ -43,7 +43,13 @@ export const Chat = z
   .meta({ id: 'Chat' })
 
 /** A chat with what was said on its active branch, oldest first. */
-export const ChatWithMessages = Chat.extend({ messages: z.array(Message) }).meta({ id: 'ChatWithMessages' })
+export const ChatWithMessages = Chat.extend({
+  messages: z.array(Message),
+  messages_complete: z.boolean().meta({
+    description:
+      'False where the chat is longer than one answer holds (some 8 million characters): `messages` are its newest, and `GET …/events` has all.',
+  }),
+}).meta({ id: 'ChatWithMessages' })
 
 /** A chat in a list; `messages` is its last exchange, where that was asked for. */
 export const ListedChat = Chat.extend({ messages: z.array(Message).optional() }).meta({ id: 'ListedChat' })

@@ -111,9 +111,9 @@ export async function getChat(ctx: Context, id: string) {
   if (!row) throw problem.notFound('chat', id)
   entered(ctx, row)
   const { room, call } = visit(ctx, id)
-  const { title, messages, seq } = resultOf(await room.read(call))
+  const { title, messages, messages_complete, seq } = resultOf(await room.read(call))
   // The index may be a moment behind with a title that was made.
-  return { ...row, title: row.title ?? title, messages, version: `${row.version}.${seq}` }
+  return { ...row, title: row.title ?? title, messages, messages_complete, version: `${row.version}.${seq}` }
 }
 
 function entered(ctx: Context, row: ChatRow): void {

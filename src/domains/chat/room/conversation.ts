@@ -5,6 +5,8 @@ import type { Store } from './store'
 
 /** Characters of one part of a content: below the 2 MB of a row at four bytes each. */
 const PART = 256 * 1024
+/** Characters of a branch that is read whole: with one more message half of what a call of an object can answer. */
+const MOST_CHARS = 8 * 1024 * 1024
 
 export type RunRow = {
   id: string
@@ -88,17 +90,24 @@ export class Conversation {
     }
   }
 
-  /** The newest messages of the active branch, oldest first; what is being written has the text that was sent. */
-  branch(log: ChatLog, most = Number.MAX_SAFE_INTEGER): Message[] {
+  /**
+   * The newest messages of the active branch, oldest first: at most `most`, and none before the one with which they
+   * come to `chars` characters. What is being written has the text that was sent.
+   */
+  branch(log: ChatLog, most = Number.MAX_SAFE_INTEGER, chars = MOST_CHARS): Message[] {
     if (!this.store.exists) return []
     const rows = this.store.rows<StoredMessage & { text: string | null }>(
-      `with recursive branch (id, depth) as (
-         select value, 1 from meta where key = 'leaf'
+      `with recursive branch (id, depth, chars) as (
+         select value, 1, (select coalesce(sum(length(text)), 0) from contents where message_id = value)
+         from meta where key = 'leaf'
          union all
-         select parent_id, depth + 1 from messages join branch using (id) where parent_id is not null and depth < ?)
+         select parent_id, depth + 1,
+           chars + (select coalesce(sum(length(text)), 0) from contents where message_id = parent_id)
+         from messages join branch using (id) where parent_id is not null and depth < ? and chars < ?)
        select messages.*, contents.text from branch join messages using (id)
        left join contents on message_id = messages.id order by depth desc, part`,
       most,
+      chars,
     )
     return this.views(rows, log)
   }

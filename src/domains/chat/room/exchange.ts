@@ -3,7 +3,7 @@ import type { UpstreamMessage } from '../agents/upstreams/upstream'
 import type { Message, SendMessage } from '../messages/schema'
 
 /** The conversation that an agent is told, newest messages first: some 250,000 words. */
-const TOLD_CHARS = 1024 * 1024
+export const TOLD_CHARS = 1024 * 1024
 
 /** A question as it was sent, and its answer before the first word. */
 export function newExchange(

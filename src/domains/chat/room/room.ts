@@ -12,12 +12,13 @@ import type { Caller } from './caller'
 import { Conversation, type RunRow } from './conversation'
 import { ChatLog } from './log'
 import { Outbox } from './outbox'
-import { type Cursor, type Frame, parseCursor } from './protocol'
+import { type Cursor, type Frame, MAX_EVENT, parseCursor } from './protocol'
 import { DELETED, isLoss, Rights } from './rights'
 import { TIMINGS, type Timings } from './run'
 import { Runs } from './runs'
 import { type Snapshot, snapshotFrames } from './snapshot'
 import { Store } from './store'
+import type { ReadRoom } from './verbs'
 
 /** Messages that a snapshot tries to fit in; more would not. */
 const SNAPSHOT_MESSAGES = 20
@@ -132,14 +133,14 @@ export class Room {
   }
 
   private standing(): Snapshot {
-    const messages = this.conversation.branch(this.log, SNAPSHOT_MESSAGES)
+    const messages = this.conversation.branch(this.log, SNAPSHOT_MESSAGES, MAX_EVENT)
     const going = this.runs.going
     return {
       cursor: this.log.cursor,
       title: this.title,
       run: going && { id: going.id, message_id: going.answer_id },
       messages,
-      complete: (messages[0]?.parent_id ?? null) === null,
+      complete: isWhole(messages),
     }
   }
 
@@ -147,10 +148,11 @@ export class Room {
     return this.store.exists ? this.store.get('title') : null
   }
 
-  /** The title, the messages of the active branch, and how far the log is. */
-  async read(caller: Caller): Promise<{ title: string | null; messages: Message[]; seq: number }> {
+  /** The title, the messages of the active branch as far back as an answer holds, and how far the log is. */
+  async read(caller: Caller): Promise<ReadRoom> {
     await this.access.chat(caller)
-    return { title: this.title, messages: this.conversation.branch(this.log), seq: this.log.head }
+    const messages = this.conversation.branch(this.log)
+    return { title: this.title, messages, messages_complete: isWhole(messages), seq: this.log.head }
   }
 
   /** The last question and answer. */
@@ -172,7 +174,7 @@ export class Room {
 
   private resetEvent(): LoggedEvent {
     const messages = this.conversation.branch(this.log)
-    const data = { ...this.standing(), messages, complete: true }
+    const data = { ...this.standing(), messages, complete: isWhole(messages) }
     return { id: this.log.cursor, type: 'reset', data, timestamp: iso(Date.now()) }
   }
 
@@ -237,3 +239,6 @@ export class Room {
     }
   }
 }
+
+/** Whether these messages of the active branch reach back to the first. */
+const isWhole = (messages: Message[]): boolean => (messages[0]?.parent_id ?? null) === null

@@ -11,7 +11,7 @@ import { messageCreated, runEnded } from './announcements'
 import type { Audience } from './audience'
 import type { Caller } from './caller'
 import type { Conversation, RunRow } from './conversation'
-import { briefing, newExchange } from './exchange'
+import { briefing, newExchange, TOLD_CHARS } from './exchange'
 import type { ChatLog } from './log'
 import type { Outbox } from './outbox'
 import type { RoomEvent } from './protocol'
@@ -96,7 +96,7 @@ export class Runs {
       if (chat.title !== null) store.set('title', chat.title)
     }
     if (store.get('agent_id') === null) store.set('agent_id', chat.agent_id)
-    const messages = briefing(conversation.branch(log), input.content, iso(now))
+    const messages = briefing(conversation.branch(log, undefined, TOLD_CHARS), input.content, iso(now))
     const { created, row } = store.atomically(() => this.record(caller, input, now))
     const { promise: ended, resolve: end } = Promise.withResolvers<void>()
     const run = new Run(row.id, this.sink(row.id), this.timings)

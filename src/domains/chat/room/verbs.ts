@@ -10,6 +10,8 @@ export type Call = Ids & { caller: Caller; traceparent: string }
 
 export type PostedMessage = { call: Call; input: SendMessage; answer: 'stream' | 'exchange' | 'started' }
 
+export type ReadRoom = { title: string | null; messages: Message[]; messages_complete: boolean; seq: number }
+
 /** What opens a socket: `sse` for the Worker that holds a client’s response, `ws` for a client’s own. */
 export type SocketCall = Call & { format: 'sse' | 'ws'; cursor: string | null }
 
@@ -21,7 +23,7 @@ export const REFUSED = 'X-Room-Refused'
 /** The object’s methods as the Worker calls them. */
 export interface RoomVerbs {
   fetch(request: Request): Promise<Response>
-  read(call: Call): Promise<Answer<{ title: string | null; messages: Message[]; seq: number }>>
+  read(call: Call): Promise<Answer<ReadRoom>>
   lastExchange(call: Call): Promise<Answer<Message[]>>
   events(
     call: Call,
