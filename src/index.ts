@@ -1,6 +1,7 @@
 import { app } from './app'
 import { consume } from './domains/webhooks/deliveries/queue'
 import { sweep } from './domains/webhooks/deliveries/sweep'
+import { retain } from './domains/webhooks/retention/service'
 import type { Bindings, EventNudge } from './env'
 import { withLegacyPaths } from './http/legacy'
 import { LEGACY_PATHS } from './legacy-paths'
@@ -12,7 +13,10 @@ export { Sweeper } from './domains/webhooks/deliveries/sweeper'
 export default {
   fetch: withLegacyPaths(LEGACY_PATHS, app.fetch),
   queue: consume,
-  async scheduled(_controller, env, ctx) {
+  async scheduled(controller, env, ctx) {
     await sweep(env, ctx)
+    // Once an hour is often enough for what is kept for days.
+    if (new Date(controller.scheduledTime).getUTCMinutes() === 17)
+      await retain(env, ctx, controller.scheduledTime)
   },
 } satisfies ExportedHandler<Bindings, EventNudge>

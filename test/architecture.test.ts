@@ -190,6 +190,8 @@ const SHARED_TABLES: Record<string, string> = {
     'an attempt reads its delivery and the event it carries in one query',
   'domains/webhooks/deliveries/sweep.ts imports domains/events/table.ts':
     'the event’s row is its own outbox entry: the sweep looks for those not dispatched',
+  'domains/webhooks/retention/service.ts imports domains/events/table.ts':
+    'events and their deliveries end together, in one batch',
 }
 
 const domainOf = (path: string) => /^domains\/([^/]+)\//.exec(path)?.[1]
@@ -255,6 +257,7 @@ const DIRECTORY: Record<string, string> = {
   'domains/identity/users/verification.ts':
     'finds a mail’s token by its hash, and an address in whatever tenants it has',
   'domains/mail/routes.ts': 'the development mail box is everybody’s',
+  'domains/metering/idempotency/service.ts': 'keys are dropped by their age, whoever they belong to',
   'domains/tenancy/platform/service.ts': 'the platform’s own list of tenants',
   'domains/tenancy/tenants/service.ts': 'a tenant’s own row is in the directory',
   'domains/webhooks/deliveries/sweep.ts': 'looks at what is undone, over all tenants',

@@ -1,7 +1,8 @@
-import { and, eq, isNull } from 'drizzle-orm'
+import { and, asc, eq, isNull, lt, lte } from 'drizzle-orm'
 import { answerSealer } from '../../../data/commit'
 import type { IdempotencyClaim, RequestContext, StoredAnswer } from '../../../data/context'
-import { type Database, tenantDatabase } from '../../../data/database'
+import { type Database, directory, tenantDatabase } from '../../../data/database'
+import type { Bindings } from '../../../env'
 import { iso } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { idempotencyKeys } from './table'
@@ -118,4 +119,24 @@ async function stored(request: RequestContext, claim: IdempotencyClaim, row: Row
     ? await answerSealer(request).open(row.body ?? '', `${claim.tenant_id}:${claim.principal}`)
     : (row.body ?? '')
   return { status: row.status ?? 200, headers: row.headers ?? {}, body, secret: sealed }
+}
+
+/** Rows of one statement, and statements of one run: a backlog is worked off over several. */
+const SLICE = 500
+const ROUNDS = 20
+
+/** Deletes the keys that no longer stand, whoever they belong to. */
+export async function dropOldKeys(env: Bindings, now: number): Promise<void> {
+  const db = directory(env)
+  for (let round = 0; round < ROUNDS; round++) {
+    const some = await db
+      .select({ created_at: idempotencyKeys.created_at })
+      .from(idempotencyKeys)
+      .where(lt(idempotencyKeys.created_at, iso(now - KEPT_MS)))
+      .orderBy(asc(idempotencyKeys.created_at))
+      .limit(SLICE)
+    const last = some.at(-1)
+    if (!last) return
+    await db.delete(idempotencyKeys).where(lte(idempotencyKeys.created_at, last.created_at))
+  }
 }

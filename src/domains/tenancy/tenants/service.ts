@@ -1,8 +1,9 @@
-import { and, eq, sql } from 'drizzle-orm'
+import { and, asc, eq, gt, sql } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
-import type { Context, RequestContext } from '../../../data/context'
+import type { Context, RequestContext, Tenant } from '../../../data/context'
 import { directory } from '../../../data/database'
 import { contextFor } from '../../../data/system'
+import type { Bindings } from '../../../env'
 import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { forgetTenant, tenantView } from '../../identity/sessions/standing'
@@ -11,6 +12,7 @@ import { newUser, userCreated } from '../../identity/users/register'
 import { type UserRow, users } from '../../identity/users/table'
 import { verificationMail } from '../../identity/users/verification'
 import { newTenant } from './new-tenant'
+import { refuseOtherTenant } from './pinned'
 import type { Onboard, UpdateTenant } from './schema'
 import { effectiveSettings, type TenantSettings } from './settings'
 import { type TenantRow, tenants } from './table'
@@ -28,6 +30,7 @@ export async function onboard(
   request: RequestContext,
   input: Onboard,
 ): Promise<{ id: string; tenant: TenantShown; user: UserRow }> {
+  refuseOtherTenant(request, null)
   const tenant = newTenant(request, { id: newId(request.now), name: input.name, slug: input.slug })
   const user = newUser(request, {
     id: newId(request.now),
@@ -123,5 +126,25 @@ export async function changeTenant<T = TenantShown>(
     } catch (error) {
       if (error !== stale || ctx.ifMatch !== undefined || attempt === ATTEMPTS) throw error
     }
+  }
+}
+
+/** Tenants read at a time by what visits all of them. */
+const SLICE = 200
+
+/** Visits every tenant there is, one after the other. */
+export async function eachTenant(env: Bindings, visit: (tenant: Tenant) => Promise<void>): Promise<void> {
+  let after = ''
+  for (;;) {
+    const some = await directory(env)
+      .select()
+      .from(tenants)
+      .where(gt(tenants.id, after))
+      .orderBy(asc(tenants.id))
+      .limit(SLICE)
+    for (const row of some) await visit(tenantView(row))
+    const last = some.at(-1)
+    if (!last || some.length < SLICE) return
+    after = last.id
   }
 }
