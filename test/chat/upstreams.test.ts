@@ -102,6 +102,13 @@ describe('echo', () => {
       expect((await ask(agentOf({ kind: 'echo' }), { content })).text).toBe(content)
   })
 
+  it('says a long text faster: nobody waits longer than two seconds for it', async () => {
+    const started = Date.now()
+    const content = 'word '.repeat(1500)
+    expect((await ask(agentOf({ kind: 'echo' }), { content })).text).toBe(content)
+    expect(Date.now() - started).toBeLessThan(3000)
+  })
+
   it('stops when it is told to', async () => {
     const stop = new AbortController()
     const answer = ask(agentOf({ kind: 'echo' }), {

@@ -8,9 +8,12 @@ const MOST_MS = 2_000
 /** The embedded default: answers with the message itself, word by word, without any network. */
 export const echo: Upstream = async function* (_agent, request) {
   const words = latestQuestion(request).match(/\s*\S+\s*$|\s*\S+|\s+/g) ?? []
-  const pace = Math.min(PACE_MS, Math.floor(MOST_MS / Math.max(1, words.length)))
+  const pace = Math.min(PACE_MS, MOST_MS / Math.max(1, words.length))
+  const started = Date.now()
   for (const [i, text] of words.entries()) {
-    if (i > 0 && pace > 0) await scheduler.wait(pace)
+    // By the clock: a wait takes a few milliseconds at the least.
+    const early = started + i * pace - Date.now()
+    if (early >= 1) await scheduler.wait(early)
     request.signal.throwIfAborted()
     yield { kind: 'delta', text }
   }
