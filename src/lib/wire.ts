@@ -22,9 +22,13 @@ export const paging = {
   cursor: z.string().max(1024).optional().meta({ description: 'next_cursor of the page before.' }),
 }
 
+/** The first moment whose ISO form has a fifth digit of the year, and sorts before every other. */
+const YEAR_10000 = Date.UTC(10_000, 0)
+
 /** A time in ISO 8601 with its offset; it is kept in UTC with milliseconds. */
 export const Time = z.iso
   .datetime({ offset: true, error: 'must be a time like 2026-01-31T10:00:00.000Z' })
+  .refine((value) => Date.parse(value) < YEAR_10000, 'must be before the year 10000')
   .transform((value) => new Date(value).toISOString())
   .meta({ format: 'date-time', example: '2026-01-31T10:00:00.000Z' })
 

@@ -1,14 +1,11 @@
 import * as z from 'zod'
-import { Id } from '../../../lib/wire'
+import { Id, Time } from '../../../lib/wire'
 import { SCOPES, type Scope } from '../../tenancy/scopes'
 
 const scopes = (Object.keys(SCOPES) as Scope[]).filter((scope) => !scope.startsWith('platform:'))
 const ScopeName = z.enum(scopes as [Scope, ...Scope[]])
 
-const FutureTime = z.iso
-  .datetime({ offset: true, error: 'must be a time like 2030-01-31T10:00:00.000Z' })
-  .refine((value) => Date.parse(value) > Date.now(), 'must lie in the future')
-  .transform((value) => new Date(value).toISOString())
+const FutureTime = Time.refine((value) => Date.parse(value) > Date.now(), 'must lie in the future')
 
 export const CreateApiKey = z
   .strictObject({
