@@ -5,7 +5,9 @@ import { SCOPES, type Scope } from '../../tenancy/scopes'
 const scopes = (Object.keys(SCOPES) as Scope[]).filter((scope) => !scope.startsWith('platform:'))
 const ScopeName = z.enum(scopes as [Scope, ...Scope[]])
 
-const FutureTime = Time.refine((value) => Date.parse(value) > Date.now(), 'must lie in the future')
+const FutureTime = Time.refine((value) => Date.parse(value) > Date.now(), 'must lie in the future').meta({
+  example: '2099-12-31T00:00:00.000Z',
+})
 
 export const CreateApiKey = z
   .strictObject({
