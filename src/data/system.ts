@@ -1,7 +1,7 @@
 import type { Bindings } from '../env'
 import { settingsOf } from '../env'
 import { hex } from '../lib/encoding'
-import { log } from '../lib/log'
+import { describeError, log } from '../lib/log'
 import type { Context, Principal, RequestContext, Tenant } from './context'
 import { tenantDatabase } from './database'
 
@@ -34,7 +34,9 @@ export function systemContext(
     ifMatch: undefined,
     idempotency: null,
     defer: (work) =>
-      defer(work.catch((error) => log.error('deferred_work_failed', { worker, cause: String(error) }))),
+      defer(
+        work.catch((error) => log.error('deferred_work_failed', { worker, cause: describeError(error) })),
+      ),
     tenant,
     principal: { kind: 'system', id: worker, scopes: new Set() },
     db: tenantDatabase(env, tenant.id),

@@ -2,10 +2,10 @@ import type { MiddlewareHandler } from 'hono'
 import type { RequestContext } from '../data/context'
 import { settingsOf } from '../env'
 import { hex } from '../lib/encoding'
-import { log } from '../lib/log'
+import { describeError, log } from '../lib/log'
 import type { AppEnv } from './app-env'
 import { routeOf } from './notes'
-import { describe, problemResponse } from './problems'
+import { problemResponse } from './problems'
 import { parseIfMatch } from './route'
 
 const CALLER_ID = /^[A-Za-z0-9._:-]{1,128}$/
@@ -56,7 +56,7 @@ export const requestContext: MiddlewareHandler<AppEnv> = async (c, next) => {
     defer: (work) => {
       c.executionCtx.waitUntil(
         work.catch((error) =>
-          log.error('deferred_work_failed', { request_id: requestId, cause: describe(error) }),
+          log.error('deferred_work_failed', { request_id: requestId, cause: describeError(error) }),
         ),
       )
     },

@@ -1,7 +1,7 @@
 import type { Context as HonoContext, MiddlewareHandler } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import { iso } from '../lib/ids'
-import { log } from '../lib/log'
+import { describeError, log } from '../lib/log'
 import { Problem, problem } from '../lib/problem'
 import type { AppEnv } from './app-env'
 
@@ -10,7 +10,7 @@ export function asProblem(error: unknown): Problem {
   if (error instanceof Problem) return error
   if (error instanceof HTTPException && error.status === 400)
     return problem('malformed_json', 'The body is not valid JSON', { cause: error })
-  if (BUSY.test(describe(error)))
+  if (BUSY.test(describeError(error)))
     return problem('service_unavailable', 'The database is busy', {
       headers: { 'Retry-After': '1' },
       cause: error,
@@ -40,7 +40,7 @@ export function problemResponse(c: HonoContext<AppEnv>, error: unknown): Respons
     log.error('request_failed', {
       request_id: request?.requestId,
       code: failure.code,
-      cause: describe(failure.cause),
+      cause: describeError(failure.cause),
     })
   const body = {
     error: {
@@ -65,11 +65,4 @@ export function problemResponse(c: HonoContext<AppEnv>, error: unknown): Respons
       ...failure.headers,
     },
   })
-}
-
-/** An error with its causes, for the log. */
-export function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  const cause = error.cause === undefined ? '' : `; caused by ${describe(error.cause)}`
-  return `${error.stack ?? error.message}${cause}`
 }

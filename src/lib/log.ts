@@ -10,10 +10,26 @@ type Fields = Record<string, string | number | boolean | null | undefined>
 
 function write(level: Exclude<LogLevel, 'silent'>, message: string, fields: Fields): void {
   if (LEVELS[level] < threshold) return
-  const line = JSON.stringify({ time: new Date().toISOString(), level, message, ...fields })
+  const line = JSON.stringify({ time: new Date().toISOString(), level, message, ...fields }, withoutValues)
   if (level === 'error') console.error(line)
   else if (level === 'warn') console.warn(line)
   else console.log(line)
+}
+
+/** Drizzle ends the message of a failed statement with its values, which are passwords' hashes and people's words. */
+const VALUES = /\nparams: [\s\S]*/
+
+const withoutValues = (_name: string, value: unknown): unknown =>
+  typeof value === 'string' ? value.replace(VALUES, '') : value
+
+/** An error with its stack and its causes, and without the values of a statement that failed. */
+export function describeError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const cause = error.cause === undefined ? '' : `; caused by ${describeError(error.cause)}`
+  // By its length: the values may hold anything, a line that looks like the stack's too.
+  const at = error.stack?.indexOf(error.message) ?? -1
+  const stack = at < 0 ? '' : (error.stack ?? '').slice(at + error.message.length)
+  return `${error.name}: ${error.message.replace(VALUES, '')}${stack}${cause}`
 }
 
 export const log = {
