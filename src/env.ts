@@ -44,7 +44,7 @@ const Settings = z
     DOH_URL: z.union([z.literal(''), z.url({ protocol: /^https?$/ })]).default(''),
     LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
     DOCS_ENABLED: z.enum(['true', 'false', '']).default(''),
-    SINGLE_TENANT_ID: z.union([z.literal(''), z.uuid()]).default(''),
+    SINGLE_TENANT_ID: z.union([z.literal(''), z.uuid().toLowerCase()]).default(''),
   })
   .superRefine((settings, issue) => {
     if (settings.ENVIRONMENT !== 'production') return

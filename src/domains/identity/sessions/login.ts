@@ -6,6 +6,7 @@ import { contextFor } from '../../../data/system'
 import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { scopesOf } from '../../tenancy/scopes'
+import { tenantMeant } from '../../tenancy/tenants/pinned'
 import { effectiveSettings } from '../../tenancy/tenants/settings'
 import { type TenantRow, tenants } from '../../tenancy/tenants/table'
 import { ACCESS_TOKEN_SECONDS, signAccessToken } from '../tokens/access-token'
@@ -38,16 +39,17 @@ const MOST_CANDIDATES = 3
  * exists; 409 `tenant_required` where the password fits in several tenants.
  */
 export async function login(request: RequestContext, input: Login): Promise<Tokens> {
-  const found = await candidatesOf(request, input)
+  const tenant = tenantMeant(request, input.tenant)
+  const found = await candidatesOf(request, input.email, tenant)
   const fitting: Candidate[] = []
-  for (let i = 0; i < (input.tenant ? 1 : MOST_CANDIDATES); i++) {
+  for (let i = 0; i < (tenant ? 1 : MOST_CANDIDATES); i++) {
     const candidate = found[i]
     const fits = await verifyPassword(input.password, candidate?.user.password_hash ?? null)
     if (fits && candidate) fitting.push(candidate)
   }
   const [match, ...others] = fitting
   if (!match) {
-    const hint = input.tenant ? '' : '; if the address belongs to several tenants, name one as "tenant"'
+    const hint = tenant ? '' : '; if the address belongs to several tenants, name one as "tenant"'
     throw problem.unauthorized('invalid_credentials', `The email or the password is wrong${hint}`)
   }
   if (others.length > 0) {
@@ -60,16 +62,19 @@ export async function login(request: RequestContext, input: Login): Promise<Toke
   return openSession(request, match, input.password)
 }
 
-async function candidatesOf(request: RequestContext, input: Login): Promise<Candidate[]> {
-  const ofAddress = and(eq(users.email, input.email), ne(tenants.status, 'cancelled'))
-  const named = input.tenant
-    ? and(ofAddress, or(eq(tenants.id, input.tenant.toLowerCase()), eq(tenants.slug, input.tenant)))
-    : ofAddress
+async function candidatesOf(request: RequestContext, email: string, tenant?: string): Promise<Candidate[]> {
+  const single = request.settings.SINGLE_TENANT_ID
+  const wanted = and(
+    eq(users.email, email),
+    ne(tenants.status, 'cancelled'),
+    tenant ? or(eq(tenants.id, tenant.toLowerCase()), eq(tenants.slug, tenant)) : undefined,
+    single ? eq(tenants.id, single) : undefined,
+  )
   return directory(request.env)
     .select({ user: users, tenant: tenants })
     .from(users)
     .innerJoin(tenants, eq(tenants.id, users.tenant_id))
-    .where(named)
+    .where(wanted)
     .orderBy(desc(sql`${users.email_verified_at} is not null`), users.created_at)
     .limit(MOST_CANDIDATES)
     .all()

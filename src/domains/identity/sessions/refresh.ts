@@ -5,6 +5,7 @@ import { directory } from '../../../data/database'
 import { contextFor } from '../../../data/system'
 import { iso } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
+import { refuseOtherTenant } from '../../tenancy/tenants/pinned'
 import { tenants } from '../../tenancy/tenants/table'
 import { users } from '../users/table'
 import { type Tokens, tokensFor } from './login'
@@ -24,6 +25,7 @@ export async function refresh(request: RequestContext, token: string): Promise<T
   const found = await look(request, hash)
   if (!found) throw problem.unauthorized('invalid_token', 'The refresh token is not valid')
   const { used, session, user, tenant } = found
+  refuseOtherTenant(request, tenant.id)
   const now = iso(request.now)
   if (session.ended_at !== null || tenant.status === 'cancelled')
     throw problem.unauthorized('token_revoked', 'The session has ended')

@@ -8,6 +8,7 @@ import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { mailStatement } from '../../mail/compose'
 import { newTenant } from '../../tenancy/tenants/new-tenant'
+import { refuseOtherTenant, tenantMeant } from '../../tenancy/tenants/pinned'
 import { effectiveSettings } from '../../tenancy/tenants/settings'
 import { tenants } from '../../tenancy/tenants/table'
 import { invitations } from '../invitations/table'
@@ -20,7 +21,7 @@ import { verificationMail } from './verification'
 
 /** Registers a person: into an own tenant, into one that is open, or by invitation. Answers with the user. */
 export async function register(request: RequestContext, input: Register): Promise<UserRow> {
-  const tenantId = input.tenant_id ?? input.team_id
+  const tenantId = tenantMeant(request, input.tenant_id ?? input.team_id)
   if (input.invitation) return acceptInvitation(request, input, input.invitation)
   if (tenantId) return joinTenant(request, input, tenantId)
   return makePersonalTenant(request, input)
@@ -144,6 +145,7 @@ async function tellOwner(request: RequestContext, owner: UserRow, answer: UserRo
 }
 
 async function joinTenant(request: RequestContext, input: Register, tenantId: string): Promise<UserRow> {
+  refuseOtherTenant(request, tenantId)
   const tenant = await directory(request.env).select().from(tenants).where(eq(tenants.id, tenantId)).get()
   if (!tenant || tenant.status === 'cancelled')
     throw problem('not_found', 'Team not found', { details: { resource: 'tenant', id: tenantId } })
@@ -180,6 +182,7 @@ async function acceptInvitation(request: RequestContext, input: Register, token:
   if (!found || found.invitation.email !== input.email || found.invitation.expires_at <= now) throw refusal
   if (found.invitation.accepted_at || found.invitation.revoked_at) throw refusal
   if (found.tenant.status === 'cancelled') throw refusal
+  refuseOtherTenant(request, found.tenant.id)
   const ctx = contextFor(request, tenantView(found.tenant))
   const user = newUser(request, {
     id: newId(request.now),

@@ -1,0 +1,82 @@
+import { env } from 'cloudflare:workers'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { expectError } from '../http/expect-error'
+import { serviceWith } from '../http/service'
+import { PASSWORD, someone, tenantOf } from '../identity/kit'
+import type { World } from '../world'
+
+// A service pinned by SINGLE_TENANT_ID: what needs no credential is that tenant's as well.
+
+const json = { 'Content-Type': 'application/json' }
+const email = someone()
+let only: World
+let other: World
+let service: ReturnType<typeof serviceWith>
+beforeAll(async () => {
+  only = await tenantOf(email, { settings: { open_registration: true } })
+  other = await tenantOf(email, { settings: { open_registration: true } })
+  // As people write it: upper case is the same id.
+  service = serviceWith({ SINGLE_TENANT_ID: only.tenant.id.toUpperCase() })
+})
+
+const post = (path: string, body: unknown, headers = {}) =>
+  service('POST', `http://localhost:8787${path}`, {
+    headers: { ...json, ...headers },
+    body: JSON.stringify(body),
+  })
+
+const tenantsNow = async () =>
+  (await env.DB.prepare('select count(*) as n from tenants').first<{ n: number }>())?.n
+
+describe('a service for one tenant', () => {
+  it('takes the tenant’s own credential', async () => {
+    const me = await service('GET', 'http://localhost:8787/api/v1/auth/me', { token: only.admin.token })
+    expect(me.status).toBe(200)
+  })
+
+  it('logs people in to that tenant without their naming it, and to no other', async () => {
+    const answer = await post('/api/v1/auth/login', { email, password: PASSWORD })
+    expect(answer.status).toBe(200)
+    const { data } = (await answer.json()) as { data: { access_token: string; refresh_token: string } }
+    const me = await service('GET', 'http://localhost:8787/api/v1/auth/me', { token: data.access_token })
+    expect(((await me.json()) as { data: { tenant_id: string } }).data.tenant_id).toBe(only.tenant.id)
+    await expectError(
+      post('/api/v1/auth/login', { email, password: PASSWORD, tenant: other.tenant.id }),
+      'invalid_credentials',
+    )
+    await expectError(
+      post('/api/v1/auth/login', { email, password: PASSWORD, tenant: other.tenant.slug }),
+      'invalid_credentials',
+    )
+  })
+
+  it('refuses another tenant’s refresh token', async () => {
+    const elsewhere = await serviceWith({})('POST', 'http://localhost:8787/api/v1/auth/login', {
+      headers: json,
+      body: JSON.stringify({ email, password: PASSWORD, tenant: other.tenant.id }),
+    })
+    const { data } = (await elsewhere.json()) as { data: { refresh_token: string } }
+    await expectError(post('/api/v1/auth/refresh', { refresh_token: data.refresh_token }), 'tenant_mismatch')
+  })
+
+  it('registers people into that tenant, and makes no other', async () => {
+    const before = await tenantsNow()
+    const joined = await post('/api/v1/auth/register', { email: someone(), password: PASSWORD })
+    expect(joined.status).toBe(201)
+    expect(((await joined.json()) as { data: { tenant_id: string } }).data.tenant_id).toBe(only.tenant.id)
+    await expectError(
+      post('/api/v1/auth/register', { email: someone(), password: PASSWORD, team_id: other.tenant.id }),
+      'tenant_mismatch',
+    )
+    await expectError(
+      post('/api/v1/tenants/onboarding/public', {
+        name: 'Another',
+        slug: `another-${crypto.randomUUID().slice(0, 8)}`,
+        email: someone(),
+        password: PASSWORD,
+      }),
+      'tenant_mismatch',
+    )
+    expect(await tenantsNow()).toBe(before)
+  })
+})
