@@ -1,6 +1,8 @@
 import type { Bindings } from '../env'
 import { isUuid } from '../lib/ids'
+import { problem } from '../lib/problem'
 import { collect, DEFAULT_LIMIT, refuseDeepNesting, textOf } from './body'
+import { shownProblem } from './problems'
 
 type Json = Record<string, unknown>
 
@@ -42,8 +44,9 @@ export function withLegacyPaths(table: readonly LegacyPath[], fetch: Fetch): Fet
     if (/^https?:\/\/[^/]+\/api\/v1\//.test(request.url)) return fetch(request, env, execution)
     const url = new URL(request.url)
     const path = url.pathname.replace(/(.)\/+$/, '$1')
-    const entry = table.find(({ from, method }) => from.test(path) && (!method || method === request.method))
-    if (!entry) return fetch(request, env, execution)
+    const entries = table.filter(({ from }) => from.test(path))
+    const entry = entries.find(({ method }) => !method || method === request.method)
+    if (!entry) return otherMethod(entries, request, await fetch(request, env, execution))
     const [, group] = entry.from.exec(path) ?? []
     url.pathname = path.replace(entry.from, entry.to)
     for (const [name, value] of Object.entries(entry.query ?? {})) url.searchParams.set(name, value)
@@ -61,9 +64,8 @@ async function translated(entry: LegacyPath, url: URL, request: Request, group?:
   const sent = entry.body ? await objectIn(request) : null
   const { team_id, ...rest } = sent ?? {}
   const headers = new Headers(request.headers)
-  // The tenant comes from the credential; a path or body that names one is held to it as the header would be.
-  if (entry.tenant && group) headers.set('X-Tenant-ID', isUuid(group.toLowerCase()) ? group : NOBODY)
-  if (typeof team_id === 'string') headers.set('X-Tenant-ID', team_id)
+  if (entry.tenant && group) nameTenant(headers, isUuid(group.toLowerCase()) ? group : NOBODY)
+  if (team_id != null) nameTenant(headers, String(team_id))
   const method = entry.as ?? request.method
   if (!sent || !entry.body) return new Request(url, new Request(request, { method, headers }))
   headers.set('Content-Type', 'application/json')
@@ -73,6 +75,33 @@ async function translated(entry: LegacyPath, url: URL, request: Request, group?:
 
 /** The nil UUID: no tenant has it. */
 const NOBODY = '00000000-0000-0000-0000-000000000000'
+
+/** The tenant comes from the credential; a path or body that names one is held to it as the header would be. */
+function nameTenant(headers: Headers, named: string): void {
+  const id = named.toLowerCase()
+  const header = headers.get('X-Tenant-ID')?.trim().toLowerCase() ?? id
+  if (!isUuid(id)) headers.set('X-Tenant-ID', 'malformed')
+  else if (header === id) headers.set('X-Tenant-ID', id)
+  else if (isUuid(header)) headers.set('X-Tenant-ID', NOBODY)
+}
+
+/** A documented path under another method than its own: 405 in place of the 404 that the app has for it. */
+async function otherMethod(entries: LegacyPath[], request: Request, answer: Response): Promise<Response> {
+  const allowed = entries.flatMap(({ method }) => method ?? [])
+  if (allowed.length === 0 || answer.status !== 404) return answer
+  const headers = new Headers(answer.headers)
+  headers.set('Allow', [...allowed, 'OPTIONS'].join(', '))
+  if (request.method === 'OPTIONS') {
+    headers.delete('Content-Type')
+    return new Response(null, { status: 204, headers })
+  }
+  const message = `${request.method} is not for ${new URL(request.url).pathname}`
+  const refusal = problem('method_not_allowed', message, { details: { allowed } })
+  if (answer.body === null) return new Response(null, { status: refusal.status, headers })
+  const { error } = (await answer.json()) as { error: Json }
+  const shown = { error: { ...error, ...shownProblem(refusal) } }
+  return print(new Response(null, { headers }), shown, refusal.status)
+}
 
 /** The body's JSON object or form fields; null for anything else, whose refusal is the handler's. */
 async function objectIn(request: Request): Promise<Json | null> {
@@ -119,11 +148,16 @@ async function bare(entry: LegacyPath, answer: Response): Promise<Response> {
 
 /** A refusal that names its fields as the documents do. */
 function renamed(body: unknown, names: Record<string, string>): unknown {
+  return withFields(body, (fields) =>
+    Object.fromEntries(Object.entries(fields).map(([name, why]) => [names[name] ?? name, why])),
+  )
+}
+
+function withFields(body: unknown, change: (fields: Json) => Json): unknown {
   if (!isObject(body) || !isObject(body.error) || !isObject(body.error.details)) return body
   const { fields } = body.error.details
   if (!isObject(fields)) return body
-  const own = Object.fromEntries(Object.entries(fields).map(([name, why]) => [names[name] ?? name, why]))
-  return { error: { ...body.error, details: { ...body.error.details, fields: own } } }
+  return { error: { ...body.error, details: { ...body.error.details, fields: change(fields) } } }
 }
 
 function print(answer: Response, value: unknown, status = answer.status): Response {
@@ -148,9 +182,16 @@ async function list(
   const offset = Number(url.searchParams.get('offset') ?? 0)
   const limit = Number(url.searchParams.get('limit') ?? 50)
   // A number that can't be is the handler's to refuse: it knows no offset, and names it.
-  if (!Number.isInteger(offset) || offset < 0 || offset > MOST_OFFSET || !(limit >= 1 && limit <= 100))
-    return ask(new Request(url, request))
+  if (!Number.isInteger(offset) || offset < 0 || offset > MOST_OFFSET) {
+    const refused = await ask(new Request(url, request))
+    const must = { offset: `must be a whole number from 0 to ${MOST_OFFSET}` }
+    return print(
+      refused,
+      withFields(await refused.json(), (fields) => ({ ...fields, ...must })),
+    )
+  }
   url.searchParams.delete('offset')
+  if (!(limit >= 1 && limit <= 100)) return ask(new Request(url, request))
   const rows: unknown[] = []
   for (;;) {
     url.searchParams.set('limit', String(Math.min(100, offset + limit - rows.length)))

@@ -32,6 +32,20 @@ export const anyThrow: MiddlewareHandler = async (_c, next) => {
   }
 }
 
+/** What an error says besides of which request it was. */
+export function shownProblem(failure: Problem) {
+  return {
+    code: failure.code,
+    message: failure.message,
+    status: failure.status,
+    category: failure.category,
+    severity: 'error',
+    retryable: failure.retryable,
+    recovery_hint: failure.hint,
+    details: failure.details,
+  }
+}
+
 /** The one shape of every error. */
 export function problemResponse(c: HonoContext<AppEnv>, error: unknown): Response {
   const failure = asProblem(error)
@@ -42,22 +56,12 @@ export function problemResponse(c: HonoContext<AppEnv>, error: unknown): Respons
       code: failure.code,
       cause: describeError(failure.cause),
     })
-  const body = {
-    error: {
-      code: failure.code,
-      message: failure.message,
-      status: failure.status,
-      category: failure.category,
-      severity: 'error',
-      retryable: failure.retryable,
-      recovery_hint: failure.hint,
-      details: failure.details,
-      request_id: request?.requestId ?? null,
-      correlation_id: request?.correlationId ?? null,
-      ts: iso(request?.now ?? Date.now()),
-    },
+  const asked = {
+    request_id: request?.requestId ?? null,
+    correlation_id: request?.correlationId ?? null,
+    ts: iso(request?.now ?? Date.now()),
   }
-  return new Response(JSON.stringify(body), {
+  return new Response(JSON.stringify({ error: { ...shownProblem(failure), ...asked } }), {
     status: failure.status,
     headers: {
       'Content-Type': 'application/json; charset=UTF-8',
