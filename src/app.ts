@@ -19,27 +19,32 @@ import { tenantRoutes } from './domains/tenancy/tenants/routes'
 import { deliveries } from './domains/webhooks/deliveries/routes'
 import { webhooks } from './domains/webhooks/endpoints/routes'
 import type { AppEnv } from './http/app-env'
+import { inOrder } from './http/checks'
 import { requestContext } from './http/context'
 import { answerUnknown } from './http/method'
 import { anyThrow, problemResponse } from './http/problems'
+import { RememberingRouter } from './http/router'
 import { crossOrigin, requireHttps, securityHeaders, trustedHost } from './http/security'
 
 // The whole HTTP surface on one page: the life of a request from top to bottom, then the routes.
 
-export const app = new Hono<AppEnv>({ strict: false })
+export const app = new Hono<AppEnv>({ strict: false, router: new RememberingRouter() })
 
 app.onError((error, c) => problemResponse(c, error))
 
 app.use(requestContext) // ids, clock, settings; the log line
 app.use(securityHeaders)
 app.route('/', liveness) // answers without settings, so before whoever reads them
-app.use(trustedHost)
-app.use(requireHttps)
+app.use(inOrder(trustedHost, requireHttps))
 app.use(crossOrigin) // a preflight ends here
 app.use(anyThrow) // what is thrown and no Error gets the one shape too
-app.use(authenticate) // who is calling, and with it the tenant
-app.use(checkTenant) // a tenant that a header names must be that one
-app.use(routeBoundary) // platform routes for the platform, tenant routes for tenants
+app.use(
+  inOrder(
+    authenticate, // who is calling, and with it the tenant
+    checkTenant, // a tenant that a header names must be that one
+    routeBoundary, // platform routes for the platform, tenant routes for tenants
+  ),
+)
 app.use(idempotency) // a repeated request is answered, not repeated
 
 app.route('/', health)

@@ -1,7 +1,7 @@
 import { decodeCursor, encodeCursor, type Position } from '../lib/cursor'
 
 /** A page of a list, as verbs answer it and `returnsPage` prints it. */
-export type Page<T> = { items: T[]; next_cursor: string | null }
+export type Page<T> = { items: readonly T[]; next_cursor: string | null }
 
 /**
  * One page of `list` (its name, tenant and filters): asks `read` for one row more than the page to know whether another

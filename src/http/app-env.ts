@@ -1,5 +1,6 @@
 import type { Context, RequestContext } from '../data/context'
 import type { Bindings } from '../env'
+import type { MatchedRoute } from './notes'
 
 /** Hono's environment: what middleware leaves for the routes. */
 export type AppEnv = {
@@ -9,5 +10,7 @@ export type AppEnv = {
     request: RequestContext
     /** Set once a credential was verified; routes that are not `open()` can rely on it. */
     ctx: Context
+    /** Set by `routeOf`, which is asked several times a request. */
+    route?: MatchedRoute
   }
 }

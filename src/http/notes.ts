@@ -70,6 +70,15 @@ export type MatchedRoute = { pattern: string; note: Note | null }
 const known = new WeakMap<object, MatchedRoute>()
 
 export function routeOf(c: HonoContext): MatchedRoute {
+  let route: MatchedRoute | undefined = c.get('route')
+  if (!route) {
+    route = findRoute(c)
+    c.set('route', route)
+  }
+  return route
+}
+
+function findRoute(c: HonoContext): MatchedRoute {
   const routes = matchedRoutes(c)
   const last = routes.at(-1)
   const remembered = last && known.get(last)

@@ -1,6 +1,6 @@
 import { zValidator } from '@hono/zod-validator'
 import type { Context as HonoContext, MiddlewareHandler } from 'hono'
-import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import type { StatusCode } from 'hono/utils/http-status'
 import * as z from 'zod'
 import type { StoredAnswer } from '../data/context'
 import type { Page } from '../data/page'
@@ -99,7 +99,8 @@ export function returns<S extends z.ZodType>(
       const etag = etagOf(value)
       if (etag) headers.ETag = etag
       if (status === 201) headers.Location = options.location ? options.location(value) : locationOf(c, value)
-      return { status, headers, body: options.bare ? data : envelope(c, data), secret: false }
+      const body = JSON.stringify(options.bare ? data : envelope(c, data))
+      return { status, headers, body, secret: false }
     },
   )
 }
@@ -107,10 +108,17 @@ export function returns<S extends z.ZodType>(
 /** A list: an array in `data` and `next_cursor` in `meta`. */
 export function returnsPage<S extends z.ZodType>(schema: S): Returns<Page<z.input<S>>> {
   const array = z.array(schema)
+  // A list that is frozen never changes: it is checked and printed once.
+  const frozen = new WeakMap<object, string>()
+  const print = (items: readonly z.input<S>[]) => {
+    const text = frozen.get(items) ?? JSON.stringify(array.parse(items))
+    if (Object.isFrozen(items)) frozen.set(items, text)
+    return text
+  }
   return answering({ status: 200, schema, page: true }, (c, value: Page<z.input<S>>) => ({
     status: 200,
     headers: {},
-    body: envelope(c, array.parse(value.items), { next_cursor: value.next_cursor }),
+    body: `{"data":${print(value.items)},"meta":${JSON.stringify(meta(c, { next_cursor: value.next_cursor }))}}`,
     secret: false,
   }))
 }
@@ -120,28 +128,23 @@ export function returnsNothing(): Returns<undefined> {
   return answering({ status: 204, schema: null }, () => ({
     status: 204,
     headers: {},
-    body: null,
+    body: '',
     secret: false,
   }))
 }
-
-type Printed = Omit<StoredAnswer, 'body'> & { body: unknown }
 
 const describing = (options: { description?: string }) =>
   options.description ? { description: options.description } : {}
 
 function answering<T>(
   note: NonNullable<Note['returns']>,
-  print: (c: HonoContext<AppEnv>, value: T) => Printed,
+  print: (c: HonoContext<AppEnv>, value: T) => StoredAnswer,
 ): Returns<T> {
   const middleware: Returns<T> = (c, next) => {
-    const render = (value: unknown): StoredAnswer => {
-      const printed = print(c as unknown as HonoContext<AppEnv>, value as T)
-      return { ...printed, body: printed.body === null ? '' : JSON.stringify(printed.body) }
-    }
-    c.set('reply', (value: T) => respond(c as unknown as HonoContext<AppEnv>, render(value)))
-    const idempotency = c.var.request.idempotency
-    if (idempotency) idempotency.render = render
+    const context = c as unknown as HonoContext<AppEnv>
+    c.set('reply', (value: T) => respond(context, print(context, value)))
+    const idempotency = c.get('request').idempotency
+    if (idempotency) idempotency.render = (value) => print(context, value as T)
     return next()
   }
   return noted(middleware as never, { returns: note })
@@ -149,16 +152,17 @@ function answering<T>(
 
 function respond(c: HonoContext<AppEnv>, answer: StoredAnswer): Response {
   const etag = answer.headers.ETag
+  const reads = c.req.method === 'GET' || c.req.method === 'HEAD'
+  const known = etag !== undefined && reads && matches(c.req.header('If-None-Match'), etag)
+  const status = known ? 304 : answer.status
+  const empty = known || status === 204
   const headers: Record<string, string> = {
     ...answer.headers,
     'Cache-Control': etag ? 'private, no-cache' : 'no-store',
   }
-  const reads = c.req.method === 'GET' || c.req.method === 'HEAD'
-  if (etag && reads && matches(c.req.header('If-None-Match'), etag)) return c.body(null, 304, headers)
-  if (answer.status === 204) return c.body(null, 204, headers)
-  headers['Content-Type'] = 'application/json; charset=UTF-8'
+  if (!empty) headers['Content-Type'] = 'application/json; charset=UTF-8'
   // Through Hono, so that cookies set on the way are on the answer.
-  return c.body(answer.body, answer.status as ContentfulStatusCode, headers)
+  return c.newResponse(empty ? null : answer.body, status as StatusCode, headers)
 }
 
 /** If-None-Match (RFC 9110, 13.1.2): a list of tags, compared weakly, or `*`. */
@@ -186,13 +190,14 @@ function locationOf(c: HonoContext<AppEnv>, value: unknown): string {
   return typeof id === 'string' ? `${path}/${id}` : path
 }
 
+function meta(c: Pick<HonoContext<AppEnv>, 'get'>, more: Record<string, unknown> = {}) {
+  const { requestId, now } = c.get('request')
+  return { ...more, request_id: requestId, ts: iso(now) }
+}
+
 /** The envelope around every answer. */
-export function envelope(
-  c: { var: Pick<AppEnv['Variables'], 'request'> },
-  data: unknown,
-  meta: Record<string, unknown> = {},
-) {
-  return { data, meta: { ...meta, request_id: c.var.request.requestId, ts: iso(c.var.request.now) } }
+export function envelope(c: Pick<HonoContext<AppEnv>, 'get'>, data: unknown) {
+  return { data, meta: meta(c) }
 }
 
 export { Id, paging } from '../lib/wire'

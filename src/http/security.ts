@@ -4,6 +4,7 @@ import { secureHeaders } from 'hono/secure-headers'
 import type { Settings } from '../env'
 import { problem } from '../lib/problem'
 import type { AppEnv } from './app-env'
+import type { Check } from './checks'
 
 /** Ports of the usual front-end servers, allowed in development besides the service's own. */
 const DEVELOPMENT_PORTS = ['3000', '3001', '5173', '8000']
@@ -65,23 +66,29 @@ const strict = secureHeaders({ ...common, strictTransportSecurity: 'max-age=6307
 
 /** Security headers on every answer, HSTS among them in production. */
 export const securityHeaders: MiddlewareHandler<AppEnv> = (c, next) =>
-  (c.var.request.settings.ENVIRONMENT === 'production' ? strict : plain)(c, next)
+  (c.get('request').settings.ENVIRONMENT === 'production' ? strict : plain)(c, next)
 
 /** In production plain http goes no further: a redirect, or a refusal where a credential was sent in the clear. */
-export const requireHttps: MiddlewareHandler<AppEnv> = async (c, next) => {
-  if (c.var.request.settings.ENVIRONMENT !== 'production' || c.req.url.startsWith('https:')) return next()
+export const requireHttps: Check = (c) => {
+  if (c.get('request').settings.ENVIRONMENT !== 'production' || c.req.url.startsWith('https:')) return
   const sent = ['Authorization', 'X-API-Key', 'Cookie'].some((name) => c.req.raw.headers.has(name))
   if (sent) throw problem('https_required', 'A credential was sent over plain http')
   return c.redirect(c.req.url.replace(/^http:/, 'https:'), 308)
 }
 
+/** The origin that passed last: nearly every request names the same one, and to parse a URL takes a while. */
+let trusted: { settings?: Settings; origin?: string | undefined } = {}
+
 /** Refuses a Host that the service is not configured for (DNS rebinding, host header injection). */
-export const trustedHost: MiddlewareHandler<AppEnv> = async (c, next) => {
-  const { ALLOWED_HOSTS, PUBLIC_URL, ENVIRONMENT } = c.var.request.settings
-  if (ALLOWED_HOSTS.length === 0 && ENVIRONMENT !== 'production') return next()
+export const trustedHost: Check = (c) => {
+  const { settings } = c.get('request')
+  const { ALLOWED_HOSTS, PUBLIC_URL, ENVIRONMENT } = settings
+  if (ALLOWED_HOSTS.length === 0 && ENVIRONMENT !== 'production') return
+  const origin = /^https?:\/\/[^/?#]*/.exec(c.req.url)?.[0]
+  if (settings === trusted.settings && origin === trusted.origin) return
   const { host, hostname } = new URL(c.req.url)
   const allowed = ALLOWED_HOSTS.length > 0 ? ALLOWED_HOSTS : [new URL(PUBLIC_URL).host]
   if (!allowed.includes(host) && !allowed.includes(hostname))
     throw problem('host_refused', `The host ${host} is not one of this service's`)
-  return next()
+  trusted = { settings, origin }
 }

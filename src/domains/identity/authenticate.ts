@@ -1,9 +1,10 @@
-import type { Context as HonoContext, MiddlewareHandler } from 'hono'
+import type { Context as HonoContext } from 'hono'
 import { getCookie } from 'hono/cookie'
 import type { Principal, Tenant } from '../../data/context'
 import { tenantDatabase } from '../../data/database'
 import { settingsOf } from '../../env'
 import type { AppEnv } from '../../http/app-env'
+import type { Check } from '../../http/checks'
 import { routeOf } from '../../http/notes'
 import { allowedOrigin } from '../../http/security'
 import { problem } from '../../lib/problem'
@@ -17,43 +18,38 @@ type Caller = { principal: Principal; tenant: Tenant }
  * Settles who is calling, for every route that is not `open()`: a token or key from a header, else the cookie. The
  * tenant comes with the credential. Warm, it reads nothing.
  */
-export const authenticate: MiddlewareHandler<AppEnv> = async (c, next) => {
+export const authenticate: Check = async (c) => {
   const { note } = routeOf(c)
-  if (!note || note.open) return next()
+  if (!note || note.open) return
   const caller = await callerOf(c)
   if (caller.tenant.status === 'suspended') throw problem('tenant_suspended', 'The tenant is suspended')
   if (caller.tenant.status === 'cancelled') throw problem('tenant_cancelled', 'The tenant was cancelled')
   c.set('ctx', {
-    ...c.var.request,
+    ...c.get('request'),
     principal: caller.principal,
     tenant: caller.tenant,
     db: tenantDatabase(c.env, caller.tenant.id),
   })
-  return next()
 }
 
 async function callerOf(c: HonoContext<AppEnv>): Promise<Caller> {
   const bearer = bearerOf(c.req.raw.headers.get('Authorization'))
   const header = c.req.raw.headers.get('X-API-Key')?.trim() || null
-  const given = [bearer, header].filter((credential) => credential !== null)
-  if (given.length > 0) {
-    const [first, second] = await Promise.all(given.map((credential) => byCredential(c, credential)))
-    if (!first) throw missing()
-    if (
-      second &&
-      (second.principal.kind !== first.principal.kind || second.principal.id !== first.principal.id)
-    )
-      throw problem.unauthorized(
-        'ambiguous_credentials',
-        'Authorization and X-API-Key name different callers',
-      )
-    return first
-  }
+  if (bearer !== null && header !== null)
+    return theSame(await byCredential(c, bearer), await byCredential(c, header))
+  const given = bearer ?? header
+  if (given !== null) return byCredential(c, given)
   const cookie = c.req.raw.headers.has('Cookie') ? getCookie(c, 'access_token') : undefined
   if (!cookie) throw missing()
   const caller = await byToken(c, cookie)
   refuseForeignOrigin(c)
   return caller
+}
+
+function theSame(caller: Caller, other: Caller): Caller {
+  if (caller.principal.kind === other.principal.kind && caller.principal.id === other.principal.id)
+    return caller
+  throw problem.unauthorized('ambiguous_credentials', 'Authorization and X-API-Key name different callers')
 }
 
 const missing = () => problem.unauthorized('credential_required', 'This needs a credential')
@@ -70,7 +66,7 @@ function byCredential(c: HonoContext<AppEnv>, credential: string): Promise<Calle
 }
 
 async function byToken(c: HonoContext<AppEnv>, token: string): Promise<Caller> {
-  const request = c.var.request
+  const request = c.get('request')
   const claims = await verifyAccessToken(request, token)
   const standing = await standingOf(request, claims.tenant_id, claims.sub, claims.sid)
   // A change of role revokes the tokens that were issued before it.
@@ -94,7 +90,7 @@ async function byToken(c: HonoContext<AppEnv>, token: string): Promise<Caller> {
 }
 
 async function byKey(c: HonoContext<AppEnv>, value: string): Promise<Caller> {
-  const key = await verifyApiKey(c.var.request, value)
+  const key = await verifyApiKey(c.get('request'), value)
   if (key.user_status === 'suspended') throw problem('user_suspended', 'The key’s maker is suspended')
   const { id, name, user_id, role, scopes, tenant } = key
   return { principal: { kind: 'api_key', id, name, user_id, role, scopes }, tenant }

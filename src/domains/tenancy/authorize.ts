@@ -7,7 +7,7 @@ import type { Scope } from './scopes'
 /** The scopes a caller must hold for a route, all of them; 403 `insufficient_scope` names the missing one. */
 export function allow(...scopes: Scope[]): MiddlewareHandler<AppEnv> {
   const middleware: MiddlewareHandler<AppEnv> = (c, next) => {
-    const held = c.var.ctx.principal.scopes
+    const held = c.get('ctx').principal.scopes
     for (const scope of scopes)
       if (!held.has(scope))
         throw problem('insufficient_scope', `This needs the scope ${scope}`, {

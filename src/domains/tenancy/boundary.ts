@@ -1,5 +1,4 @@
-import type { MiddlewareHandler } from 'hono'
-import type { AppEnv } from '../../http/app-env'
+import type { Check } from '../../http/checks'
 import { routeOf } from '../../http/notes'
 import { isUuid } from '../../lib/ids'
 import { problem } from '../../lib/problem'
@@ -8,9 +7,9 @@ import { problem } from '../../lib/problem'
 const ABOUT_THE_CALLER = /^\/api\/v1\/(?:auth|partners)(?:\/|$)/
 
 /** A tenant that a header names must be the credential's own; SINGLE_TENANT_ID admits that tenant's credentials only. */
-export const checkTenant: MiddlewareHandler<AppEnv> = (c, next) => {
+export const checkTenant: Check = (c) => {
   const ctx = c.get('ctx')
-  if (!ctx) return next()
+  if (!ctx) return
   const headers = c.req.raw.headers
   for (const name of ['X-Tenant-ID', 'X-Client-ID']) {
     const named = headers.get(name)?.trim().toLowerCase()
@@ -23,17 +22,15 @@ export const checkTenant: MiddlewareHandler<AppEnv> = (c, next) => {
   const single = ctx.settings.SINGLE_TENANT_ID
   if (single && single !== ctx.tenant.id)
     throw problem('tenant_mismatch', 'This service serves another tenant')
-  return next()
 }
 
 /** Platform routes are for platform administrators, and a platform credential is for platform routes. */
-export const routeBoundary: MiddlewareHandler<AppEnv> = (c, next) => {
+export const routeBoundary: Check = (c) => {
   const ctx = c.get('ctx')
-  if (!ctx) return next()
+  if (!ctx) return
   const isPlatform = ctx.principal.scopes.has('platform:*')
   const { note, pattern } = routeOf(c)
   if (note?.platform && !isPlatform) throw problem('platform_only', 'This is for platform administrators')
   if (isPlatform && !note?.platform && !ABOUT_THE_CALLER.test(pattern))
     throw problem('target_tenant_required', 'A platform credential has no tenant here')
-  return next()
 }

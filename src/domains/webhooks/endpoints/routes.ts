@@ -31,7 +31,7 @@ import {
 import { testEndpoint } from './test-delivery'
 
 const tag = 'webhooks'
-const eventTypes = { items: EVENT_TYPES, next_cursor: null }
+const eventTypes = { items: Object.freeze([...EVENT_TYPES]), next_cursor: null }
 
 export const webhooks = new Hono<AppEnv>()
   .route('/by-uid', endpointsByUid)
