@@ -1,4 +1,5 @@
 import type { Context as HonoContext } from 'hono'
+import { unkeepable } from '../lib/keepable'
 import { problem } from '../lib/problem'
 import { routeOf } from './notes'
 
@@ -33,8 +34,15 @@ export function textOf(bytes: Uint8Array): string {
   }
 }
 
-/** Refuses JSON that is nested deeper than what reads it can follow: 422. */
-export function refuseDeepNesting(json: string): void {
+/** Refuses JSON that can't be read, or can't be kept as it was sent: 422 with the members by path. */
+export function refuseUnusable(json: string): void {
+  refuseDeepNesting(json)
+  const fields = unkeepable(json)
+  if (fields) throw problem.invalid(fields)
+}
+
+/** Refuses JSON that is nested deeper than what reads it can follow. */
+function refuseDeepNesting(json: string): void {
   let depth = 0
   let quoted = false
   for (let i = 0; i < json.length; i++) {

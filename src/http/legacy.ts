@@ -1,7 +1,7 @@
 import type { Bindings } from '../env'
 import { isUuid } from '../lib/ids'
 import { problem } from '../lib/problem'
-import { collect, DEFAULT_LIMIT, refuseDeepNesting, textOf } from './body'
+import { collect, DEFAULT_LIMIT, refuseUnusable, textOf } from './body'
 import { shownProblem } from './problems'
 
 type Json = Record<string, unknown>
@@ -122,7 +122,7 @@ async function objectIn(request: Request): Promise<Json | null> {
 }
 
 function jsonIn(type: string, text: string): Json | null {
-  refuseDeepNesting(text)
+  refuseUnusable(text)
   const parsed: unknown = type === '' ? null : JSON.parse(text)
   return isObject(parsed) ? parsed : null
 }

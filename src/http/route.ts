@@ -8,7 +8,7 @@ import { fieldErrors } from '../lib/fields'
 import { iso } from '../lib/ids'
 import { problem } from '../lib/problem'
 import type { AppEnv } from './app-env'
-import { readText, refuseDeepNesting } from './body'
+import { readText, refuseUnusable } from './body'
 import { type Note, noted, routeOf } from './notes'
 
 // The words of a route:
@@ -67,7 +67,7 @@ export function body<S extends z.ZodType>(
       throw problem('unsupported_media_type', 'The body must be JSON', {
         details: { expected: 'application/json', received: type },
       })
-    refuseDeepNesting(await readText(c, options.limit))
+    refuseUnusable(await readText(c, options.limit))
     return validate(c, next)
   }
   const note: Note = { body: { schema, contentType: 'application/json', example: options.example } }

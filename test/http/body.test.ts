@@ -214,3 +214,45 @@ describe('the size of a body', () => {
     expect((await post('{"text":"small"}', headers)).status).toBe(201)
   })
 })
+
+describe('JSON that could not be kept as it was sent', () => {
+  const metadata = (value: string) => post(`{"text":"a","metadata":${value}}`)
+
+  it('is refused: half of a surrogate pair, in a value or a name', async () => {
+    for (const half of ['\\ud83d', '\\uDE00', 'a\\ud83dz', '\\ud83d\\ud83d\\ude00', '\\\\\\udfff']) {
+      const error = await expectError(metadata(`{"a":["${half}"]}`), 'validation_failed')
+      expect(error.details.fields).toEqual({ 'metadata.a.0': 'must be whole characters (Unicode)' })
+      await expectError(metadata(`{"${half}":1}`), 'validation_failed')
+      await expectError(post(`{"text":"${half}"}`), 'validation_failed')
+    }
+  })
+
+  it('is refused: a number that no double holds', async () => {
+    for (const number of ['1e400', '-1E+400', `1${'0'.repeat(400)}`]) {
+      const error = await expectError(
+        call('POST', '/api/v1/events', {
+          token: world.admin.token,
+          headers: json,
+          raw: `{"type":"order.shipped","data":{"n":${number}}}`,
+        }),
+        'validation_failed',
+      )
+      expect(error.details.fields).toEqual({ 'data.n': 'must be a number within ±1.8e308' })
+    }
+  })
+
+  it('is refused: a member called __proto__', async () => {
+    for (const name of ['__proto__', '\\u005f_proto__', '__\\u0070roto__']) {
+      const error = await expectError(metadata(`{"${name}":{"a":1}}`), 'validation_failed')
+      expect(Object.keys(error.details.fields ?? {})).toEqual(['metadata.__proto__'])
+    }
+  })
+
+  it('is taken where it only looks like it', async () => {
+    const value = { pair: '😀', text: '\\ud83d __proto__ 1e400', number: 1e300, digits: 1e21 }
+    const raw = JSON.stringify(value).replace('😀', '\\ud83d\\ude00')
+    const answer = await metadata(raw)
+    expect(answer.status).toBe(201)
+    expect(((await answer.json()) as { data: { metadata: unknown } }).data.metadata).toEqual(value)
+  })
+})
