@@ -10,10 +10,11 @@ const WRANGLER = path.join(ROOT, 'node_modules/wrangler/bin/wrangler.js')
 /** A worker as wrangler would upload it. */
 export type Bundle = { file: string; bytes: number; gzipped: number }
 
-/** Bundles `entry` as the settings in `config` say, minified, into `directory`; all from the root of the project. */
-export function bundle(entry: string, directory: string, config = 'wrangler.toml'): Bundle {
+/** Bundles `entry` into `directory` as it is deployed to production, or as the settings in `config` say. */
+export function bundle(entry: string, directory: string, config?: string): Bundle {
   mkdirSync(directory, { recursive: true })
-  const args = ['deploy', entry, '--config', config, '--dry-run', '--minify', '--outdir', directory]
+  const settings = config ? ['--config', config] : ['--env', 'production']
+  const args = ['deploy', entry, ...settings, '--dry-run', '--outdir', directory]
   const done = spawnSync(process.execPath, [WRANGLER, ...args], {
     cwd: ROOT,
     env: { ...process.env, CI: '1', WRANGLER_SEND_METRICS: 'false', WRANGLER_HIDE_BANNER: 'true' },

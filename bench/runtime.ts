@@ -25,7 +25,8 @@ type Options = Record<string, unknown>
 function configured(): Options {
   // It would tell of the .dev.vars that it has read, and whose values are not used here.
   process.env.WRANGLER_LOG = 'error'
-  return unstable_getMiniflareWorkerOptions(path.join(ROOT, 'wrangler.toml')).workerOptions as Options
+  const { workerOptions } = unstable_getMiniflareWorkerOptions(path.join(ROOT, 'wrangler.toml'), 'production')
+  return workerOptions as Options
 }
 
 /** A worker of one file that answers on a socket of its own, with nothing before it. */
