@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { isUuid } from '../../lib/ids'
-import { paging } from '../../lib/wire'
+import { paging, Time } from '../../lib/wire'
 
 /** `msg_` and a UUID. */
 export const EventId = z
@@ -31,12 +31,6 @@ export const Channel = z
   .regex(/^[A-Za-z0-9._:-]{1,128}$/, 'must be 1 to 128 of the characters A-Z a-z 0-9 . _ : -')
   .meta({ example: 'project-7' })
 
-/** ISO 8601 with an offset, kept in UTC with milliseconds. */
-export const Instant = z.iso
-  .datetime({ offset: true, error: 'must be an ISO 8601 time with its offset, such as 2026-01-31T10:00:00Z' })
-  .transform((value) => new Date(value).toISOString())
-  .meta({ format: 'date-time', example: '2026-01-31T10:00:00.000Z' })
-
 export const SendEvent = z.strictObject({
   type: EventTypeName.meta({ description: 'A type of your own; the service’s own types are refused.' }),
   data: z.record(z.string(), z.unknown(), 'must be a JSON object').meta({ example: { order_id: 'A-1001' } }),
@@ -47,15 +41,15 @@ export const SendEvent = z.strictObject({
     .max(255)
     .optional()
     .meta({ description: 'Whom or what the event is about.', example: 'customer-42' }),
-  occurred_at: Instant.optional().meta({ description: 'When it happened; now, if left out.' }),
+  occurred_at: Time.optional().meta({ description: 'When it happened; now, if left out.' }),
 })
 
 export const ListEvents = {
   ...paging,
   type: EventTypeName.optional(),
   channel: Channel.optional(),
-  created_after: Instant.optional().meta({ description: 'Accepted at this time or later.' }),
-  created_before: Instant.optional().meta({ description: 'Accepted before this time.' }),
+  created_after: Time.optional().meta({ description: 'Accepted at this time or later.' }),
+  created_before: Time.optional().meta({ description: 'Accepted before this time.' }),
 }
 
 export const Event = z

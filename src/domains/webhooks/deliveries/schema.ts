@@ -1,6 +1,6 @@
 import * as z from 'zod'
-import { Id, paging } from '../../../lib/wire'
-import { EventId, EventTypeName, Instant } from '../../events/schema'
+import { Id, paging, Time } from '../../../lib/wire'
+import { EventId, EventTypeName } from '../../events/schema'
 
 export const Status = z.enum(['pending', 'delivered', 'failed', 'exhausted', 'held', 'cancelled'])
 
@@ -50,8 +50,8 @@ const filters = {
   status: Status.optional().meta({ description: '`exhausted` lists the dead letters.' }),
   event_type: EventTypeName.optional(),
   event_id: EventId.optional(),
-  created_after: Instant.optional().meta({ description: 'Made at this time or later.' }),
-  created_before: Instant.optional().meta({ description: 'Made before this time.' }),
+  created_after: Time.optional().meta({ description: 'Made at this time or later.' }),
+  created_before: Time.optional().meta({ description: 'Made before this time.' }),
 }
 
 export const ListDeliveries = { ...filters, endpoint_id: Id.optional() }
