@@ -212,6 +212,15 @@ describe('registration into a tenant that is there', patient, () => {
     ])
   })
 
+  it('is full for an address that it has as for one that it has not', async () => {
+    const { tenant, member } = await makeWorld({ settings: { open_registration: true, max_users: 4 } })
+    for (const email of [someone(), member.user.email]) {
+      const answer = await register({ email, tenant_id: tenant.id })
+      expect([answer.status, answer.error?.code]).toEqual([409, 'user_limit_reached'])
+    }
+    expect(await mailsTo(member.user.email)).toEqual([])
+  })
+
   it('ends at max_users, also for two who come at once', async () => {
     const { tenant } = await makeWorld({ settings: { open_registration: true, max_users: 5 } })
     const emails = [someone(), someone()]

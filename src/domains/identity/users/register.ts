@@ -138,10 +138,15 @@ function replaced(request: RequestContext, old: UserRow) {
 }
 
 /** The same answer as a registration gets; the owner of the address learns of it by mail. */
-async function tellOwner(request: RequestContext, owner: UserRow, answer: UserRow): Promise<UserRow> {
+async function tellOwner(
+  request: RequestContext,
+  owner: UserRow,
+  answer: UserRow,
+  ...conditions: Check[]
+): Promise<UserRow> {
   const ctx = contextFor(request, bareTenant(owner.tenant_id))
   const mail = mailStatement(ctx, owner.email, 'already_registered', `${request.settings.PUBLIC_URL}/`)
-  return commit(ctx, { statements: [mail], result: answer })
+  return commit(ctx, { statements: [...conditions, mail], result: answer })
 }
 
 async function joinTenant(request: RequestContext, input: Register, tenantId: string): Promise<UserRow> {
@@ -165,7 +170,8 @@ async function joinTenant(request: RequestContext, input: Register, tenantId: st
     .from(users)
     .where(and(eq(users.tenant_id, tenant.id), eq(users.email, input.email)))
     .get()
-  if (taken) return tellOwner(request, taken, user)
+  // A full tenant is full for a known address as well, or its refusal would tell the two apart.
+  if (taken) return tellOwner(request, taken, user, roomFor(ctx, settings.max_users))
   return addUser(ctx, user, settings.max_users, await verificationMail(ctx, user))
 }
 
@@ -209,6 +215,11 @@ async function acceptInvitation(request: RequestContext, input: Register, token:
   return addUser(ctx, user, max_users, [{ statement: accepted, otherwise: refusal }])
 }
 
+const roomFor = (ctx: Context, maxUsers: number): Check => ({
+  holds: sql`not exists (select 1 from users where tenant_id = ${ctx.tenant.id} limit 1 offset ${maxUsers - 1})`,
+  otherwise: problem('user_limit_reached', `The tenant has its ${maxUsers} users`),
+})
+
 /** Adds a user within the tenant's number of users, counted in the batch that adds. */
 function addUser(
   ctx: Context,
@@ -216,12 +227,8 @@ function addUser(
   maxUsers: number,
   more: Parameters<typeof commit>[1]['statements'],
 ): Promise<UserRow> {
-  const room: Check = {
-    holds: sql`not exists (select 1 from users where tenant_id = ${ctx.tenant.id} limit 1 offset ${maxUsers - 1})`,
-    otherwise: problem('user_limit_reached', `The tenant has its ${maxUsers} users`),
-  }
   return commit(ctx, {
-    statements: [room, ...more, ctx.db.insert(users).values(user)],
+    statements: [roomFor(ctx, maxUsers), ...more, ctx.db.insert(users).values(user)],
     result: user,
     audit: {
       action: 'user.register',
