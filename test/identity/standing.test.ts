@@ -1,6 +1,7 @@
 import { env } from 'cloudflare:workers'
 import { createLocalJWKSet, jwtVerify } from 'jose'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { STANDING_FRESH_MS, STANDING_MAX_MS } from '../../src/domains/identity/sessions/standing'
 import { expectError } from '../http/expect-error'
 import { call, callJson, makePlatformAdmin, makeWorld } from '../world'
 
@@ -22,6 +23,11 @@ const run = (sql: string, ...params: unknown[]) =>
 const me = (token: string) => call('GET', '/api/v1/auth/me', { token })
 
 describe('what another isolate did', () => {
+  it('is believed no longer than the ten seconds that are promised, whoever looks it up', () => {
+    expect(STANDING_MAX_MS).toBeLessThan(10_000)
+    expect(STANDING_FRESH_MS).toBeLessThan(STANDING_MAX_MS)
+  })
+
   const CHANGES = [
     [
       'a session that ended',
