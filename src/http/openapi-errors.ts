@@ -69,9 +69,12 @@ export function codesOf(method: string, path: string, note: Note): ProblemCode[]
   return [...codes].sort((a, b) => CODES.indexOf(a) - CODES.indexOf(b))
 }
 
+/** Paths of one resource: by its id, or the only one that the caller has. */
+export const OF_ONE = /\{\w+\}$|\/(?:me|current|service)$/
+
 /** Whether If-Match means something: a change of one resource. */
 export const takesVersion = (method: string, path: string): boolean =>
-  ['patch', 'put', 'delete'].includes(method) && /\{|\/(?:me|current)$/.test(path)
+  ['patch', 'put', 'delete'].includes(method) && (path.includes('{') || OF_ONE.test(path))
 
 /** The error answers of one operation by status; each code is a named example. */
 export function errorAnswers(codes: readonly ProblemCode[], schema: JsonSchema): Record<string, unknown> {

@@ -3,7 +3,7 @@ import * as z from 'zod'
 import type { ProblemCode } from '../lib/problem'
 import type { AppEnv } from './app-env'
 import { mergeNotes, type Note, noteOf } from './notes'
-import { codesOf, ErrorAnswer, errorAnswers, errorExample, takesVersion } from './openapi-errors'
+import { codesOf, ErrorAnswer, errorAnswers, errorExample, OF_ONE, takesVersion } from './openapi-errors'
 import { exampleOf } from './openapi-examples'
 import { HEADERS, PARAMETERS, ref, SECURITY_SCHEMES } from './openapi-parts'
 import { type JsonSchema, Schemas } from './openapi-schemas'
@@ -134,7 +134,7 @@ function operation(
 /** `GET` on one resource carries an ETag and takes If-None-Match. */
 const isOneResource = ({ method, path, note }: Operation): boolean =>
   method === 'get' &&
-  /\{\w+\}$|\/(?:me|current)$/.test(path) &&
+  OF_ONE.test(path) &&
   note.returns !== undefined &&
   !note.returns.page &&
   note.returns.contentType === undefined

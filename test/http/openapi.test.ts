@@ -334,6 +334,13 @@ describe('the document of this service', () => {
     expect(text).not.toContain('"$ref":"#/$defs')
   })
 
+  it('tells of ETag and If-Match where there is one resource without an id, as where there is one with', () => {
+    for (const path of ['/api/v1/auth/me', '/api/v1/tenants/current', '/api/v1/service']) {
+      expect(Object.keys(at(document, path, 'get').responses), path).toContain('304')
+      expect(Object.keys(at(document, path, 'patch').responses), path).toContain('412')
+    }
+  })
+
   it('describes every tag', () => {
     const known = new Set(document.tags.map((tag) => tag.name))
     const silent = operations.flatMap(({ operation }) => operation.tags.filter((tag) => !known.has(tag)))
