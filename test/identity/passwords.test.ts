@@ -128,7 +128,7 @@ describe('the cost of a login', patient, () => {
 
   it('is the same whether the address exists, the password fits, or neither', async () => {
     const email = someone()
-    const { tenant, member } = await tenantOf(email)
+    const { tenant, member } = await tenantOf(email, { hash: 'full' })
     const wrong = { password: OTHER_PASSWORD }
     const login = (body: object) => () => call('POST', '/api/v1/auth/login', { body })
     const unnamed = [
