@@ -65,6 +65,11 @@ export async function readBytes(
 ): Promise<Uint8Array<ArrayBuffer>> {
   const tooLarge = () =>
     problem('body_too_large', 'The body is over its limit', { details: { limit_bytes: limit } })
+  const encoding = c.req.header('Content-Encoding')?.toLowerCase() ?? 'identity'
+  if (encoding !== 'identity')
+    throw problem('unsupported_media_type', 'The body must not be compressed', {
+      details: { expected: 'Content-Encoding: identity', received: encoding },
+    })
   const announced = Number(c.req.header('Content-Length') ?? Number.NaN)
   if (announced > limit) throw tooLarge()
   if (announced >= 0 || c.req.bodyCache.arrayBuffer) return new Uint8Array(await c.req.arrayBuffer())

@@ -208,6 +208,14 @@ describe('the size of a body', () => {
     await expectError(send(stream(17)), 'body_too_large')
   })
 
+  it('is refused where it is compressed: nothing here unpacks it', async () => {
+    await expectError(
+      post('{"text":"Hello"}', { ...json, 'Content-Encoding': 'gzip' }),
+      'unsupported_media_type',
+    )
+    expect((await post('{"text":"Hello"}', { ...json, 'Content-Encoding': 'identity' })).status).toBe(201)
+  })
+
   it('is counted before the key of idempotency is', async () => {
     const headers = { ...json, 'X-Idempotency-Key': crypto.randomUUID() }
     await expectError(post(sized(MIB + 1), headers), 'body_too_large')
