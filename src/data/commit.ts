@@ -8,6 +8,7 @@ import { iso, newId } from '../lib/ids'
 import { Problem, problem } from '../lib/problem'
 import type { Context, IdempotencyClaim, StoredAnswer } from './context'
 import { tenantDatabase } from './database'
+import { nudge } from './nudge'
 import { keepWatch } from './outbox'
 
 type Statement = BatchItem<'sqlite'>
@@ -103,7 +104,7 @@ export async function commit<T>(ctx: Context, change: Change<T>): Promise<T> {
     throw refusalOf(error, refusals, change.unique ?? {})
   }
   if (ctx.idempotency?.render) ctx.idempotency.finished = true
-  for (const id of announced) ctx.defer(ctx.env.EVENTS_QUEUE.send({ tenant_id: ctx.tenant.id, event_id: id }))
+  for (const id of announced) ctx.defer(nudge(ctx.env, { tenant_id: ctx.tenant.id, event_id: id }))
   return change.result
 }
 
