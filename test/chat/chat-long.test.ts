@@ -50,4 +50,17 @@ describe('a chat of megabytes', { timeout: 30_000 }, () => {
     )
     expect(reset.data[0]).toMatchObject({ type: 'reset', data: { complete: false } })
   })
+  it('shows a list no more than the beginning of its last exchange', async () => {
+    const chat = await chatWith(await makeWorld(), { name: 'Echo', kind: 'echo' })
+    const question = `${'z'.repeat(32 * 1024 - 1)}\u{1F600} and more`
+    await chat.exchange(question)
+    type Listed = { messages: { content: string; content_truncated?: true }[] }[]
+    const list = async () =>
+      (await callJson<Listed>('GET', '/api/v1/chats?include=last_exchange', { token: chat.person.token }))
+        .data
+    await expect.poll(async () => (await list())[0]?.messages.length).toBe(2)
+    // The pair of surrogates that would be cut in two is left out.
+    for (const message of (await list())[0]?.messages ?? [])
+      expect(message).toMatchObject({ content: 'z'.repeat(32 * 1024 - 1), content_truncated: true })
+  })
 })

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { Id, paging } from '../../../lib/wire'
-import { Message } from '../messages/schema'
+import { ListedMessage, Message } from '../messages/schema'
 
 const MAX_METADATA = 16 * 1024
 
@@ -52,7 +52,9 @@ export const ChatWithMessages = Chat.extend({
 }).meta({ id: 'ChatWithMessages' })
 
 /** A chat in a list; `messages` is its last exchange, where that was asked for. */
-export const ListedChat = Chat.extend({ messages: z.array(Message).optional() }).meta({ id: 'ListedChat' })
+export const ListedChat = Chat.extend({ messages: z.array(ListedMessage).optional() }).meta({
+  id: 'ListedChat',
+})
 
 export const CreateChat = z.strictObject({
   agent_id: Id,

@@ -9,7 +9,7 @@ import { log } from '../../../lib/log'
 import { problem } from '../../../lib/problem'
 import { eventOf } from '../../events/catalogue'
 import { getAnsweringAgent } from '../agents/service'
-import type { Message } from '../messages/schema'
+import type { ListedMessage } from '../messages/schema'
 import { callerOf, mayEnter } from '../room/caller'
 import { visit } from '../room/client'
 import { resultOf } from '../room/refusal'
@@ -56,7 +56,7 @@ export async function createChat(ctx: Context, input: CreateChat): Promise<ChatR
 export async function listChats(
   ctx: Context,
   filters: ListFilters,
-): Promise<Page<ChatRow & { messages?: Message[] }>> {
+): Promise<Page<ChatRow & { messages?: ListedMessage[] }>> {
   const { limit, cursor, include, ...by } = filters
   const owner = by.user_id ?? actingUser(ctx)
   if (owner === null || !mayEnter(callerOf(ctx), owner))
@@ -99,7 +99,10 @@ function conditions(
 const olderThan = (key: string, id: string) =>
   or(lt(chats.last_activity_at, key), and(eq(chats.last_activity_at, key), lt(chats.id, id)))
 
-async function withLastExchange(ctx: Context, row: ChatRow): Promise<ChatRow & { messages: Message[] }> {
+async function withLastExchange(
+  ctx: Context,
+  row: ChatRow,
+): Promise<ChatRow & { messages: ListedMessage[] }> {
   if (row.message_count === 0) return { ...row, messages: [] }
   const { room, call } = visit(ctx, row.id)
   return { ...row, messages: resultOf(await room.lastExchange(call)) }

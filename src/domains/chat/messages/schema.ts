@@ -52,6 +52,12 @@ export const Message = z
   .meta({ id: 'Message' })
 export type Message = z.output<typeof Message>
 
+/** A message in a list of chats, which shows 32,768 characters of it at most. */
+export const ListedMessage = Message.extend({
+  content_truncated: z.literal(true).optional().meta({ description: 'The chat itself has the rest.' }),
+}).meta({ id: 'ListedMessage' })
+export type ListedMessage = z.output<typeof ListedMessage>
+
 export const Usage = z.object({
   prompt_tokens: z.int().nullable(),
   completion_tokens: z.int().nullable(),

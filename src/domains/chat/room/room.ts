@@ -4,7 +4,7 @@ import { log as logger } from '../../../lib/log'
 import { problem } from '../../../lib/problem'
 import { upstreamOf } from '../agents/upstreams/choose'
 import type { AnsweringAgent, Upstream } from '../agents/upstreams/upstream'
-import type { Exchange, LoggedEvent, Message, SendMessage } from '../messages/schema'
+import type { Exchange, ListedMessage, LoggedEvent, Message, SendMessage } from '../messages/schema'
 import { Access } from './access'
 import { type AlarmName, Alarms } from './alarms'
 import { Audience, type Reader } from './audience'
@@ -16,7 +16,7 @@ import { type Cursor, type Frame, MAX_EVENT, parseCursor } from './protocol'
 import { DELETED, isLoss, Rights } from './rights'
 import { TIMINGS, type Timings } from './run'
 import { Runs } from './runs'
-import { type Snapshot, snapshotFrames } from './snapshot'
+import { listed, type Snapshot, snapshotFrames } from './snapshot'
 import { Store } from './store'
 import type { ReadRoom } from './verbs'
 
@@ -155,10 +155,10 @@ export class Room {
     return { title: this.title, messages, messages_complete: isWhole(messages), seq: this.log.head }
   }
 
-  /** The last question and answer. */
-  async lastExchange(caller: Caller): Promise<Message[]> {
+  /** The last question and answer, as much of each as a list shows. */
+  async lastExchange(caller: Caller): Promise<ListedMessage[]> {
     await this.access.chat(caller)
-    return this.conversation.branch(this.log, 2)
+    return this.conversation.branch(this.log, 2).map(listed)
   }
 
   /** A page of the log. Where it can’t be read on from the cursor without a gap: one `reset` with the whole chat. */

@@ -1,4 +1,4 @@
-import type { Message } from '../messages/schema'
+import type { ListedMessage, Message } from '../messages/schema'
 import { cut, type Frame, frameOf, jsonSize, MAX_JSON, sizeWithout, textFrames } from './protocol'
 
 /** A chat as it stands at a cursor: who has this needs nothing older. */
@@ -37,4 +37,15 @@ export function snapshotFrames(type: 'snapshot' | 'reset', snapshot: Snapshot): 
   const data = { ...head, messages, complete: at < 0 && snapshot.complete }
   if (rest === '') return [frameOf(snapshot.cursor, type, data)]
   return [frameOf(null, type, data), ...textFrames(rest, snapshot.cursor)]
+}
+
+/** Characters of a message that a list of chats shows; an answer may have millions. */
+const MOST_LISTED = 32 * 1024
+
+/** A message as a list shows it: its beginning, marked where that is not all. */
+export function listed(message: Message): ListedMessage {
+  if (message.content.length <= MOST_LISTED) return message
+  // A pair of surrogates is not cut in two.
+  const content = message.content.slice(0, MOST_LISTED).replace(/[\ud800-\udbff]$/, '')
+  return { ...message, content, content_truncated: true }
 }

@@ -1,4 +1,4 @@
-import type { LoggedEvent, Message, SendMessage, Stopped } from '../messages/schema'
+import type { ListedMessage, LoggedEvent, Message, SendMessage, Stopped } from '../messages/schema'
 import type { Caller } from './caller'
 import type { Answer } from './refusal'
 
@@ -24,7 +24,7 @@ export const REFUSED = 'X-Room-Refused'
 export interface RoomVerbs {
   fetch(request: Request): Promise<Response>
   read(call: Call): Promise<Answer<ReadRoom>>
-  lastExchange(call: Call): Promise<Answer<Message[]>>
+  lastExchange(call: Call): Promise<Answer<ListedMessage[]>>
   events(
     call: Call,
     input: { after: string | null; limit: number },
