@@ -1,7 +1,7 @@
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Miniflare } from 'miniflare'
-import { type Rows, rowsOf, takeAllNotes } from './notes.ts'
+import { type Rows, rowsOf, takeAllNotes, takeNotes } from './notes.ts'
 import { type Asked, ask, by, LOGIN, type Seeded, saying } from './seed.ts'
 
 /** What a request costs in D1: the rows of its own statements, and those of what it sets going. */
@@ -16,7 +16,7 @@ export async function measureCosts(recorder: Miniflare, seeded: Seeded): Promise
   const costs: Cost[] = []
   const headers = by(seeded.token)
   const cost = async (what: string, request: () => Promise<Asked>): Promise<Asked> => {
-    await takeAllNotes(recorder)
+    await takeNotes(recorder)
     const answer = await request()
     const notes = await takeAllNotes(recorder)
     const [own, others] = [true, false].map((wanted) =>

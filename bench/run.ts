@@ -4,7 +4,6 @@ import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Bundle, bundle, quietWorkerd, ROOT } from './bundle.ts'
 import { type Cost, measureCosts } from './costs.ts'
-import type { Shot } from './load.ts'
 import { record } from './notes.ts'
 import { bundleTable, costTable, machine, speedTable, streamTable } from './report.ts'
 import { type Comparison, compare, type Pace, type Pair } from './rounds.ts'
@@ -22,8 +21,8 @@ const only = options.only?.split(',')
 const wanted = (name: string) => only === undefined || only.includes(name)
 
 const pace: Pace = options.quick
-  ? { rounds: 3, milliseconds: 600, warmUp: 800, connections: 16 }
-  : { rounds: 9, milliseconds: 1_200, warmUp: 2_000, connections: 16 }
+  ? { rounds: 3, milliseconds: 400, warmUp: 500, connections: 16 }
+  : { rounds: 9, milliseconds: 1_000, warmUp: 1_500, connections: 16 }
 const answers = options.quick ? 5 : 20
 
 const directory = mkdtempSync(path.join(tmpdir(), 'causeway-bench-'))
@@ -103,48 +102,29 @@ async function measure(
   }
 }
 
+/** Each side of a pair is sent the same headers and body. */
 function pairs(ports: { service: number; floor: number }, seeded: Seeded): Pair[] {
-  const get = (port: number, route: string, headers: Record<string, string> = {}): Shot => ({
-    ...{ port, method: 'GET', url: ORIGIN + route, headers, status: 200 },
-  })
-  const post = (port: number, route: string, headers: Record<string, string> = {}): Shot => ({
-    ...get(port, route, { ...headers, 'Content-Type': 'application/json' }),
-    ...{ method: 'POST', status: 201, body: JSON.stringify(saying(0)) },
-  })
-  const hello = { floor: get(ports.floor, '/hello'), floorName: 'GET /hello' }
-  const statements = 'the same statements'
+  const pair = (name: string, aim: number | null, route: string, floor: string, headers = {}): Pair => {
+    const shot = { method: 'GET', headers, status: 200 }
+    return {
+      ...{ name, aim, floorName: floor === '/hello' ? 'GET /hello' : 'the same statements' },
+      service: { ...shot, port: ports.service, url: ORIGIN + route },
+      floor: { ...shot, port: ports.floor, url: ORIGIN + floor },
+    }
+  }
+  const posting = ({ service, floor, ...rest }: Pair): Pair => {
+    const headers = { ...service.headers, 'Content-Type': 'application/json' }
+    const shot = { headers, method: 'POST', status: 201, body: JSON.stringify(saying(0)) }
+    return { ...rest, service: { ...service, ...shot }, floor: { ...floor, ...shot } }
+  }
   const token = by(seeded.token)
-  const { service, floor } = ports
   return [
-    { name: 'health', service: get(service, '/health'), ...hello, aim: null },
-    { name: 'event-types by token', service: get(service, TYPES, token), ...hello, aim: 0.6 },
-    {
-      name: 'event-types by API key',
-      service: get(service, TYPES, { 'X-API-Key': seeded.key }),
-      ...hello,
-      aim: 0.6,
-    },
-    {
-      name: 'me',
-      service: get(service, ME, token),
-      floor: get(floor, '/plans/me'),
-      floorName: statements,
-      aim: 0.75,
-    },
-    {
-      name: 'list of 20',
-      service: get(service, LIST, token),
-      floor: get(floor, '/plans/list'),
-      floorName: statements,
-      aim: 0.75,
-    },
-    {
-      name: 'post',
-      service: post(service, POST, token),
-      floor: post(floor, '/plans/post'),
-      floorName: statements,
-      aim: 0.75,
-    },
+    pair('health', null, '/health', '/hello'),
+    pair('event-types by token', 0.6, TYPES, '/hello', token),
+    pair('event-types by API key', 0.6, TYPES, '/hello', { 'X-API-Key': seeded.key }),
+    pair('me', 0.75, ME, '/plans/me', token),
+    pair('list of 20', 0.75, LIST, '/plans/list', token),
+    posting(pair('post', 0.75, POST, '/plans/post', token)),
   ]
 }
 
