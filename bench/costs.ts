@@ -90,14 +90,14 @@ async function writes(warm: Warm, receiverUrl: string): Promise<void> {
   const post = (what: string, turn: number, more: object = {}, headers: object = {}) =>
     warm(what, 'POST', '/api/v1/interactions', { body: { ...saying(turn), ...more }, headers })
   await post('POST /interactions, no endpoint', 1)
-  await post('… of a known speaker', 2, { speaker_id: 'caller-17' })
+  await post('POST /interactions of a speaker, no endpoint', 2, { speaker_id: 'caller-17' })
   await warm('POST /webhooks', 'POST', '/api/v1/webhooks', {
     body: { url: receiverUrl, event_types: ['interaction.created'] },
   })
-  await post('POST /interactions, one endpoint, delivered', 3)
+  await post('POST /interactions, delivered to one endpoint', 3)
   const key = { 'X-Idempotency-Key': 'bench-1' }
   const { data } = await post(WHOLE, 4, {}, key)
-  await post('… the same request again', 4, {}, key)
+  await post('the same request again', 4, {}, key)
   await warm('DELETE /interactions/{id}', 'DELETE', `/api/v1/interactions/${data.id}`)
   await warm('GET /deliveries', 'GET', '/api/v1/deliveries')
 }
@@ -108,13 +108,13 @@ async function chats(warm: Warm): Promise<void> {
   const path = `/api/v1/chats/${chat.data.id}`
   const say = { body: { content: 'Say it back' }, headers: { Accept: 'application/json' } }
   await warm('POST /chats/{id}/messages, the first', 'POST', `${path}/messages`, say)
-  await warm('… the next', 'POST', `${path}/messages`, say)
+  await warm('POST /chats/{id}/messages, the next', 'POST', `${path}/messages`, say)
   await warm('GET /chats', 'GET', '/api/v1/chats')
   await warm('GET /chats/{id}', 'GET', path)
 }
 
 /** The line that the bound of MOST_ROWS_WRITTEN is about. */
-export const WHOLE = '… with an idempotency key'
+export const WHOLE = 'POST /interactions, idempotency key, delivered'
 
 /** Takes every delivery. */
 async function startReceiver(): Promise<{ url: string; stop: () => void }> {
