@@ -57,17 +57,14 @@ describe('a nudge', () => {
 
   it('does not wait for a send that died with its request', async () => {
     const { env, sends, idsSent } = heldQueue()
-    void nudge(env, event('dead'))
-    await nudgeOnceSent('b')
-    expect(idsSent()).toEqual([['dead'], ['b']])
+    const dead = nudge(env, event('dead'))
+    const next = nudge(env, event('next'))
+    await until(() => sends.length === 2)
+    expect(idsSent()).toEqual([['dead'], ['next']])
+    sends[1]?.letGo()
+    await next
     sends[0]?.letGo()
-
-    async function nudgeOnceSent(id: string) {
-      const done = nudge(env, event(id))
-      await until(() => sends.length === 2)
-      sends[1]?.letGo()
-      await done
-    }
+    await dead
   })
 
   it('tells of a failure, and the next goes all the same', async () => {
