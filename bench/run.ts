@@ -8,9 +8,9 @@ import { record } from './notes.ts'
 import { bundleTable, costTable, machine, speedTable, streamTable } from './report.ts'
 import { type Comparison, compare, type Pace, type Pair } from './rounds.ts'
 import { ORIGIN, portOf, startMeasured, startRecorder } from './runtime.ts'
-import { ask, by, type Seeded, saying, seed } from './seed.ts'
+import { type Asked, ask, by, type Seeded, saying, seed } from './seed.ts'
 import { measureStreams } from './stream.ts'
-import type { Plan } from './workers/floor.ts'
+import type { Plan, Recorded } from './workers/floor.ts'
 
 // npm run bench [-- --quick | --costs | --only=me,list,streams]
 
@@ -29,7 +29,7 @@ const directory = mkdtempSync(path.join(tmpdir(), 'causeway-bench-'))
 async function main(): Promise<void> {
   console.log(`${machine()}\n`)
   const state = path.join(directory, 'state')
-  const { seeded, plans, costs } = await prepare(state)
+  const { seeded, recorded, costs } = await prepare(state)
   if (options.costs) {
     writeFileSync(path.join(ROOT, 'docs/costs.md'), costsPage(costs))
     console.log(`${costTable(costs)}\n\nwritten to docs/costs.md`)
@@ -37,13 +37,18 @@ async function main(): Promise<void> {
   }
   const service = bundle('src/index.ts', path.join(directory, 'service'))
   console.log(`${bundleTable(service)}\n`)
-  await measure(state, service, seeded, plans)
+  await measure(state, service, seeded, recorded)
   console.log(
     `D1 rows (“after” is what the request sets going: fan-out, delivery, the chat’s index)\n\n${costTable(costs)}`,
   )
 }
 
-type Prepared = { seeded: Seeded; plans: Record<string, Plan>; costs: Cost[] }
+type Prepared = {
+  seeded: Seeded
+  /** What the floor is given of the service: its statements, and one of its answers. */
+  recorded: { PLANS: Record<string, Plan>; ANSWER: Recorded }
+  costs: Cost[]
+}
 
 /** Seeds the database and records, from the service itself, what it says to D1. */
 async function prepare(state: string): Promise<Prepared> {
@@ -59,15 +64,27 @@ async function prepare(state: string): Promise<Prepared> {
         await ask(recorder, 'GET', '/notes')
         await ask(recorder, method, route, { headers, body })
       })
-    const plans = {
+    const PLANS = {
       me: await plan('GET', ME),
       list: await plan('GET', LIST),
       post: await plan('POST', POST, saying(0)),
     }
-    return { seeded, plans, costs: await measureCosts(recorder, seeded) }
+    const ANSWER = answerOf(await ask(recorder, 'GET', TYPES, { headers }))
+    return { seeded, recorded: { PLANS, ANSWER }, costs: await measureCosts(recorder, seeded) }
   } finally {
     await recorder.dispose()
   }
+}
+
+/** What the floor does not repeat of an answer: what the runtime adds by itself. */
+const ADDED = new Set(['transfer-encoding', 'content-length', 'mf-content-encoding'])
+
+function answerOf({ headers, text }: Asked): Recorded {
+  const [request_id, trace_id] = [headers['x-request-id'], headers['x-trace-id']]
+  const ids = { request_id, correlation_id: request_id, trace_id, tenant_id: request_id }
+  const about = { endpoint: TYPES, method: 'GET', status_code: 200, duration_ms: 0 }
+  const logged = { level: 'info', message: 'request_processed', ...ids, ...about }
+  return { headers: Object.entries(headers).filter(([name]) => !ADDED.has(name)), body: text, logged }
 }
 
 const TYPES = '/api/v1/webhooks/event-types'
@@ -79,14 +96,14 @@ async function measure(
   state: string,
   service: Bundle,
   seeded: Seeded,
-  plans: Prepared['plans'],
+  recorded: Prepared['recorded'],
 ): Promise<void> {
   const plain = 'bench/workers/wrangler.toml'
   const floor = bundle('bench/workers/floor.ts', path.join(directory, 'floor'), plain)
   const quiet = bundle('bench/workers/quiet.ts', path.join(directory, 'quiet'), plain)
   process.env.MINIFLARE_WORKERD_PATH = quietWorkerd(directory)
   const files = { service: service.file, floor: floor.file, quiet: quiet.file }
-  const miniflare = startMeasured(state, files, plans)
+  const miniflare = startMeasured(state, files, recorded)
   try {
     const ports = { service: await portOf(miniflare, 'service'), floor: await portOf(miniflare, 'floor') }
     const comparisons: Comparison[] = []
@@ -102,12 +119,17 @@ async function measure(
   }
 }
 
+const FLOORS: Record<string, string> = {
+  '/hello': 'GET /hello',
+  '/answer': 'the same answer and log line, by rote',
+}
+
 /** Each side of a pair is sent the same headers and body. */
 function pairs(ports: { service: number; floor: number }, seeded: Seeded): Pair[] {
   const pair = (name: string, aim: number | null, route: string, floor: string, headers = {}): Pair => {
     const shot = { method: 'GET', headers, status: 200 }
     return {
-      ...{ name, aim, floorName: floor === '/hello' ? 'GET /hello' : 'the same statements' },
+      ...{ name, aim, floorName: FLOORS[floor] ?? 'the same statements' },
       service: { ...shot, port: ports.service, url: ORIGIN + route },
       floor: { ...shot, port: ports.floor, url: ORIGIN + floor },
     }
@@ -121,6 +143,7 @@ function pairs(ports: { service: number; floor: number }, seeded: Seeded): Pair[
   return [
     pair('health', null, '/health', '/hello'),
     pair('event-types by token', 0.6, TYPES, '/hello', token),
+    pair('event-types by token', null, TYPES, '/answer', token),
     pair('event-types by API key', 0.6, TYPES, '/hello', { 'X-API-Key': seeded.key }),
     pair('me', 0.75, ME, '/plans/me', token),
     pair('list of 20', 0.75, LIST, '/plans/list', token),

@@ -74,7 +74,7 @@ export async function startRecorder(state: string, file: string): Promise<Minifl
 export function startMeasured(
   state: string,
   files: { service: string; floor: string; quiet: string },
-  plans: Record<string, unknown>,
+  recorded: Record<string, unknown>,
 ): Miniflare {
   const options = configured()
   const { d1Databases } = options
@@ -88,7 +88,7 @@ export function startMeasured(
       { name: 'service', file: files.service },
       { ...bindingsOf(options), durableObjects, bindings: SETTINGS },
     ),
-    worker({ name: 'floor', file: files.floor }, { d1Databases, bindings: { PLANS: plans } }),
+    worker({ name: 'floor', file: files.floor }, { d1Databases, bindings: recorded }),
     worker({ name: 'quiet', file: files.quiet }, { durableObjects: { SWEEPER: sweeper } }),
   ])
 }

@@ -2,7 +2,12 @@ import type { Miniflare } from 'miniflare'
 import { ORIGIN } from './runtime.ts'
 
 /** How a request is told from one that should have gone well. */
-export type Asked = { status: number; headers: Record<string, string>; data: Record<string, unknown> }
+export type Asked = {
+  status: number
+  headers: Record<string, string>
+  text: string
+  data: Record<string, unknown>
+}
 
 type Init = { headers?: Record<string, string>; body?: unknown }
 
@@ -45,7 +50,8 @@ export async function ask(
   if (response.status >= 400) throw new Error(`${method} ${path} answers ${response.status}: ${text}`)
   const isJson = response.headers.get('Content-Type')?.startsWith('application/json') ?? false
   const body = isJson ? JSON.parse(text) : {}
-  return { status: response.status, headers: Object.fromEntries(response.headers), data: body.data ?? body }
+  const headers = Object.fromEntries(response.headers)
+  return { status: response.status, headers, text, data: body.data ?? body }
 }
 
 /** A header that carries a token. */

@@ -10,13 +10,24 @@ export type PlannedStatement = { sql: string; params: Param[] }
 export type PlannedCall = { batch: boolean; statements: PlannedStatement[] }
 export type Plan = PlannedCall[]
 
-type Env = { Bindings: { DB: D1Database; PLANS: Record<string, Plan> } }
+/** An answer of the service, as it was, with the fields of the line that it logged. */
+export type Recorded = { headers: [string, string][]; body: string; logged: Record<string, unknown> }
+
+type Env = { Bindings: { DB: D1Database; PLANS: Record<string, Plan>; ANSWER: Recorded } }
 
 const SLOT = /\{\{(\d+)\}\}/g
 
 const app = new Hono<Env>()
 
 app.get('/hello', (c) => c.text('Hello'))
+
+app.get('/answer', (c) => {
+  const { headers, body, logged } = c.env.ANSWER
+  const answer = c.body(body)
+  for (const [name, value] of headers) answer.headers.set(name, value)
+  console.log(JSON.stringify({ time: new Date().toISOString(), ...logged }))
+  return answer
+})
 
 app.get('/plans/:name', async (c) => c.json(await carryOut(c.env, c.req.param('name'))))
 
