@@ -36,14 +36,53 @@ CREATE TABLE `interactions` (
 --> statement-breakpoint
 CREATE INDEX `interactions_by_speaker` ON `interactions` (`tenant_id`,`speaker_id`,`id`) WHERE speaker_id is not null;--> statement-breakpoint
 CREATE INDEX `interactions_by_conversation` ON `interactions` (`tenant_id`,`conversation_id`,`id`);--> statement-breakpoint
-CREATE TABLE `event_types` (
+CREATE TABLE `agents` (
 	`tenant_id` text NOT NULL,
+	`id` text NOT NULL,
 	`name` text NOT NULL,
-	`description` text NOT NULL,
+	`description` text,
+	`kind` text NOT NULL,
+	`system_prompt` text,
+	`config` text NOT NULL,
+	`avatar` text,
+	`is_active` integer NOT NULL,
+	`webhook_url` text,
+	`webhook_header` text,
+	`base_url` text,
+	`idempotent` integer NOT NULL,
+	`webhook_token` text,
+	`signing_secret` text,
+	`api_key` text,
+	`created_by` text,
+	`version` integer DEFAULT 1 NOT NULL,
 	`created_at` text NOT NULL,
-	PRIMARY KEY(`tenant_id`, `name`)
+	`updated_at` text NOT NULL,
+	PRIMARY KEY(`tenant_id`, `id`)
 );
 --> statement-breakpoint
+CREATE TABLE `chats` (
+	`tenant_id` text NOT NULL,
+	`id` text NOT NULL,
+	`user_id` text NOT NULL,
+	`api_key_id` text,
+	`agent_id` text NOT NULL,
+	`title` text,
+	`is_archived` integer DEFAULT false NOT NULL,
+	`is_pinned` integer DEFAULT false NOT NULL,
+	`tags` text NOT NULL,
+	`metadata` text NOT NULL,
+	`message_count` integer DEFAULT 0 NOT NULL,
+	`last_message_at` text,
+	`last_activity_at` text NOT NULL,
+	`last_seq` integer DEFAULT 0 NOT NULL,
+	`version` integer DEFAULT 1 NOT NULL,
+	`created_at` text NOT NULL,
+	`updated_at` text NOT NULL,
+	PRIMARY KEY(`tenant_id`, `id`)
+);
+--> statement-breakpoint
+CREATE INDEX `chats_by_activity` ON `chats` (`tenant_id`,`user_id`,`last_activity_at`,`id`);--> statement-breakpoint
+CREATE INDEX `chats_by_agent` ON `chats` (`tenant_id`,`agent_id`,`last_activity_at`);--> statement-breakpoint
 CREATE TABLE `events` (
 	`tenant_id` text NOT NULL,
 	`seq` integer PRIMARY KEY AUTOINCREMENT NOT NULL,
@@ -54,6 +93,7 @@ CREATE TABLE `events` (
 	`data` text,
 	`data_key` text,
 	`origin` text,
+	`trace_id` text,
 	`dispatched` integer DEFAULT 0 NOT NULL,
 	`timestamp` text NOT NULL
 );
@@ -202,4 +242,46 @@ CREATE TABLE `tenants` (
 	`cancelled_at` text
 );
 --> statement-breakpoint
-CREATE UNIQUE INDEX `tenants_by_slug` ON `tenants` (`slug`);
+CREATE UNIQUE INDEX `tenants_by_slug` ON `tenants` (`slug`);--> statement-breakpoint
+CREATE TABLE `deliveries` (
+	`tenant_id` text NOT NULL,
+	`id` text NOT NULL,
+	`event_id` text NOT NULL,
+	`event_type` text NOT NULL,
+	`endpoint_id` text NOT NULL,
+	`status` text NOT NULL,
+	`attempt_count` integer DEFAULT 0 NOT NULL,
+	`retries` integer DEFAULT 0 NOT NULL,
+	`next_attempt_at` text,
+	`created_at` text NOT NULL,
+	`delivered_at` text,
+	`version` integer DEFAULT 1 NOT NULL,
+	PRIMARY KEY(`tenant_id`, `id`)
+);
+--> statement-breakpoint
+CREATE INDEX `deliveries_by_endpoint` ON `deliveries` (`tenant_id`,`endpoint_id`,`id`);--> statement-breakpoint
+CREATE INDEX `deliveries_pending` ON `deliveries` (`tenant_id`,`endpoint_id`,`next_attempt_at`) WHERE status = 'pending';--> statement-breakpoint
+CREATE INDEX `deliveries_undelivered` ON `deliveries` (`tenant_id`,`status`,`id`) WHERE status in ('failed', 'exhausted', 'held', 'cancelled');--> statement-breakpoint
+CREATE TABLE `endpoints` (
+	`tenant_id` text NOT NULL,
+	`id` text NOT NULL,
+	`tail` text NOT NULL,
+	`uid` text,
+	`url` text NOT NULL,
+	`description` text NOT NULL,
+	`event_types` text NOT NULL,
+	`channels` text NOT NULL,
+	`payload` text NOT NULL,
+	`headers` text NOT NULL,
+	`secrets` text NOT NULL,
+	`timeout_ms` integer NOT NULL,
+	`status` text NOT NULL,
+	`not_before` text,
+	`version` integer DEFAULT 1 NOT NULL,
+	`created_at` text NOT NULL,
+	`updated_at` text NOT NULL,
+	PRIMARY KEY(`tenant_id`, `id`)
+);
+--> statement-breakpoint
+CREATE UNIQUE INDEX `endpoints_by_uid` ON `endpoints` (`tenant_id`,`uid`) WHERE uid is not null;--> statement-breakpoint
+CREATE UNIQUE INDEX `endpoints_by_tail` ON `endpoints` (`tenant_id`,`tail`);

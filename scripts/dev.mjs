@@ -4,7 +4,7 @@ import { copyAssets } from './lib/assets.mjs'
 import { curlLines, Demo, seed } from './lib/demo.mjs'
 import { devVar, ensureDevVars } from './lib/dev-vars.mjs'
 import { makePlatformAdmin } from './lib/platform-admin.mjs'
-import { migrateLocally, ROOT, startWorker, untilHealthy } from './lib/wrangler.mjs'
+import { migrateLocally, ROOT, requireInstalled, startWorker, untilHealthy } from './lib/wrangler.mjs'
 
 /** How long a stopped service may take before it is killed. */
 const STOP_MS = 5_000
@@ -26,6 +26,7 @@ try {
 }
 
 async function start() {
+  requireInstalled()
   if (!Number.isInteger(port) || port < 1 || port > 65535)
     throw new Error(`PORT=${process.env.PORT} is no port`)
   await refuseBusyPort()
@@ -34,8 +35,8 @@ async function start() {
   copyAssets(ROOT)
   console.log(`Applying migrations to ${stateDir} …`)
   migrateLocally(stateDir)
-  await demo.once('has_platform_admin', () => {
-    makePlatformAdmin({ ...demo.known.platform_admin, where: ['--local', '--persist-to', stateDir] })
+  await demo.once('has_platform_admin', async () => {
+    await makePlatformAdmin({ ...demo.known.platform_admin, where: ['--local', '--persist-to', stateDir] })
     return true
   })
   if (stopping) return
@@ -48,7 +49,7 @@ async function start() {
   const output = holdOutput(child)
   child.on('exit', (code) => {
     if (!stopping) output.show()
-    process.exitCode = stopping ? 0 : (code ?? 1)
+    process.exitCode ??= stopping ? 0 : (code ?? 1)
   })
   try {
     await untilHealthy(url, child)

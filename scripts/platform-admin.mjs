@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import { parseArgs } from 'node:util'
 import { makePlatformAdmin } from './lib/platform-admin.mjs'
+import { requireInstalled } from './lib/wrangler.mjs'
 
 const { values } = parseArgs({
   options: { email: { type: 'string' }, env: { type: 'string' }, 'state-dir': { type: 'string' } },
@@ -16,7 +17,8 @@ try {
   const password = given || randomBytes(18).toString('base64url')
   const stateDir = values['state-dir'] ?? process.env.STATE_DIR ?? '.wrangler/state'
   const where = values.env ? ['--remote', '--env', values.env] : ['--local', '--persist-to', stateDir]
-  makePlatformAdmin({ email: values.email, password, where })
+  requireInstalled()
+  await makePlatformAdmin({ email: values.email, password, where })
   console.log(`${values.email} is a platform administrator${values.env ? ` of ${values.env}` : ''}.`)
   if (!given) console.log(`Password (shown only now): ${password}`)
 } catch (error) {

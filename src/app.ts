@@ -1,5 +1,9 @@
 import { Hono } from 'hono'
 import { interactionRoutes } from './domains/catalog/interactions/routes'
+import { serviceRoutes } from './domains/catalog/service/routes'
+import { agents } from './domains/chat/agents/routes'
+import { chats } from './domains/chat/chats/routes'
+import { events } from './domains/events/routes'
 import { apiKeyRoutes } from './domains/identity/api-keys/routes'
 import { authenticate } from './domains/identity/authenticate'
 import { auth } from './domains/identity/routes'
@@ -11,10 +15,12 @@ import { health, liveness } from './domains/operations/health/routes'
 import { checkTenant, routeBoundary } from './domains/tenancy/boundary'
 import { platform } from './domains/tenancy/platform/routes'
 import { tenantRoutes } from './domains/tenancy/tenants/routes'
+import { deliveries } from './domains/webhooks/deliveries/routes'
+import { webhooks } from './domains/webhooks/endpoints/routes'
 import type { AppEnv } from './http/app-env'
 import { requestContext } from './http/context'
 import { answerUnknown } from './http/method'
-import { problemResponse } from './http/problems'
+import { anyThrow, problemResponse } from './http/problems'
 import { crossOrigin, requireHttps, securityHeaders, trustedHost } from './http/security'
 
 // The whole HTTP surface on one page: the life of a request from top to bottom, then the routes.
@@ -26,9 +32,10 @@ app.onError((error, c) => problemResponse(c, error))
 app.use(requestContext) // ids, clock, settings; the log line
 app.use(securityHeaders)
 app.route('/', liveness) // answers without settings, so before whoever reads them
-app.use(requireHttps)
 app.use(trustedHost)
+app.use(requireHttps)
 app.use(crossOrigin) // a preflight ends here
+app.use(anyThrow) // what is thrown and no Error gets the one shape too
 app.use(authenticate) // who is calling, and with it the tenant
 app.use(checkTenant) // a tenant that a header names must be that one
 app.use(routeBoundary) // platform routes for the platform, tenant routes for tenants
@@ -42,6 +49,12 @@ app.route('/api/v1/auth', auth)
 app.route('/api/v1/auth/api-keys', apiKeyRoutes)
 app.route('/api/v1/tenants', tenantRoutes)
 app.route('/api/v1/interactions', interactionRoutes)
+app.route('/api/v1/service', serviceRoutes)
+app.route('/api/v1/agents', agents)
+app.route('/api/v1/chats', chats)
+app.route('/api/v1/webhooks', webhooks)
+app.route('/api/v1/deliveries', deliveries)
+app.route('/api/v1/events', events)
 app.route('/api/v1/dev', devMail)
 
 app.route('/api/platform', platform)

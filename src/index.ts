@@ -1,5 +1,7 @@
 import { app } from './app'
-import type { Bindings } from './env'
+import { consume } from './domains/webhooks/deliveries/queue'
+import { sweep } from './domains/webhooks/deliveries/sweep'
+import type { Bindings, EventNudge } from './env'
 import { withLegacyPaths } from './http/legacy'
 import { LEGACY_PATHS } from './legacy-paths'
 
@@ -9,4 +11,8 @@ export { Sweeper } from './domains/webhooks/deliveries/sweeper'
 
 export default {
   fetch: withLegacyPaths(LEGACY_PATHS, app.fetch),
-} satisfies ExportedHandler<Bindings>
+  queue: consume,
+  async scheduled(_controller, env, ctx) {
+    await sweep(env, ctx)
+  },
+} satisfies ExportedHandler<Bindings, EventNudge>

@@ -14,9 +14,15 @@ export const LEGACY_PATHS: LegacyPath[] = [
     show: messageOnly,
   },
   { from: /^\/api\/auth(\/.*)$/, to: '/api/v1/auth$1', show: showUser },
-  { from: /^\/api\/agents(\/.*)?$/, to: '/api/v1/agents$1', body: same, show: withTeam, offset: true },
+  { from: /^\/api\/agents(\/.*)?$/, to: '/api/v1/agents$1', body: same, show: withTeam, list: {} },
   { from: /^\/api\/chats(\/[^/]+\/.*)$/, to: '/api/v1/chats$1', show: withTeam },
-  { from: /^\/api\/chats(\/[^/]+)?$/, to: '/api/v1/chats$1', body: takeChat, show: showChat, offset: true },
+  {
+    from: /^\/api\/chats(\/[^/]+)?$/,
+    to: '/api/v1/chats$1',
+    body: takeChat,
+    show: showChat,
+    list: { include: 'last_exchange' },
+  },
 
   // Multi-Tenant Backend, version 2: a network is a tenant, a client is an endpoint.
   { from: /^\/api\/v2\/auth(\/.*)$/, to: '/api/v1/auth$1' },

@@ -2,20 +2,21 @@ import { randomBytes, scryptSync } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { newId } from '../../src/lib/ids.ts'
 import { wrangler } from './wrangler.mjs'
 
 /**
  * Makes a platform administrator, and the platform's tenant where there is none; an administrator who exists gets the
  * new password and is logged out. `where` are wrangler's own words: `--local --persist-to …` or `--remote --env …`.
  */
-export function makePlatformAdmin({ email, password, where }) {
+export async function makePlatformAdmin({ email, password, where }) {
   if (!/^[^\s@']+@[^\s@']+\.[^\s@']+$/.test(email)) throw new Error(`${email} is not an email address`)
   if ([...password].length < 10) throw new Error('The password must have at least 10 characters')
+  // Not at the top: an older Node than the project's own can't read it, and has better told the user so by now.
+  const { newId } = await import('../../src/lib/ids.ts')
   const folder = mkdtempSync(path.join(tmpdir(), 'causeway-'))
   try {
     const file = path.join(folder, 'platform-admin.sql')
-    writeFileSync(file, statements(email.toLowerCase(), hashPassword(password)), { mode: 0o600 })
+    writeFileSync(file, statements(email.toLowerCase(), hashPassword(password), newId), { mode: 0o600 })
     wrangler(['d1', 'execute', 'DB', ...where, '--yes', '--file', file])
   } finally {
     rmSync(folder, { recursive: true, force: true })
@@ -36,7 +37,7 @@ function hashPassword(password) {
 }
 
 /** Nothing in here comes from outside but the address, whose form was checked. */
-function statements(email, hash) {
+function statements(email, hash, newId) {
   const now = new Date().toISOString()
   const [tenantId, userId, auditId] = [newId(Date.now()), newId(Date.now()), newId(Date.now())]
   const admin = `FROM users WHERE email = '${email}' AND tenant_id = (SELECT id FROM tenants WHERE is_platform = 1)`

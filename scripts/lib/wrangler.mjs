@@ -1,4 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import path from 'node:path'
 
 export const ROOT = path.resolve(import.meta.dirname, '../..')
@@ -12,36 +13,53 @@ const QUIET = {
   WRANGLER_HIDE_BANNER: 'true',
 }
 
-/** Runs wrangler to its end and answers its output; throws with that output when it fails. */
-export function wrangler(args, { input, root = ROOT } = {}) {
-  const done = spawnSync(process.execPath, [WRANGLER, ...args], {
-    cwd: root,
-    env: { ...process.env, ...QUIET },
-    encoding: 'utf8',
-    input: input ?? '',
-    maxBuffer: 64 * 1024 * 1024,
-  })
-  if (done.status !== 0)
-    throw new Error(`wrangler ${args.slice(0, 3).join(' ')} failed:\n${done.stdout}${done.stderr}`)
-  return done.stdout
+/** Throws what to do where the packages are missing, or the Node that came with them is not the one that runs. */
+export function requireInstalled() {
+  if (!existsSync(WRANGLER)) throw new Error('The packages are not installed yet: npm ci')
+  if (Number(process.versions.node.split('.')[0]) < 22)
+    throw new Error(`Node ${process.versions.node} is too old; npm run … takes the one that npm ci installed`)
+}
+
+/**
+ * Runs wrangler to its end and answers its output; throws with that output when it fails. A local database that the
+ * running service is writing to at this moment (SQLITE_BUSY) took nothing: such a command is run again.
+ */
+export function wrangler(args, { input = '' } = {}) {
+  for (let attempt = 1; ; attempt++) {
+    const done = spawnSync(process.execPath, [WRANGLER, ...args], {
+      cwd: ROOT,
+      env: { ...process.env, ...QUIET },
+      encoding: 'utf8',
+      input,
+      maxBuffer: 64 * 1024 * 1024,
+    })
+    if (done.status === 0) return done.stdout
+    const output = done.stdout + done.stderr
+    if (!output.includes('SQLITE_BUSY') || attempt === 10)
+      throw new Error(`wrangler ${args.slice(0, 3).join(' ')} failed:\n${output}`)
+  }
 }
 
 /** Brings the local database in `stateDir` up to the newest migration. */
-export function migrateLocally(stateDir, root = ROOT) {
-  wrangler(['d1', 'migrations', 'apply', 'DB', '--local', '--persist-to', stateDir], { root })
+export function migrateLocally(stateDir) {
+  wrangler(['d1', 'migrations', 'apply', 'DB', '--local', '--persist-to', stateDir])
 }
 
-/** Starts `wrangler dev`; SIGTERM to the child stops it with everything it started. */
-export function startWorker({ port, stateDir, vars = {}, root = ROOT, detached = false, env = {} }) {
+/**
+ * Starts `wrangler dev`; SIGTERM to the child stops it with everything it started. Where `envFile` is given, its
+ * settings hold instead of those in .dev.vars.
+ */
+export function startWorker({ port, stateDir, vars = {}, envFile, detached = false }) {
   const settings = Object.entries(vars).map(([name, value]) => `${name}:${value}`)
   const args = [
     ...['dev', '--ip', '127.0.0.1', '--port', String(port), '--inspector-port', '0'],
     ...['--persist-to', stateDir, '--show-interactive-dev-session=false'],
     ...(settings.length > 0 ? ['--var', ...settings] : []),
+    ...(envFile ? ['--env-file', envFile] : []),
   ]
   return spawn(process.execPath, [WRANGLER, ...args], {
-    cwd: root,
-    env: { ...process.env, ...QUIET, ...env },
+    cwd: ROOT,
+    env: { ...process.env, ...QUIET },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached,
   })

@@ -35,6 +35,8 @@ export type NewEvent = {
   subject?: string
   id?: string
   occurred_at?: string
+  /** Of an event born in an object: the object's name and its own number, under which the event comes here once. */
+  origin?: string
 }
 
 export type Change<T> = {
@@ -69,6 +71,14 @@ export async function commit<T>(ctx: Context, change: Change<T>): Promise<T> {
     batch.push(ctx.db.select({ check }).from(sql`(select 1)`))
     refusals.push(otherwise)
   }
+  // First of all, so that the loser of a race between equal requests learns that it lost, and not that what the winner
+  // made exists already.
+  if (ctx.idempotency?.render) {
+    const answer = ctx.idempotency.render(change.result)
+    const body = change.secret ? await sealAnswer(ctx, ctx.idempotency, answer.body) : answer.body
+    batch.push(finishKey(ctx, ctx.idempotency, { ...answer, body }))
+    if (ctx.idempotency.claimed) demand(sql`changes() > 0`, new IdempotencyRace())
+  }
   for (const item of change.statements) {
     if ('holds' in item) demand(item.holds, item.otherwise)
     else if ('otherwise' in item) {
@@ -81,14 +91,8 @@ export async function commit<T>(ctx: Context, change: Change<T>): Promise<T> {
   for (const event of change.events ?? []) {
     const row = await eventRow(ctx, event)
     announced.push(row.id)
-    batch.push(ctx.db.insert(events).values(row))
-  }
-  if (ctx.idempotency?.render) {
-    const answer = ctx.idempotency.render(change.result)
-    const body = change.secret ? await sealAnswer(ctx, ctx.idempotency, answer.body) : answer.body
-    batch.push(finishKey(ctx, ctx.idempotency, { ...answer, body }))
-    if (ctx.idempotency.claimed)
-      demand(sql`changes() > 0`, problem('idempotency_in_progress', 'Another request took this key over'))
+    const insert = ctx.db.insert(events).values(row)
+    batch.push(event.origin === undefined ? insert : insert.onConflictDoNothing())
   }
   const [first, ...rest] = batch
   if (!first) return change.result
@@ -98,7 +102,7 @@ export async function commit<T>(ctx: Context, change: Change<T>): Promise<T> {
   } catch (error) {
     throw refusalOf(error, refusals, change.unique ?? {})
   }
-  if (ctx.idempotency) ctx.idempotency.finished = true
+  if (ctx.idempotency?.render) ctx.idempotency.finished = true
   for (const id of announced) ctx.defer(ctx.env.EVENTS_QUEUE.send({ tenant_id: ctx.tenant.id, event_id: id }))
   return change.result
 }
@@ -174,6 +178,7 @@ export async function eventRow(
     channels: event.channels ?? [],
     data: dataKey ? null : data,
     data_key: dataKey,
+    origin: event.origin ?? null,
     trace_id: ctx.traceparent.slice(3, 35),
     timestamp: event.occurred_at ?? iso(ctx.now),
   }

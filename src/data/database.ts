@@ -22,15 +22,19 @@ export function directory(env: Bindings): Database {
 
 /** What Drizzle needs of a D1 binding, each statement confined as its parameters are bound. */
 class ConfinedD1 {
-  constructor(
-    private readonly d1: D1Database,
-    private readonly tenantId: string,
-  ) {}
+  // Private at run time too: nothing that holds a context can get behind it.
+  readonly #d1: D1Database
+  readonly #tenantId: string
+
+  constructor(d1: D1Database, tenantId: string) {
+    this.#d1 = d1
+    this.#tenantId = tenantId
+  }
 
   prepare(sql: string) {
-    const statement = this.d1.prepare(sql)
+    const statement = this.#d1.prepare(sql)
     const bind = (...params: unknown[]) => {
-      confine(sql, params, this.tenantId)
+      confine(sql, params, this.#tenantId)
       return statement.bind(...params)
     }
     // A statement has no methods but `bind`: what was not checked can't run.
@@ -38,6 +42,6 @@ class ConfinedD1 {
   }
 
   batch<T>(statements: D1PreparedStatement[]): Promise<D1Result<T>[]> {
-    return this.d1.batch<T>(statements)
+    return this.#d1.batch<T>(statements)
   }
 }

@@ -1,16 +1,29 @@
 import type { Bindings } from '../env'
+import { log } from '../lib/log'
 
 // The queue is only a nudge and may lose a message; the sweeper looks at what is undone. It sleeps while nothing is,
-// so whoever writes an event makes sure beforehand that it is awake: one call a minute per isolate.
+// so whoever makes work makes sure beforehand that it is awake: one call each half minute per isolate.
 
 /** How long the sweeper promises to keep looking after it was told to. */
 export const WATCH_MS = 60_000
+
+/** The sweeper answers in milliseconds; beyond this a write no longer waits for it, and cron, which sweeps too, steps in. */
+const PATIENCE_MS = 2_000
 
 let watchedUntil = 0
 
 /** Resolves when the sweeper is sure to look at the outbox after `now`, whatever becomes of this isolate. */
 export async function keepWatch(env: Bindings, now: number): Promise<void> {
   if (watchedUntil - now > WATCH_MS / 2) return
-  await env.SWEEPER.getByName('sweeper').watch()
-  watchedUntil = now + WATCH_MS
+  const { promise: late, resolve } = Promise.withResolvers<'late'>()
+  const timer = setTimeout(() => resolve('late'), PATIENCE_MS)
+  try {
+    const answer = await Promise.race([env.SWEEPER.getByName('sweeper').watch(), late])
+    if (answer === 'late') log.error('sweeper_late', { patience_ms: PATIENCE_MS })
+    else watchedUntil = now + WATCH_MS
+  } catch (error) {
+    log.error('sweeper_away', { cause: String(error) })
+  } finally {
+    clearTimeout(timer)
+  }
 }

@@ -34,7 +34,8 @@ export async function find<T extends Versioned>(
 /**
  * Changes one row of the tenant by what `decide` makes of it, with the version as a condition of the statement that
  * writes (RFC 9110, 13.1.1). 404 where there is no such row, 412 where If-Match is stale; without If-Match a race is
- * decided anew. Answers with the row as it stands afterwards.
+ * decided anew. Answers with the row as it stands afterwards; `show` makes of it what the route answers with, where that
+ * is not the row itself (an idempotent request stores it).
  */
 export async function revise<T extends Versioned>(
   ctx: Context,
@@ -42,6 +43,7 @@ export async function revise<T extends Versioned>(
   resource: string,
   id: string,
   decide: (row: T['$inferSelect']) => Revision<T['$inferSelect']> | Promise<Revision<T['$inferSelect']>>,
+  show: (row: T['$inferSelect']) => unknown = (row) => row,
 ): Promise<T['$inferSelect']> {
   const stale = problem('precondition_failed', `The ${resource} has changed since it was read`)
   for (let attempt = 1; ; attempt++) {
@@ -58,11 +60,12 @@ export async function revise<T extends Versioned>(
       .set({ ...set, ...touched, version: sql`version + 1` })
       .where(and(eq(table.tenant_id, ctx.tenant.id), eq(table.id, id), eq(table.version, version)))
     try {
-      return await commit(ctx, {
+      await commit(ctx, {
         ...rest,
         statements: [{ statement: update, otherwise: stale }, ...statements],
-        result: next,
+        result: show(next),
       })
+      return next
     } catch (error) {
       if (error !== stale || ctx.ifMatch !== undefined || attempt === ATTEMPTS) throw error
     }

@@ -1,10 +1,14 @@
 import type { Context as HonoContext } from 'hono'
-import { text } from '../lib/encoding'
 import { problem } from '../lib/problem'
 import { routeOf } from './notes'
 
 /** The largest body unless a route says otherwise (http.md). */
 const DEFAULT_LIMIT = 1024 * 1024
+
+/** Deeper than any form that is filled in, and far from where a recursive reader runs out of stack. */
+const MOST_NESTED = 100
+
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
 
 /** The body's text, read once and remembered for whoever asks next; 413 over the route's limit, however it is sent. */
 export async function readText(
@@ -13,11 +17,37 @@ export async function readText(
 ): Promise<string> {
   const cached: unknown = await c.req.bodyCache.text
   if (typeof cached === 'string') return cached
-  const value = text(await readBytes(c, limit))
+  const value = textOf(await readBytes(c, limit))
   // Hono's own reader looks here first, so `c.req.json()` parses what was counted.
   const cache: { text?: unknown } = c.req.bodyCache
   cache.text = Promise.resolve(value)
   return value
+}
+
+/** RFC 8259, section 8.1: JSON is UTF-8. What is not would be kept with other letters than were sent. */
+function textOf(bytes: Uint8Array): string {
+  try {
+    return decoder.decode(bytes)
+  } catch {
+    throw problem('malformed_json', 'The body is not UTF-8')
+  }
+}
+
+/** Refuses JSON that is nested deeper than what reads it can follow: 422. */
+export function refuseDeepNesting(json: string): void {
+  let depth = 0
+  let quoted = false
+  for (let i = 0; i < json.length; i++) {
+    const char = json.charCodeAt(i)
+    if (char === 0x5c) i += quoted ? 1 : 0
+    else if (char === 0x22) quoted = !quoted
+    else if (quoted) continue
+    else if (char === 0x5b || char === 0x7b) {
+      depth += 1
+      if (depth > MOST_NESTED)
+        throw problem.invalid({ body: `must be nested at most ${MOST_NESTED} levels deep` })
+    } else if (char === 0x5d || char === 0x7d) depth -= 1
+  }
 }
 
 /** The body's bytes, at most `limit` of them; read once and remembered, whichever form is asked for next. */

@@ -5,12 +5,15 @@ import { hex } from '../lib/encoding'
 import { log } from '../lib/log'
 import type { AppEnv } from './app-env'
 import { routeOf } from './notes'
-import { describe } from './problems'
+import { describe, problemResponse } from './problems'
 import { parseIfMatch } from './route'
 
 const CALLER_ID = /^[A-Za-z0-9._:-]{1,128}$/
-/** W3C Trace Context, version 00. */
-const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/
+/** W3C Trace Context, version 00; ids of zeros are invalid. */
+const TRACEPARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$/
+
+/** Answers without settings: it says that the Worker runs, and no more. */
+const LIVENESS = /^\/health\/live\/?$/
 
 /**
  * Gives every request its ids, clock and settings, puts the ids on the answer whoever makes it, and logs one line.
@@ -29,8 +32,15 @@ export const requestContext: MiddlewareHandler<AppEnv> = async (c, next) => {
   const trace = TRACEPARENT.exec(headers.get('traceparent') ?? '')
   const traceId = trace?.[1] ?? random.slice(24, 56)
 
-  const settings = c.req.path === '/health/live' ? ({} as RequestContext['settings']) : settingsOf(c.env)
-  log.setLevel(settings.LOG_LEVEL ?? 'info')
+  let settings = {} as RequestContext['settings']
+  let misconfigured: unknown
+  try {
+    if (!LIVENESS.test(c.req.path)) settings = settingsOf(c.env)
+  } catch (error) {
+    misconfigured = error
+    settings.LOG_LEVEL = 'error'
+  }
+  if (settings.LOG_LEVEL) log.setLevel(settings.LOG_LEVEL)
   c.set('request', {
     env: c.env,
     settings,
@@ -51,7 +61,8 @@ export const requestContext: MiddlewareHandler<AppEnv> = async (c, next) => {
     },
   })
 
-  await next()
+  if (misconfigured === undefined) await next()
+  else c.res = problemResponse(c, misconfigured)
 
   const duration = Date.now() - started
   // The answer to an upgrade has headers that can't be changed.

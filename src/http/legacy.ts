@@ -25,8 +25,8 @@ export type LegacyPath = {
   shownBefore?: true
   /** The documents' status where it is not the handler's. */
   status?: number
-  /** Lists take limit and offset. */
-  offset?: true
+  /** Without a group it is a list, which takes limit and offset; its handler is given these query parameters. */
+  list?: Record<string, string>
 }
 
 type Fetch = (request: Request, env: Bindings, execution: ExecutionContext) => Response | Promise<Response>
@@ -47,7 +47,7 @@ export function withLegacyPaths(table: readonly LegacyPath[], fetch: Fetch): Fet
     url.pathname = path.replace(entry.from, entry.to)
     for (const [name, value] of Object.entries(entry.query ?? {})) url.searchParams.set(name, value)
     const ask = async (asked: Request) => fetch(asked, env, execution)
-    if (entry.offset && request.method === 'GET' && !group) return list(entry, url, request, ask)
+    if (entry.list && request.method === 'GET' && !group) return list(entry, entry.list, url, request, ask)
     if (!entry.shownBefore) return bare(entry, await ask(await translated(entry, url, request, group)))
     const before = await ask(new Request(url, { headers: request.headers }))
     if (!before.ok) return bare(entry, before)
@@ -75,10 +75,15 @@ const NOBODY = '00000000-0000-0000-0000-000000000000'
 
 /** The body's JSON object or form fields; null for anything else, whose refusal is the handler's. */
 async function objectIn(request: Request): Promise<Json | null> {
+  if (request.method === 'GET' || request.method === 'HEAD') return null
+  if (request.body === null) return {}
   const type = request.headers.get('Content-Type') ?? ''
   try {
-    if (/^application\/json/i.test(type)) {
-      const parsed: unknown = await request.clone().json()
+    if (type === '' || /^application\/json/i.test(type)) {
+      // A request without a body may have an empty one by the time it arrives here.
+      const text = await request.clone().text()
+      if (text === '') return {}
+      const parsed: unknown = type === '' ? null : JSON.parse(text)
       return isObject(parsed) ? parsed : null
     }
     if (/^(?:multipart\/form-data|application\/x-www-form-urlencoded)/i.test(type)) {
@@ -88,7 +93,7 @@ async function objectIn(request: Request): Promise<Json | null> {
   } catch {
     // not what it claims to be: the handler says so
   }
-  return request.body === null && request.method !== 'GET' ? {} : null
+  return null
 }
 
 /** The answer without its envelope. Streams and files pass as they are. */
@@ -127,10 +132,12 @@ function shown(entry: LegacyPath, data: unknown): unknown {
 /** Walks the cursor pages of the handler to the rows from `offset` on. */
 async function list(
   entry: LegacyPath,
+  query: Record<string, string>,
   url: URL,
   request: Request,
   ask: (request: Request) => Promise<Response>,
 ): Promise<Response> {
+  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value)
   const offset = Number(url.searchParams.get('offset') ?? 0)
   const limit = Number(url.searchParams.get('limit') ?? 50)
   // A number that can't be is the handler's to refuse: it knows no offset, and names it.

@@ -56,8 +56,10 @@ export function mergeNotes(handlers: readonly unknown[]): Note {
     const note = noteOf(handler)
     if (!note) continue
     const scopes = [...(merged.scopes ?? []), ...(note.scopes ?? [])]
+    const errors = [...(merged.errors ?? []), ...(note.errors ?? [])]
     Object.assign(merged, note)
     if (scopes.length > 0) merged.scopes = scopes
+    if (errors.length > 0) merged.errors = errors
   }
   return merged
 }

@@ -37,27 +37,27 @@ export const HEADERS = {
   'Retry-After': header('Seconds after which to try again, where waiting helps.', '1'),
 }
 
+// Without `example`s: Swagger UI would fill them in and send them.
 export const PARAMETERS = {
-  TenantId: parameter(
-    'X-Tenant-ID',
-    'The credential’s own tenant, to be checked; another one is refused.',
-    '0197b3c2-8f4e-7c1a-9d2b-3e4f5a6b7c8d',
-    { format: 'uuid' },
-  ),
+  TenantId: parameter('X-Tenant-ID', 'The credential’s own tenant, to be checked; another one is refused.', {
+    format: 'uuid',
+  }),
   IdempotencyKey: parameter(
     'X-Idempotency-Key',
     'A repeat with the same key within 24 hours gets the first answer and changes nothing. `Idempotency-Key` is the same.',
-    'order-4711',
     { minLength: 1, maxLength: 255 },
   ),
-  IfMatch: parameter('If-Match', 'The ETag that was read; 412 where the resource has changed since.', '"v3"'),
-  IfNoneMatch: parameter('If-None-Match', 'The ETag that was read; 304 where it still holds.', '"v3"'),
+  IfMatch: parameter(
+    'If-Match',
+    'The ETag that was read, `"v3"` say; 412 where the resource has changed since.',
+  ),
+  IfNoneMatch: parameter('If-None-Match', 'The ETag that was read, `"v3"` say; 304 where it still holds.'),
 }
 
 function header(description: string, example: string) {
   return { description, schema: { type: 'string' }, example }
 }
 
-function parameter(name: string, description: string, example: string, schema: Record<string, unknown> = {}) {
-  return { name, in: 'header', required: false, description, schema: { type: 'string', ...schema }, example }
+function parameter(name: string, description: string, schema: Record<string, unknown> = {}) {
+  return { name, in: 'header', required: false, description, schema: { type: 'string', ...schema } }
 }

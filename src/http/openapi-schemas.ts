@@ -13,7 +13,6 @@ const REFERENCE = '#/components/schemas/'
  * in a body than in an answer becomes two, and the body's is called `…Input`.
  */
 export class Schemas {
-  private readonly unnamed = new Map<string, string>()
   private readonly found = { input: new Map<string, JsonSchema>(), output: new Map<string, JsonSchema>() }
 
   /** The schema with references that `resolve` settles once all are known. */
@@ -23,7 +22,7 @@ export class Schemas {
       unrepresentable: 'any',
       override: ({ jsonSchema }) => tidy(jsonSchema as JsonSchema, direction),
     }) as JsonSchema
-    const { $schema: _, $defs, ...own } = this.nameUnnamed(json)
+    const { $schema: _, $defs, ...own } = withoutUnnamed(json)
     const definitions = pointAtComponents(($defs ?? {}) as Record<string, JsonSchema>, direction)
     for (const [name, definition] of Object.entries(definitions)) {
       const known = this.found[direction].get(name)
@@ -32,21 +31,6 @@ export class Schemas {
       this.found[direction].set(name, definition)
     }
     return pointAtComponents(own, direction)
-  }
-
-  /** A recursive schema without an id (`z.json()`) is numbered anew by each conversion; here it is one, by what it says. */
-  private nameUnnamed(json: JsonSchema): JsonSchema {
-    let text = JSON.stringify(json)
-    for (const [name, definition] of Object.entries((json.$defs ?? {}) as Record<string, JsonSchema>)) {
-      if (!name.startsWith('__schema')) continue
-      const content = JSON.stringify(definition).replaceAll(`/${name}"`, '/~"')
-      if (content.includes('/__schema'))
-        throw new Error('give schemas that refer to each other a .meta({ id })')
-      if (!this.unnamed.has(content)) this.unnamed.set(content, `Value${this.unnamed.size || ''}`)
-      text = text.replaceAll(`/${name}"`, `/${this.unnamed.get(content)}"`)
-      text = text.replaceAll(`"${name}":`, `"${this.unnamed.get(content)}":`)
-    }
-    return JSON.parse(text)
   }
 
   /** The components, and a function that puts their final names into whatever `of` answered. */
@@ -83,6 +67,31 @@ export class Schemas {
     }
     return split
   }
+}
+
+/** How zod spells `z.json()`, its own name replaced. JSON Schema has a shorter word for any value: `{}`. */
+const ANY_JSON = JSON.stringify({
+  anyOf: [
+    ...['string', 'number', 'boolean', 'null'].map((type) => ({ type })),
+    { type: 'array', items: { $ref: '~' } },
+    { type: 'object', additionalProperties: { $ref: '~' } },
+  ],
+})
+
+/** Zod numbers recursive schemas that have no id anew in each conversion; only `z.json()` may do without one. */
+function withoutUnnamed(json: JsonSchema): JsonSchema {
+  const $defs = { ...(json.$defs as Record<string, JsonSchema>) }
+  let text = JSON.stringify(json)
+  for (const [name, definition] of Object.entries($defs)) {
+    if (!name.startsWith('__schema')) continue
+    const reference = `"#/$defs/${name}"`
+    if (JSON.stringify(definition).replaceAll(reference, '"~"') !== ANY_JSON)
+      throw new Error('a recursive schema needs a .meta({ id })')
+    text = text.replaceAll(`"$ref":${reference}`, '')
+  }
+  const inlined = JSON.parse(text) as JsonSchema & { $defs?: Record<string, JsonSchema> }
+  for (const name of Object.keys($defs)) if (name.startsWith('__schema')) delete inlined.$defs?.[name]
+  return inlined
 }
 
 const finalName = (split: Set<string>, name: string, direction: Direction) =>

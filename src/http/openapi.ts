@@ -95,10 +95,10 @@ export function operationId(method: string, path: string): string {
 }
 
 function tagOf({ path, note }: Operation): string {
-  if (note.tag) return note.tag
   const resource =
     /^\/api\/v1\/([^/]+)/.exec(path)?.[1] ?? /^\/api\/(platform|admin|tenant)\b/.exec(path)?.[1]
-  const words = resource?.replaceAll('-', ' ') ?? (path.startsWith('/api/') ? 'legacy paths' : 'operations')
+  const words =
+    note.tag ?? resource?.replaceAll('-', ' ') ?? (path.startsWith('/api/') ? 'legacy paths' : 'operations')
   return words.replace(/^./, (first) => first.toUpperCase())
 }
 
@@ -125,12 +125,7 @@ function operation(
     ...(note.body ? { requestBody: requestBody(note.body, schemas) } : {}),
     responses: {
       ...errorAnswers(codes, error),
-      ...Object.fromEntries(
-        answers.map((answer) => [
-          answer.status,
-          success(op, answer, schemas, answer.page ? meta.page : meta.one),
-        ]),
-      ),
+      ...successes(op, answers, schemas, meta),
       ...(isOneResource(op) ? { 304: { description: 'Unchanged since the ETag in If-None-Match.' } } : {}),
     },
   }
@@ -162,10 +157,12 @@ function parametersOf(op: Operation, schemas: Schemas): unknown[] {
   return list
 }
 
+/** An example goes into the words: Swagger UI would fill it in, and so send a filter or an id that nobody chose. */
 function parameter(where: string, name: string, schema: JsonSchema, required: boolean): unknown {
   const { description, examples, ...rest } = schema
-  const example = Array.isArray(examples) ? { example: examples[0] } : {}
-  return { name, in: where, required, ...(description ? { description } : {}), schema: rest, ...example }
+  const example = Array.isArray(examples) ? `For example \`${examples[0]}\`.` : ''
+  const words = [description, example].filter(Boolean).join(' ')
+  return { name, in: where, required, ...(words ? { description: words } : {}), schema: rest }
 }
 
 /** Marks where `fillExamples` puts an example once the components are known. */
@@ -176,7 +173,31 @@ function requestBody(note: NonNullable<Note['body']>, schemas: Schemas): unknown
   return { required: true, content: { [note.contentType]: media } }
 }
 
-function success(op: Operation, answer: Answer, schemas: Schemas, meta: JsonSchema): unknown {
+/** The good answers by status; those of one status differ in their content type (a stream, or JSON). */
+function successes(
+  op: Operation,
+  answers: Answer[],
+  schemas: Schemas,
+  meta: { one: JsonSchema; page: JsonSchema },
+) {
+  const byStatus: Record<number, { description: string; content?: Record<string, unknown> }> = {}
+  for (const answer of answers) {
+    const made = success(op, answer, schemas, answer.page ? meta.page : meta.one)
+    const before = byStatus[answer.status]
+    byStatus[answer.status] = before ? { ...before, content: { ...before.content, ...made.content } } : made
+  }
+  return byStatus
+}
+
+function success(
+  op: Operation,
+  answer: Answer,
+  schemas: Schemas,
+  meta: JsonSchema,
+): {
+  description: string
+  content?: Record<string, unknown>
+} {
   const headers = ['X-Request-ID', 'X-Correlation-ID']
   if (answer.status === 201) headers.push('Location')
   if (isOneResource(op)) headers.push('ETag')

@@ -1,4 +1,4 @@
-import type { Context as HonoContext } from 'hono'
+import type { Context as HonoContext, MiddlewareHandler } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import { iso } from '../lib/ids'
 import { log } from '../lib/log'
@@ -11,6 +11,17 @@ export function asProblem(error: unknown): Problem {
   if (error instanceof HTTPException && error.status === 400)
     return problem('malformed_json', 'The body is not valid JSON', { cause: error })
   return problem('internal_error', 'Something went wrong on our side', { cause: error })
+}
+
+/** Hono hands only an Error to `onError`; whatever else is thrown is an error all the same. */
+export const anyThrow: MiddlewareHandler = async (_c, next) => {
+  try {
+    await next()
+  } catch (thrown) {
+    throw thrown instanceof Error
+      ? thrown
+      : new Error('something was thrown that is no Error', { cause: thrown })
+  }
 }
 
 /** The one shape of every error. */

@@ -4,10 +4,11 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import * as z from 'zod'
 import type { StoredAnswer } from '../data/context'
 import type { Page } from '../data/page'
+import { fieldErrors } from '../lib/fields'
 import { iso } from '../lib/ids'
-import { type FieldErrors, problem } from '../lib/problem'
+import { problem } from '../lib/problem'
 import type { AppEnv } from './app-env'
-import { readText } from './body'
+import { readText, refuseDeepNesting } from './body'
 import { type Note, noted, routeOf } from './notes'
 
 // The words of a route:
@@ -30,30 +31,6 @@ const refuse = (result: { success: boolean; error?: unknown }): undefined => {
   if (result.success) return
   throw problem.invalid(fieldErrors((result.error as z.core.$ZodError).issues))
 }
-
-/** Every wrong field by its path, unknown ones by name. */
-export function fieldErrors(issues: readonly z.core.$ZodIssue[], prefix: PropertyKey[] = []): FieldErrors {
-  const fields: FieldErrors = {}
-  for (const issue of issues) {
-    const path = [...prefix, ...issue.path]
-    if (issue.code === 'unrecognized_keys') {
-      for (const key of issue.keys) fields[[...path, key].join('.')] = 'is not a known field'
-    } else if (issue.code === 'invalid_union' && issue.errors.length > 0) {
-      // The branch that came furthest is the one that was meant.
-      const nearest = issue.errors.reduce((best, branch) => (depth(branch) > depth(best) ? branch : best))
-      Object.assign(fields, fieldErrors(nearest, path))
-    } else {
-      fields[path.join('.') || 'body'] = issue.message
-    }
-  }
-  return fields
-}
-
-const depth = (issues: readonly z.core.$ZodIssue[]) =>
-  issues.reduce(
-    (most, issue) => Math.max(most, issue.path.length + (issue.code === 'unrecognized_keys' ? 1 : 0)),
-    0,
-  )
 
 type Validated<Target extends string, S extends z.ZodType> = MiddlewareHandler<
   AppEnv,
@@ -81,15 +58,16 @@ export function body<S extends z.ZodType>(
   const validate = zValidator('json', schema as never, refuse) as unknown as MiddlewareHandler<AppEnv>
   const middleware: MiddlewareHandler<AppEnv> = async (c, next) => {
     const type = c.req.header('Content-Type') ?? ''
-    if (options.optional && type === '' && (await readText(c, options.limit)) === '') {
+    if (options.optional && (await readText(c, options.limit)) === '') {
       c.req.addValidatedData('json', schema.parse({}) as object)
       return next()
     }
-    if (!/^application\/(?:[a-z0-9.+-]+\+)?json\s*(?:;|$)/i.test(type))
+    // No wider than what the validator takes: it passes over a body of any other type.
+    if (!/^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(type))
       throw problem('unsupported_media_type', 'The body must be JSON', {
         details: { expected: 'application/json', received: type },
       })
-    await readText(c, options.limit)
+    refuseDeepNesting(await readText(c, options.limit))
     return validate(c, next)
   }
   const note: Note = { body: { schema, contentType: 'application/json', example: options.example } }
@@ -175,8 +153,8 @@ function respond(c: HonoContext<AppEnv>, answer: StoredAnswer): Response {
     ...answer.headers,
     'Cache-Control': etag ? 'private, no-cache' : 'no-store',
   }
-  if (etag && c.req.method === 'GET' && matches(c.req.header('If-None-Match'), etag))
-    return c.body(null, 304, headers)
+  const reads = c.req.method === 'GET' || c.req.method === 'HEAD'
+  if (etag && reads && matches(c.req.header('If-None-Match'), etag)) return c.body(null, 304, headers)
   if (answer.status === 204) return c.body(null, 204, headers)
   headers['Content-Type'] = 'application/json; charset=UTF-8'
   // Through Hono, so that cookies set on the way are on the answer.
@@ -209,7 +187,11 @@ function locationOf(c: HonoContext<AppEnv>, value: unknown): string {
 }
 
 /** The envelope around every answer. */
-export function envelope(c: HonoContext<AppEnv>, data: unknown, meta: Record<string, unknown> = {}) {
+export function envelope(
+  c: { var: Pick<AppEnv['Variables'], 'request'> },
+  data: unknown,
+  meta: Record<string, unknown> = {},
+) {
   return { data, meta: { ...meta, request_id: c.var.request.requestId, ts: iso(c.var.request.now) } }
 }
 

@@ -52,7 +52,9 @@ const answerCors = cors({
 export const crossOrigin: MiddlewareHandler<AppEnv> = (c, next) =>
   c.req.raw.headers.get('Origin') === null ? next() : answerCors(c, next)
 
+// same-site: a picture of ours may be shown by a page on another port or subdomain of the same site.
 const common = {
+  crossOriginResourcePolicy: 'same-site',
   xXssProtection: false,
   xDownloadOptions: false,
   xDnsPrefetchControl: false,

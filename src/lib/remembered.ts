@@ -7,6 +7,8 @@ type Entry<V> = { value: V; checkedAt: number; refreshingSince: number }
  */
 export class Remembered<V> {
   private readonly entries = new Map<string, Entry<V>>()
+  /** Counts what was forgotten: a look that began before may have seen what was, and is not kept. */
+  private forgotten = 0
 
   constructor(
     private readonly freshMs: number,
@@ -23,18 +25,22 @@ export class Remembered<V> {
       if (age < this.freshMs || (age < this.maxMs && refreshing)) return entry.value
       entry.refreshingSince = now
     }
+    const { forgotten } = this
     const value = await look()
+    if (forgotten !== this.forgotten) return value
     if (this.entries.size >= this.most) this.entries.clear()
     this.entries.set(key, { value, checkedAt: now, refreshingSince: 0 })
     return value
   }
 
   forget(key: string): void {
+    this.forgotten += 1
     this.entries.delete(key)
   }
 
   /** Forgets every entry whose value `gone` says is meant. */
   forgetWhere(gone: (value: V) => boolean): void {
+    this.forgotten += 1
     for (const [key, entry] of this.entries) if (gone(entry.value)) this.entries.delete(key)
   }
 }

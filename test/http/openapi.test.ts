@@ -102,8 +102,12 @@ function fleet() {
   return new Hono<AppEnv>({ strict: false })
     .use((_c, next) => next())
     .route('/api/v1/boats', boats)
-    .get('/tide', doc('The tide'), open(), returns(200, z.object({ m: z.number() }), { bare: true }), (c) =>
-      c.var.reply({ m: 1 }),
+    .get(
+      '/tide',
+      doc('The tide', { also: [{ status: 200, schema: null, contentType: 'text/event-stream' }] }),
+      open(),
+      returns(200, z.object({ m: z.number() }), { bare: true }),
+      (c) => c.var.reply({ m: 1 }),
     )
     .get('/hidden', doc('A page', { hidden: true }), open(), (c) => c.text(''))
     .get('/unnoted', (c) => c.text(''))
@@ -157,6 +161,14 @@ describe('the OpenAPI document', () => {
     })
   })
 
+  it('gives no parameter an example, which Swagger UI would send', () => {
+    expect(JSON.stringify([document.paths, document.components.parameters])).not.toMatch(
+      /"in":"(?:path|query|header)"[^{}]*("schema":\{[^{}]*\}[^{}]*)?"examples?":/,
+    )
+    const id = at(document, '/api/v1/boats/{id}', 'get').parameters[0]
+    expect(id).toMatchObject({ description: expect.stringMatching(/^For example `[0-9a-f-]{36}`\.$/) })
+  })
+
   it('offers the headers that mean something there', () => {
     const offered = (path: string, method: string) =>
       at(document, path, method).parameters.flatMap((p) => p.$ref?.split('/').at(-1) ?? [])
@@ -179,6 +191,12 @@ describe('the OpenAPI document', () => {
     })
     expect(schemaOf('/tide', 'get', '200')).toMatchObject({ properties: { m: { type: 'number' } } })
     expect(at(document, '/api/v1/boats/{id}', 'delete').responses['204']?.content).toBeUndefined()
+  })
+
+  it('shows answers of one status beside each other, by content type', () => {
+    const content = at(document, '/tide', 'get').responses['200']?.content
+    expect(Object.keys(content ?? {})).toEqual(['application/json', 'text/event-stream'])
+    expect(content?.['text/event-stream']?.schema).toEqual({ type: 'string' })
   })
 
   it('shows examples of bodies and answers that their schemas accept', () => {
@@ -249,14 +267,17 @@ describe('named schemas', () => {
     expect(() => schemas.of(z.object({ a: z.int() }).meta({ id: 'Twice' }), 'output')).toThrow('Twice')
   })
 
-  it('are one where a recursive schema has no id', () => {
+  it('are needed for recursion, but not for any JSON', () => {
     const schemas = new Schemas()
-    const one = schemas.of(z.object({ a: z.json() }), 'input')
-    const two = schemas.of(z.object({ b: z.string(), a: z.json() }), 'output')
-    const { components, rename } = schemas.resolve()
-    expect(Object.keys(components)).toEqual(['Value'])
-    const shared = { properties: { a: { $ref: '#/components/schemas/Value' } } }
-    expect([rename(one), rename(two)]).toMatchObject([shared, shared])
+    const any = schemas.of(z.object({ a: z.record(z.string(), z.json()) }), 'input')
+    expect(any.properties).toEqual({ a: { type: 'object', additionalProperties: {} } })
+    expect(schemas.resolve().components).toEqual({})
+    const Tree = z.object({
+      get leaves() {
+        return z.array(Tree)
+      },
+    })
+    expect(() => schemas.of(z.object({ tree: Tree }), 'input')).toThrow('.meta({ id })')
   })
 })
 

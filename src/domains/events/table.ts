@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
+import { index, integer, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
 import { confined, id, json, seq, tenantId, time } from '../../data/columns'
 
 /**
@@ -22,6 +22,8 @@ export const events = confined(
       data_key: text(),
       /** For events born in an object: the object's name and its own sequence number, so that they come here once. */
       origin: text(),
+      /** The W3C trace of what caused it; every attempt carries it on. */
+      trace_id: text(),
       dispatched: integer().notNull().default(0),
       timestamp: time().notNull(),
     },
@@ -33,16 +35,4 @@ export const events = confined(
   ),
 )
 
-/** Event types that a tenant added to the catalogue. */
-export const eventTypes = confined(
-  sqliteTable(
-    'event_types',
-    {
-      tenant_id: tenantId(),
-      name: text().notNull(),
-      description: text().notNull(),
-      created_at: time().notNull(),
-    },
-    (table) => [primaryKey({ columns: [table.tenant_id, table.name] })],
-  ),
-)
+export type EventRow = typeof events.$inferSelect

@@ -11,7 +11,7 @@ import { verifyApiKey } from './api-keys/verify'
 import { standingOf } from './sessions/standing'
 import { verifyAccessToken } from './tokens/access-token'
 
-type Caller = { principal: Principal; tenant: Tenant; is_platform: boolean }
+type Caller = { principal: Principal; tenant: Tenant }
 
 /**
  * Settles who is calling, for every route that is not `open()`: a token or key from a header, else the cookie. The
@@ -77,6 +77,9 @@ async function byToken(c: HonoContext<AppEnv>, token: string): Promise<Caller> {
   if (!standing || standing.ended || standing.role !== claims.role)
     throw problem.unauthorized('token_revoked', 'The session has ended')
   if (standing.user_status === 'suspended') throw problem('user_suspended', 'The user is suspended')
+  // The role means nothing outside the platform's own tenant, however a row came to name it.
+  if (claims.role === 'platform_admin' && !standing.is_platform)
+    throw problem('platform_only', 'The role is the platform’s, the tenant is not')
   return {
     principal: {
       kind: 'user',
@@ -87,7 +90,6 @@ async function byToken(c: HonoContext<AppEnv>, token: string): Promise<Caller> {
       session_id: claims.sid,
     },
     tenant: standing.tenant,
-    is_platform: standing.is_platform,
   }
 }
 
@@ -95,7 +97,7 @@ async function byKey(c: HonoContext<AppEnv>, value: string): Promise<Caller> {
   const key = await verifyApiKey(c.var.request, value)
   if (key.user_status === 'suspended') throw problem('user_suspended', 'The key’s maker is suspended')
   const { id, name, user_id, role, scopes, tenant } = key
-  return { principal: { kind: 'api_key', id, name, user_id, role, scopes }, tenant, is_platform: false }
+  return { principal: { kind: 'api_key', id, name, user_id, role, scopes }, tenant }
 }
 
 const sets = new WeakMap<readonly string[], ReadonlySet<string>>()

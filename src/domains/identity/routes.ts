@@ -10,7 +10,7 @@ import { refuseForeignOrigin } from './authenticate'
 import { clearTokenCookies, setTokenCookies } from './sessions/cookies'
 import { login, type Tokens } from './sessions/login'
 import { refresh } from './sessions/refresh'
-import { LoggedIn, Login, Message, Refresh, Session } from './sessions/schema'
+import { LoggedIn, Login, Notice, Refresh, Session } from './sessions/schema'
 import { endSession, listSessions, logout, logoutAll } from './sessions/service'
 import { register } from './users/register'
 import { Email, Me, Register, UpdateMe, User } from './users/schema'
@@ -129,7 +129,7 @@ export const auth = new Hono<AppEnv>()
     doc('Confirm an email address', { tag }),
     open(),
     body(z.strictObject({ token: z.string().min(1).max(200) })),
-    returns(200, Message),
+    returns(200, Notice),
     async (c) => c.var.reply(await confirmEmail(c.var.request, c.req.valid('json').token)),
   )
   .post(
@@ -141,7 +141,7 @@ export const auth = new Hono<AppEnv>()
     }),
     open(),
     body(z.strictObject({ email: Email })),
-    returns(200, Message),
+    returns(200, Notice),
     async (c) => c.var.reply(await resendVerification(c.var.request, c.req.valid('json').email)),
   )
 

@@ -12,7 +12,10 @@ import type { CreateApiKey } from './schema'
 import { type ApiKeyRow, apiKeys } from './table'
 import { forgetKey } from './verify'
 
-type KeyView = ApiKeyRow & { status: 'active' | 'expired' | 'revoked' }
+type KeyView = Omit<ApiKeyRow, 'version'> & {
+  status: 'active' | 'expired' | 'revoked'
+  version: number | string
+}
 
 /** Makes a key with at most the caller's own scopes; the answer is the only place where the key is seen. */
 export async function createApiKey(ctx: Context, input: CreateApiKey): Promise<KeyView & { key: string }> {
@@ -64,14 +67,12 @@ function chosenScopes(held: ReadonlySet<string>, input: CreateApiKey): string[] 
   return [...new Set(input.scopes)]
 }
 
-const view = (ctx: Context, row: ApiKeyRow): KeyView => ({
-  ...row,
-  status: row.revoked_at
-    ? 'revoked'
-    : row.expires_at && row.expires_at <= iso(ctx.now)
-      ? 'expired'
-      : 'active',
-})
+function view(ctx: Context, row: ApiKeyRow): KeyView {
+  if (row.revoked_at) return { ...row, status: 'revoked' }
+  const expired = row.expires_at !== null && row.expires_at <= iso(ctx.now)
+  // Time alone changes what is shown, so it changes the ETag too.
+  return expired ? { ...row, status: 'expired', version: `${row.version}.1` } : { ...row, status: 'active' }
+}
 
 /** The tenant's keys, newest first, revoked ones among them. */
 export function listApiKeys(
@@ -91,14 +92,18 @@ export function listApiKeys(
 
 /** One key, without the key itself. */
 export async function getApiKey(ctx: Context, id: string): Promise<KeyView> {
+  return view(ctx, await readKey(ctx, id))
+}
+
+async function readKey(ctx: Context, id: string): Promise<ApiKeyRow> {
   const row = await find(ctx, apiKeys, id)
   if (!row) throw problem.notFound('API key', id)
-  return view(ctx, row)
+  return row
 }
 
 /** Revokes a key: here at once, everywhere within ten seconds. */
 export async function revokeApiKey(ctx: Context, id: string): Promise<undefined> {
-  const row = await getApiKey(ctx, id)
+  const row = await readKey(ctx, id)
   if (ctx.ifMatch !== undefined && ctx.ifMatch !== row.version)
     throw problem('precondition_failed', 'The API key has changed since it was read')
   const revoke = ctx.db

@@ -30,10 +30,13 @@ const keys = new Remembered<VerifiedKey | null>(STANDING_FRESH_MS, STANDING_MAX_
 
 /** The key's record from memory, else D1; a forged key costs neither. 401 `invalid_api_key` where it does not count. */
 export async function verifyApiKey(caller: Caller, key: string): Promise<VerifiedKey> {
-  const found = await keys.get(key, caller.now, async () =>
-    (await isGenuine(caller.settings.MASTER_KEY, key)) ? look(caller, await sha256(key)) : null,
-  )
-  if (!found) throw problem.unauthorized('invalid_api_key', 'The API key is not valid')
+  const refusal = () => problem.unauthorized('invalid_api_key', 'The API key is not valid')
+  const found = await keys.get(key, caller.now, async () => {
+    // Thrown, and so not remembered: made-up keys must not push out the ones in use.
+    if (!(await isGenuine(caller.settings.MASTER_KEY, key))) throw refusal()
+    return look(caller, await sha256(key))
+  })
+  if (!found) throw refusal()
   if (found.expires_at !== null && found.expires_at <= iso(caller.now))
     throw problem.unauthorized('invalid_api_key', 'The API key has expired')
   return found

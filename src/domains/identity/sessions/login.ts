@@ -27,7 +27,10 @@ export type Tokens = {
 
 type Candidate = { user: UserRow; tenant: TenantRow }
 
-/** At most so many tenants are tried for one address; a login that names none always costs as many hashes. */
+/**
+ * At most so many tenants are tried for one address, verified users first; a login that names none always costs as many
+ * hashes. A stranger who signs up with somebody's address comes after its owner, and locks nobody out.
+ */
 const MOST_CANDIDATES = 3
 
 /**
@@ -36,10 +39,9 @@ const MOST_CANDIDATES = 3
  */
 export async function login(request: RequestContext, input: Login): Promise<Tokens> {
   const found = await candidatesOf(request, input)
-  const tooMany = found.length > MOST_CANDIDATES
   const fitting: Candidate[] = []
   for (let i = 0; i < (input.tenant ? 1 : MOST_CANDIDATES); i++) {
-    const candidate = tooMany ? undefined : found[i]
+    const candidate = found[i]
     const fits = await verifyPassword(input.password, candidate?.user.password_hash ?? null)
     if (fits && candidate) fitting.push(candidate)
   }
@@ -69,7 +71,7 @@ async function candidatesOf(request: RequestContext, input: Login): Promise<Cand
     .innerJoin(tenants, eq(tenants.id, users.tenant_id))
     .where(named)
     .orderBy(desc(sql`${users.email_verified_at} is not null`), users.created_at)
-    .limit(MOST_CANDIDATES + 1)
+    .limit(MOST_CANDIDATES)
     .all()
 }
 
@@ -117,7 +119,11 @@ async function openSession(
         .values({ tenant_id: tenant.id, hash: await hashOf(refreshToken), session_id: sid, created_at: now }),
       ctx.db
         .update(users)
-        .set({ last_login_at: now, ...(rehashed ? { password_hash: rehashed } : {}) })
+        .set({
+          last_login_at: now,
+          version: sql`version + 1`,
+          ...(rehashed ? { password_hash: rehashed } : {}),
+        })
         .where(and(eq(users.tenant_id, tenant.id), eq(users.id, user.id))),
     ],
     result: tokens,

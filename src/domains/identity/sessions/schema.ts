@@ -31,7 +31,7 @@ export const LoggedIn = z
   })
   .meta({ id: 'LoggedIn' })
 
-export const Message = z.object({ message: z.string() }).meta({ id: 'Message' })
+export const Notice = z.object({ message: z.string() }).meta({ id: 'Notice' })
 
 export const Session = z
   .object({

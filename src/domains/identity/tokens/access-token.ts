@@ -1,6 +1,6 @@
 import { errors, type JWTPayload, jwtVerify, SignJWT } from 'jose'
 import type { RequestContext } from '../../../data/context'
-import { fromBase64url, text } from '../../../lib/encoding'
+import { base64url, fromBase64url, text } from '../../../lib/encoding'
 import { newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { keyRing, verificationKey } from './keys'
@@ -110,17 +110,20 @@ function isCanonical(token: string): boolean {
   const parts = token.split('.')
   return (
     parts.length === 3 &&
-    parts.slice(0, 2).every((part) => {
+    parts.every((part, i) => {
       const bytes = fromBase64url(part)
-      if (!bytes) return false
-      const json = text(bytes)
-      try {
-        return JSON.stringify(JSON.parse(json)) === json
-      } catch {
-        return false
-      }
+      if (!bytes || base64url(bytes) !== part) return false
+      return i === 2 || isPrintedJson(text(bytes))
     })
   )
+}
+
+function isPrintedJson(json: string): boolean {
+  try {
+    return JSON.stringify(JSON.parse(json)) === json
+  } catch {
+    return false
+  }
 }
 
 function claimsOf(payload: JWTPayload): AccessClaims {

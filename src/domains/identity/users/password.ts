@@ -59,8 +59,12 @@ export const DECOY = `$scrypt$ln=14,r=8,p=5$${'A'.repeat(22)}$${'A'.repeat(43)}`
 
 const unpadded = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64').replaceAll('=', '')
 
-type Ticket = { seen: number }
+type Ticket = { seen: number; hashes: number }
 const queue: Ticket[] = []
+let hashes = 0
+
+/** How long other requests have the isolate to themselves between two hashes: a few turns of the event loop. */
+const BREATH_MS = 5
 
 /**
  * One hash at a time. Each waiter watches the queue by itself instead of awaiting the one before it: a request whose
@@ -70,20 +74,29 @@ async function inTurn<T>(work: () => T): Promise<T> {
   dropAbandoned()
   if (queue.length > MOST_WAITING)
     throw problem('login_busy', 'Too many logins at once', { headers: { 'Retry-After': '2' } })
-  const ticket: Ticket = { seen: Date.now() }
+  const ticket: Ticket = { seen: Date.now(), hashes }
   queue.push(ticket)
   try {
     // The first turn is given up as well, so that other requests are answered between two hashes.
-    do {
-      await scheduler.wait(1)
+    for (let pause = 1; pause > 0; pause = patience(ticket)) {
+      await scheduler.wait(pause)
       ticket.seen = Date.now()
       dropAbandoned()
-    } while (queue[0] !== ticket && queue.includes(ticket))
+    }
+    hashes += 1
     return work()
   } finally {
     const at = queue.indexOf(ticket)
     if (at >= 0) queue.splice(at, 1)
   }
+}
+
+/** How long a ticket still has to wait, in milliseconds. Its timer was due all through the hash before its own. */
+function patience(ticket: Ticket): number {
+  if (queue[0] !== ticket && queue.includes(ticket)) return 1
+  const rested = ticket.hashes === hashes
+  ticket.hashes = hashes
+  return rested ? 0 : BREATH_MS
 }
 
 /** A waiter looks every millisecond, or after the hash before it; one that has not for two seconds is gone. */

@@ -11,7 +11,7 @@ import { newTenant } from '../../tenancy/tenants/new-tenant'
 import { effectiveSettings } from '../../tenancy/tenants/settings'
 import { tenants } from '../../tenancy/tenants/table'
 import { invitations } from '../invitations/table'
-import { tenantView } from '../sessions/standing'
+import { forgetTenant, tenantView } from '../sessions/standing'
 import { sessions } from '../sessions/table'
 import { hashPassword } from './password'
 import type { Register } from './schema'
@@ -85,7 +85,7 @@ async function makePersonalTenant(request: RequestContext, input: Register): Pro
   const ctx = contextFor(request, tenantView(tenant))
   const mail = await verificationMail(ctx, user)
   const everything = directory(request.env)
-  return commit(ctx, {
+  const registered = await commit(ctx, {
     statements: [
       ...(existing ? replaced(request, existing) : []),
       everything.insert(tenants).values(tenant),
@@ -100,19 +100,29 @@ async function makePersonalTenant(request: RequestContext, input: Register): Pro
       after: { email: user.email, role: user.role },
     },
     events: [userCreated(user)],
-    unique: { 'users.email': problem('conflict', 'The address is being registered by another request') },
+    unique: { 'users.email': raced() },
   })
+  if (existing) forgetTenant(existing.tenant_id)
+  return registered
 }
+
+const raced = () => problem('conflict', 'The address is being registered by another request')
 
 /** Ends what an unverified registration had: the tenant is cancelled, its sessions end, the address is free. */
 function replaced(request: RequestContext, old: UserRow) {
   const db = directory(request.env)
   const now = iso(request.now)
   return [
-    db
-      .update(users)
-      .set({ is_personal: 0 })
-      .where(and(eq(users.tenant_id, old.tenant_id), eq(users.id, old.id))),
+    {
+      statement: db
+        .update(users)
+        .set({ is_personal: 0 })
+        .where(
+          and(eq(users.tenant_id, old.tenant_id), eq(users.id, old.id), isNull(users.email_verified_at)),
+        ),
+      // Verified since it was read: the owner has it, and nothing is taken away.
+      otherwise: raced(),
+    },
     db
       .update(tenants)
       .set({ status: 'cancelled', cancelled_at: now, updated_at: now, version: sql`version + 1` })
@@ -169,6 +179,7 @@ async function acceptInvitation(request: RequestContext, input: Register, token:
   const now = iso(request.now)
   if (!found || found.invitation.email !== input.email || found.invitation.expires_at <= now) throw refusal
   if (found.invitation.accepted_at || found.invitation.revoked_at) throw refusal
+  if (found.tenant.status === 'cancelled') throw refusal
   const ctx = contextFor(request, tenantView(found.tenant))
   const user = newUser(request, {
     id: newId(request.now),

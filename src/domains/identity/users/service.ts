@@ -18,9 +18,11 @@ export async function me(ctx: Context): Promise<Me> {
 
 /** Changes the caller's own profile. */
 export async function updateMe(ctx: Context, input: UpdateMe): Promise<Me> {
-  const userId = actingUser(ctx)
-  if (userId === null) throw problem('user_required', 'This credential stands for no user')
-  const row = await revise(ctx, users, 'user', userId, () => ({
+  // A key has scopes, and none of them is its maker's own profile.
+  if (ctx.principal.kind !== 'user') throw problem('user_required', 'A profile is changed by its user')
+  const userId = ctx.principal.id
+  const show = (row: UserRow): Me => ({ ...row, principal: describe(ctx, row) })
+  const decide = () => ({
     set: defined(input),
     audit: {
       action: 'user.update',
@@ -28,8 +30,8 @@ export async function updateMe(ctx: Context, input: UpdateMe): Promise<Me> {
       resource_id: userId,
       after: { fields: Object.keys(input) },
     },
-  }))
-  return { ...row, principal: describe(ctx, row) }
+  })
+  return show(await revise(ctx, users, 'user', userId, decide, show))
 }
 
 const own = (ctx: Context, id: string) => and(eq(users.tenant_id, ctx.tenant.id), eq(users.id, id))

@@ -1,4 +1,4 @@
-import { and, eq, isNull } from 'drizzle-orm'
+import { and, desc, eq, isNull, ne, sql } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context, RequestContext } from '../../../data/context'
 import { directory } from '../../../data/database'
@@ -8,10 +8,13 @@ import { base64url } from '../../../lib/encoding'
 import { iso } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { mailStatement } from '../../mail/compose'
+import { tenants } from '../../tenancy/tenants/table'
 import { mailTokens, type UserRow, users } from './table'
 
 /** A verification link works for a day (identity.md). */
 const VERIFY_MS = 24 * 3600_000
+/** An address that waits in more tenants than this gets a mail for the newest ones. */
+const MOST_MAILS = 3
 
 /** The statements that send a verification mail: the token's hash and the mail that carries the token. */
 export async function verificationMail(ctx: Context, user: Pick<UserRow, 'id' | 'email'>) {
@@ -43,7 +46,7 @@ export async function confirmEmail(request: RequestContext, token: string): Prom
     )
   const verify = ctx.db
     .update(users)
-    .set({ email_verified_at: now, updated_at: now })
+    .set({ email_verified_at: now, updated_at: now, version: sql`version + 1` })
     .where(and(eq(users.tenant_id, row.tenant_id), eq(users.id, row.user_id)))
   return commit(ctx, {
     statements: [{ statement: use, otherwise: refusal }, verify],
@@ -59,12 +62,14 @@ export async function resendVerification(
 ): Promise<{ message: string }> {
   const result = { message: 'If the address is registered and not verified, a mail is on its way' }
   const rows = await directory(request.env)
-    .select()
+    .select({ user: users })
     .from(users)
-    .where(and(eq(users.email, email), isNull(users.email_verified_at)))
-    .limit(3)
+    .innerJoin(tenants, eq(tenants.id, users.tenant_id))
+    .where(and(eq(users.email, email), isNull(users.email_verified_at), ne(tenants.status, 'cancelled')))
+    .orderBy(desc(users.created_at))
+    .limit(MOST_MAILS)
     .all()
-  for (const user of rows) {
+  for (const { user } of rows) {
     const ctx = { ...contextFor(request, bareTenant(user.tenant_id)), idempotency: null }
     await commit(ctx, { statements: await verificationMail(ctx, user), result })
   }

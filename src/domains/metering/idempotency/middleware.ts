@@ -32,15 +32,18 @@ export const idempotency: MiddlewareHandler<AppEnv> = async (c, next) => {
 
   await next()
 
-  if (c.error instanceof IdempotencyRace) {
-    const winner = await answerOf(c.var.request, claim)
-    if (winner) c.res = replay(winner)
-    return
-  }
-  if (!claim.finished) await settle(c, claim)
+  if (claim.finished) return
+  const winner =
+    c.error instanceof IdempotencyRace || !(await settle(c, claim))
+      ? await answerOf(c.var.request, claim)
+      : null
+  if (!winner) return
+  c.res = replay(winner)
+  // What the loser would have been told.
+  c.res.headers.delete('Retry-After')
 }
 
-function keyOf(c: HonoContext<AppEnv>): string | null {
+export function keyOf(c: { req: { raw: Request } }): string | null {
   const long = c.req.raw.headers.get('X-Idempotency-Key')
   const short = c.req.raw.headers.get('Idempotency-Key')
   if (long !== null && short !== null && long !== short)
@@ -74,7 +77,8 @@ async function claimOf(c: HonoContext<AppEnv>, key: string): Promise<Idempotency
     principal: ctx ? `${ctx.principal.kind}:${ctx.principal.id}` : `address:${c.var.request.address}`,
     key,
     fingerprint: await sha256(whole),
-    claim: c.var.request.requestId,
+    // Not the request's id: a client may send one id again with every attempt.
+    claim: crypto.randomUUID(),
     claimed: false,
     finished: false,
   }
@@ -93,12 +97,14 @@ function replay(answer: StoredAnswer): Response {
   })
 }
 
-/** Keeps or frees the key after an answer that no commit stored. */
-async function settle(c: HonoContext<AppEnv>, claim: IdempotencyClaim): Promise<void> {
+/** Keeps or frees the key after an answer that no commit stored; false where another request may have finished the key. */
+async function settle(c: HonoContext<AppEnv>, claim: IdempotencyClaim): Promise<boolean> {
   const { status } = c.res
   const isJson = c.res.headers.get('Content-Type')?.startsWith('application/json') ?? status === 204
   if (isJson && (KEPT_REFUSALS.has(status) || (status >= 200 && status < 300))) {
     const body = status === 204 ? '' : await c.res.clone().text()
-    await keepAnswer(c.var.request, claim, { status, headers: {}, body, secret: false })
-  } else if (claim.claimed) await releaseKey(c.var.request, claim)
+    return keepAnswer(c.var.request, claim, { status, headers: {}, body, secret: false })
+  }
+  if (claim.claimed) await releaseKey(c.var.request, claim)
+  return claim.claimed || status < 400
 }

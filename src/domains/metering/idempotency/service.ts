@@ -59,24 +59,26 @@ export async function claimKey(request: RequestContext, claim: IdempotencyClaim)
   claim.claimed = true
 }
 
-/** Keeps an answer that no commit kept: a refusal that a repeat would get again. The first one stays. */
+/** Keeps an answer that no commit kept: a refusal that a repeat would get again. False where another one stands. */
 export async function keepAnswer(
   request: RequestContext,
   claim: IdempotencyClaim,
   answer: StoredAnswer,
-): Promise<void> {
+): Promise<boolean> {
   const { status, headers, body } = answer
   const db = database(request, claim)
-  if (claim.claimed)
-    await db
-      .update(idempotencyKeys)
-      .set({ status, headers, body })
-      .where(and(same(claim), eq(idempotencyKeys.claim, claim.claim), isNull(idempotencyKeys.status)))
-  else
-    await db
-      .insert(idempotencyKeys)
-      .values({ ...identity(claim), status, headers, body, created_at: iso(request.now) })
-      .onConflictDoNothing()
+  const kept = claim.claimed
+    ? await db
+        .update(idempotencyKeys)
+        .set({ status, headers, body })
+        .where(and(same(claim), eq(idempotencyKeys.claim, claim.claim), isNull(idempotencyKeys.status)))
+        .returning({ key: idempotencyKeys.key })
+    : await db
+        .insert(idempotencyKeys)
+        .values({ ...identity(claim), status, headers, body, created_at: iso(request.now) })
+        .onConflictDoNothing()
+        .returning({ key: idempotencyKeys.key })
+  return kept.length > 0
 }
 
 /** Gives a claim back: the request failed in a way that a repeat may not. */

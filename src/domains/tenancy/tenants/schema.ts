@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { isUuid } from '../../../lib/ids'
 import { Id } from '../../../lib/wire'
 import { Email, FullName, Password, User } from '../../identity/users/schema'
 import { TenantSettings } from './settings'
@@ -6,6 +7,8 @@ import { TenantSettings } from './settings'
 export const Slug = z
   .string()
   .regex(/^[a-z0-9-]{3,63}$/, 'must have 3 to 63 of a-z, 0-9 and -')
+  // Where a tenant is named by its id or slug, one's slug must not be another's id.
+  .refine((slug) => !isUuid(slug), 'must not be a UUID')
   .meta({ example: 'acme' })
 
 export const TenantName = z.string().trim().min(1, 'must not be empty').max(200).meta({ example: 'Acme' })

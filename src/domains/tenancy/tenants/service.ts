@@ -64,12 +64,17 @@ export async function currentTenant(ctx: Context): Promise<TenantShown> {
   return shown(await readTenant(ctx, ctx.tenant.id))
 }
 
-/** Changes the name and settings of the caller's tenant; the version is a condition of the write. */
-export function updateCurrentTenant(ctx: Context, input: UpdateTenant): Promise<TenantShown> {
-  return changeTenant(ctx, ctx.tenant.id, 'tenant.update', (row) => ({
+/** Changes the name and settings of the caller's tenant; `view` makes the answer of the tenant as it is then. */
+export function updateCurrentTenant<T = TenantShown>(
+  ctx: Context,
+  input: UpdateTenant,
+  view: (tenant: TenantShown) => T = (tenant) => tenant as T,
+): Promise<T> {
+  const decide = (row: TenantRow) => ({
     ...(input.name === undefined ? {} : { name: input.name }),
     ...(input.settings === undefined ? {} : { settings: merge(row.settings, input.settings) }),
-  }))
+  })
+  return changeTenant(ctx, ctx.tenant.id, 'tenant.update', decide, view)
 }
 
 const merge = (set: Partial<TenantSettings>, sent: object): Partial<TenantSettings> => ({
@@ -86,12 +91,13 @@ async function readTenant(request: RequestContext, id: string): Promise<TenantRo
 const ATTEMPTS = 5
 
 /** Changes a tenant's row in the directory, audited in that tenant; decided anew when others write meanwhile. */
-export async function changeTenant(
+export async function changeTenant<T = TenantShown>(
   ctx: Context,
   id: string,
   action: string,
   decide: (row: TenantRow) => Partial<TenantRow>,
-): Promise<TenantShown> {
+  view: (tenant: TenantShown) => T = (tenant) => tenant as T,
+): Promise<T> {
   const stale = problem('precondition_failed', 'The tenant has changed since it was read')
   for (let attempt = 1; ; attempt++) {
     const row = await readTenant(ctx, id)
@@ -108,7 +114,7 @@ export async function changeTenant(
         id === ctx.tenant.id ? ctx : contextFor(ctx, tenantView(row), ctx.principal),
         {
           statements: [{ statement: update, otherwise: stale }],
-          result: shown(next),
+          result: view(shown(next)),
           audit: { action, resource: 'tenant', resource_id: id, before, after: set },
         },
       )

@@ -1,0 +1,149 @@
+import { log as logger } from '../../../lib/log'
+import type { Caller } from './caller'
+import type { ChatLog } from './log'
+import { type Frame, framesOf, type RoomEvent } from './protocol'
+import { isLoss, type Loss, type Rights } from './rights'
+
+/** Entries read from the log at once for a reader that is behind. */
+const PAGE = 64
+/** After a look-up of rights failed; until one succeeds nobody whose rights are stale is told anything. */
+const RETRY_MS = 1_000
+
+/** One connection that follows the chat. */
+export interface Reader {
+  readonly caller: Caller
+  /** What it has still to be given before it follows live; null while it is up to date. */
+  backlog: Iterator<Frame> | null
+  /** Whether an entry is for this reader at all. */
+  wants(event: RoomEvent): boolean
+  /** Whether it takes more of its backlog now; one that does not asks by `Audience.pull` when it does. */
+  ready(): boolean
+  /** Gives it a frame; false where it could not take it. */
+  take(frame: Frame): boolean
+  /** Ends the connection because of lost rights, or because the chat is gone. */
+  end(loss: Loss): void
+}
+
+/** Everyone who follows the chat: each is given every entry once and in order, live or from the log, while allowed to. */
+export class Audience {
+  private readonly readers = new Set<Reader>()
+  private rechecking = false
+
+  constructor(
+    private readonly log: ChatLog,
+    private readonly rights: Rights,
+  ) {}
+
+  get size(): number {
+    return this.readers.size
+  }
+
+  /** Takes in a reader that has its backlog, and begins to give it. */
+  add(reader: Reader): void {
+    this.readers.add(reader)
+    this.pull(reader)
+  }
+
+  remove(reader: Reader): void {
+    this.readers.delete(reader)
+  }
+
+  /** Gives new entries to all who are up to date. Each is printed once. */
+  publish(events: readonly RoomEvent[]): void {
+    if (this.readers.size === 0) return
+    const now = Date.now()
+    const printed = events.map((event) => ({ event, frames: framesOf(this.log.idOf(event.seq), event) }))
+    let stale = false
+    for (const reader of this.readers) {
+      if (reader.backlog) continue
+      const verdict = this.rights.of(reader.caller.key, now)
+      if (verdict === null) {
+        reader.backlog = this.after((events[0]?.seq ?? 1) - 1, reader)
+        stale = true
+      } else if (isLoss(verdict)) this.expel(reader, verdict)
+      else this.give(reader, printed)
+    }
+    if (stale) void this.recheck()
+  }
+
+  private give(reader: Reader, printed: { event: RoomEvent; frames: Frame[] }[]): void {
+    for (const { event, frames } of printed) {
+      if (!reader.wants(event) || frames.every((frame) => reader.take(frame))) continue
+      reader.backlog = this.after(event.seq - 1, reader)
+      return
+    }
+  }
+
+  /** Gives a reader of its backlog what it takes now. */
+  pull(reader: Reader): void {
+    while (reader.backlog && this.readers.has(reader)) {
+      const verdict = this.rights.of(reader.caller.key, Date.now())
+      if (verdict === null) void this.recheck()
+      else if (isLoss(verdict)) this.expel(reader, verdict)
+      if (verdict === null || isLoss(verdict) || !reader.ready()) return
+      const next = reader.backlog.next()
+      if (next.done) reader.backlog = null
+      else reader.take(next.value)
+    }
+  }
+
+  /** The frames of what the log holds after `seq`, read as they are asked for. */
+  *after(seq: number, reader: Pick<Reader, 'wants'>): Generator<Frame, void> {
+    for (let at = seq; ; ) {
+      const events = this.log.after(at, PAGE, Date.now())
+      if (events.length === 0) return
+      for (const event of events) {
+        at = event.seq
+        if (reader.wants(event)) yield* framesOf(event.id, event)
+      }
+    }
+  }
+
+  /** Replaces what every reader has still to be given. */
+  restart(backlogOf: (reader: Reader) => Iterator<Frame>): void {
+    for (const reader of this.readers) {
+      reader.backlog = backlogOf(reader)
+      this.pull(reader)
+    }
+  }
+
+  /** Looks everyone’s rights up before they grow stale. */
+  async refresh(): Promise<void> {
+    if (this.readers.size === 0) return
+    const callers = new Map([...this.readers].map((reader) => [reader.caller.key, reader.caller]))
+    this.rights.keepOnly(new Set(callers.keys()))
+    await this.rights.refresh([...callers.values()])
+  }
+
+  /** Ends every connection. */
+  dismiss(loss: Loss): void {
+    for (const reader of this.readers) this.expel(reader, loss)
+  }
+
+  private expel(reader: Reader, loss: Loss): void {
+    this.readers.delete(reader)
+    reader.end(loss)
+  }
+
+  /** Looks rights up and goes on with everyone who waits for that, as often as it takes. */
+  private async recheck(): Promise<void> {
+    if (this.rechecking) return
+    this.rechecking = true
+    try {
+      while ([...this.readers].some((reader) => reader.backlog && reader.ready())) {
+        const known = await this.refresh().then(
+          () => true,
+          (error: unknown) => logger.warn('chat_rights_unknown', { cause: String(error) }),
+        )
+        if (!known) await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+        else for (const reader of [...this.readers]) this.pullKnown(reader)
+      }
+    } finally {
+      this.rechecking = false
+    }
+  }
+
+  private pullKnown(reader: Reader): void {
+    if (reader.backlog && this.rights.of(reader.caller.key, Date.now()) !== null) this.pull(reader)
+  }
+}

@@ -1,0 +1,42 @@
+import { actingUser, type Context } from '../../../data/context'
+import { problem } from '../../../lib/problem'
+
+/** Who reads or writes a chat, as the object knows and re-checks it; small enough to lie beside a sleeping socket. */
+export type Caller = {
+  /** Names the credential. */
+  key: string
+  kind: 'user' | 'api_key'
+  /** Of the user, or of the API key. */
+  id: string
+  /** The person; null for a key that the platform made. */
+  user_id: string | null
+  session_id: string | null
+  role: string
+  /** Of the scopes only those of chats. */
+  scopes: string[]
+}
+
+/** The context’s caller for the chat’s object. */
+export function callerOf(ctx: Context): Caller {
+  const { principal } = ctx
+  if (principal.kind !== 'user' && principal.kind !== 'api_key')
+    throw problem('user_required', 'A chat is for users and API keys')
+  const session = principal.kind === 'user' ? principal.session_id : null
+  return {
+    key: `${principal.kind}:${principal.id}:${session ?? ''}`,
+    kind: principal.kind,
+    id: principal.id,
+    user_id: actingUser(ctx),
+    session_id: session,
+    role: principal.role,
+    scopes: chatScopes(principal.scopes),
+  }
+}
+
+export const chatScopes = (scopes: Iterable<string>): string[] =>
+  [...scopes].filter((scope) => scope.startsWith('chats:'))
+
+/** Whether the chat of `owner` is there for the caller at all; to all others it does not exist. */
+export function mayEnter(caller: Pick<Caller, 'user_id' | 'scopes'>, owner: string): boolean {
+  return caller.user_id === owner || caller.scopes.includes('chats:admin')
+}

@@ -1,0 +1,120 @@
+import * as z from 'zod'
+import { fieldErrors } from '../../../lib/fields'
+import { Problem, problem } from '../../../lib/problem'
+import { CursorText, SendMessage, StopRun } from '../messages/schema'
+import type { SocketReader } from './readers'
+import { isLoss } from './rights'
+import type { Room } from './room'
+
+// What a client sends over its WebSocket: each frame passes what the REST route it stands for asks.
+
+/** Beyond these a connection is closed: 4413, 4429. */
+const MAX_FRAME = 64 * 1024
+const MAX_FRAMES_A_SECOND = 50
+
+const Resume = z.strictObject({ last_event_id: CursorText.optional(), after: CursorText.optional() })
+const Envelope = z.strictObject({ type: z.string(), data: z.unknown().optional() })
+
+/** Frames from clients, in their order, one at a time for each connection. */
+export class Inbox {
+  private readonly seen = new WeakMap<SocketReader, number[]>()
+  private readonly queues = new WeakMap<SocketReader, Promise<void>>()
+
+  constructor(private readonly room: Room) {}
+
+  /** Takes one frame; what is wrong with it is said by an `error` frame. */
+  receive(reader: SocketReader, frame: string | ArrayBuffer): Promise<void> {
+    const size = typeof frame === 'string' ? new TextEncoder().encode(frame).byteLength : frame.byteLength
+    if (size > MAX_FRAME) reader.close(4413, 'a frame has at most 64 KiB')
+    if (size > MAX_FRAME) return Promise.resolve()
+    if (this.tooMany(reader)) {
+      reader.close(4429, 'at most 50 frames a second')
+      return Promise.resolve()
+    }
+    reader.heard()
+    const before = this.queues.get(reader) ?? Promise.resolve()
+    const work = before.then(() => this.take(reader, frame))
+    this.queues.set(reader, work)
+    return work
+  }
+
+  private tooMany(reader: SocketReader): boolean {
+    const now = Date.now()
+    const times = (this.seen.get(reader) ?? []).filter((time) => time > now - 1000)
+    times.push(now)
+    this.seen.set(reader, times)
+    return times.length > MAX_FRAMES_A_SECOND
+  }
+
+  private async take(reader: SocketReader, frame: string | ArrayBuffer): Promise<void> {
+    try {
+      await this.act(reader, frame)
+    } catch (error) {
+      const refusal =
+        error instanceof Problem ? error : problem('internal_error', 'Something went wrong on our side')
+      const { code, message, retryable, details } = refusal
+      reader.answer(JSON.stringify({ type: 'error', data: { code, message, retryable, details } }))
+    }
+  }
+
+  private async act(reader: SocketReader, frame: string | ArrayBuffer): Promise<void> {
+    const { type, data } = parse(Envelope, jsonOf(frame))
+    if (!(await this.allowed(reader))) return
+    switch (type) {
+      case 'message': {
+        const input = parse(SendMessage, data, ['data'])
+        const caller = this.writer(reader)
+        await this.room.send({ caller, traceparent: this.room.access.context().traceparent, input })
+        return
+      }
+      case 'stop': {
+        const { run_id } = parse(StopRun, data ?? {}, ['data'])
+        await this.room.stop(this.writer(reader), run_id)
+        return
+      }
+      case 'resume': {
+        const { last_event_id, after } = parse(Resume, data ?? {}, ['data'])
+        return this.room.follow(reader, last_event_id ?? after ?? null)
+      }
+      default:
+        throw problem.invalid({ type: 'must be one of message, stop, resume' })
+    }
+  }
+
+  /** Rights as they were at most five seconds ago; who has lost them is sent away. */
+  private async allowed(reader: SocketReader): Promise<boolean> {
+    const { rights, audience } = this.room
+    const { key } = reader.caller
+    if (rights.of(key, Date.now()) === null) await rights.refresh([reader.caller])
+    const verdict = rights.of(key, Date.now())
+    if (verdict !== null && !isLoss(verdict)) return true
+    audience.remove(reader)
+    reader.end(verdict ?? { code: 4401, reason: 'the credential no longer counts' })
+    return false
+  }
+
+  private writer(reader: SocketReader) {
+    const now = this.room.rights.of(reader.caller.key, Date.now())
+    const caller = now === null || isLoss(now) ? reader.caller : now
+    if (!caller.scopes.includes('chats:write'))
+      throw problem('insufficient_scope', 'This needs the scope chats:write', {
+        details: { required: ['chats:write'], missing: 'chats:write' },
+      })
+    return caller
+  }
+}
+
+function jsonOf(frame: string | ArrayBuffer): unknown {
+  if (typeof frame !== 'string') throw problem('malformed_json', 'A frame must be text: {"type", "data"}')
+  try {
+    return JSON.parse(frame)
+  } catch {
+    throw problem('malformed_json', 'A frame must be JSON: {"type", "data"}')
+  }
+}
+
+function parse<S extends z.ZodType>(schema: S, value: unknown, path: PropertyKey[] = []): z.output<S> {
+  const result = schema.safeParse(value)
+  if (!result.success) throw problem.invalid(fieldErrors(result.error.issues, path))
+  return result.data
+}

@@ -1,0 +1,26 @@
+import { Problem, type ProblemCode, problem } from '../../../lib/problem'
+
+/** A refusal on its way out of the object: an exception does not come through with its class and details. */
+export type Refusal = { code: ProblemCode; message: string; details: Record<string, unknown> }
+
+export type Answer<T> = { value: T } | { refusal: Refusal }
+
+export const refusalOf = ({ code, message, details }: Problem): Refusal => ({ code, message, details })
+
+/** What `work` answers, or the refusal it threw; a bug stays an exception. */
+export async function answering<T>(work: () => T | Promise<T>): Promise<Answer<T>> {
+  try {
+    return { value: await work() }
+  } catch (error) {
+    if (error instanceof Problem) return { refusal: refusalOf(error) }
+    throw error
+  }
+}
+
+/** The value, or the refusal thrown as the Problem it was. */
+export function resultOf<T>(answer: Answer<T>): T {
+  if ('refusal' in answer) throw problemOf(answer.refusal)
+  return answer.value
+}
+
+export const problemOf = ({ code, message, details }: Refusal): Problem => problem(code, message, { details })

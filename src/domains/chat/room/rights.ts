@@ -1,0 +1,69 @@
+import type { Caller } from './caller'
+
+/** What was found out of a credential at most this long ago still holds (chat.md: “at most 5 s before”). */
+export const FRESH_MS = 5_000
+/** While a run goes on, rights are looked up anew before they grow stale, so that no frame waits for it. */
+export const REFRESH_MS = 4_000
+
+/** Why a connection ends: 4401 its credential no longer counts, 4403 it may no longer read this chat. */
+export type Loss = { code: 4401 | 4403; reason: string }
+
+/** Looks up what the credentials may do to this chat now; a Loss for who may do nothing. */
+export type LookUp = (callers: Caller[]) => Promise<Map<string, Caller | Loss>>
+
+type Known = { at: number; verdict: Caller | Loss }
+
+export const isLoss = (verdict: Caller | Loss): verdict is Loss => 'code' in verdict
+
+/**
+ * What the connected credentials may do, as it was at most five seconds ago. One look-up answers for all that are asked
+ * about at the time.
+ */
+export class Rights {
+  private readonly known = new Map<string, Known>()
+  private looking: Promise<void> | null = null
+
+  constructor(
+    private readonly lookUp: LookUp,
+    private readonly freshMs = FRESH_MS,
+  ) {}
+
+  /** Notes what the front door has just verified. */
+  admit(caller: Caller, now: number): void {
+    this.known.set(caller.key, { at: now, verdict: caller })
+  }
+
+  /** The verdict on a credential, or null where it is too old to act on. */
+  of(key: string, now: number): Caller | Loss | null {
+    const known = this.known.get(key)
+    return known && now - known.at < this.freshMs ? known.verdict : null
+  }
+
+  /** Looks all of them up, in one go with whoever asks meanwhile; rejects where the look-up fails. */
+  async refresh(callers: Caller[]): Promise<void> {
+    while (this.looking) await this.looking.catch(() => {})
+    const now = Date.now()
+    const asked = callers.filter((caller) => {
+      const known = this.known.get(caller.key)
+      return !known || now - known.at > this.freshMs / 5
+    })
+    if (asked.length === 0) return
+    this.looking = this.look(asked, now).finally(() => {
+      this.looking = null
+    })
+    await this.looking
+  }
+
+  /** Forgets who is not connected any more. */
+  keepOnly(keys: ReadonlySet<string>): void {
+    for (const key of this.known.keys()) if (!keys.has(key)) this.known.delete(key)
+  }
+
+  private async look(callers: Caller[], now: number): Promise<void> {
+    const verdicts = await this.lookUp(callers)
+    for (const { key } of callers) {
+      const verdict = verdicts.get(key) ?? { code: 4401, reason: 'the credential no longer counts' }
+      this.known.set(key, { at: now, verdict })
+    }
+  }
+}

@@ -1,0 +1,230 @@
+import type { Bindings } from '../../../env'
+import { iso } from '../../../lib/ids'
+import { log as logger } from '../../../lib/log'
+import { problem } from '../../../lib/problem'
+import { upstreamOf } from '../agents/upstreams/choose'
+import type { AnsweringAgent, Upstream } from '../agents/upstreams/upstream'
+import type { Exchange, LoggedEvent, Message, SendMessage } from '../messages/schema'
+import { Access } from './access'
+import { type AlarmName, Alarms } from './alarms'
+import { Audience, type Reader } from './audience'
+import type { Caller } from './caller'
+import { Conversation, type RunRow } from './conversation'
+import { ChatLog } from './log'
+import { Outbox } from './outbox'
+import { type Cursor, type Frame, parseCursor } from './protocol'
+import { Rights } from './rights'
+import { TIMINGS, type Timings } from './run'
+import { Runs } from './runs'
+import { type Snapshot, snapshotFrames } from './snapshot'
+import { Store } from './store'
+
+/** Messages that a snapshot tries to fit in; more would not. */
+const SNAPSHOT_MESSAGES = 20
+/** A removal that was announced and not carried out is looked into after this. */
+const REMOVAL_MS = 60_000
+
+export type Ids = { tenant_id: string; chat_id: string }
+export type Order = { caller: Caller; traceparent: string; input: SendMessage }
+
+/** What a test puts in the place of the real thing. */
+export type Seams = {
+  timings: Timings
+  upstreamOf: (kind: AnsweringAgent['kind']) => Upstream
+  freshMs?: number
+}
+
+/** One chat: its log, its runs and its readers, behind verbs that know no transport. */
+export class Room {
+  readonly store: Store
+  readonly conversation: Conversation
+  readonly log: ChatLog
+  readonly rights: Rights
+  readonly audience: Audience
+  readonly alarms: Alarms
+  readonly access: Access
+  readonly outbox: Outbox
+  readonly runs: Runs
+
+  constructor(
+    storage: DurableObjectStorage,
+    env: Bindings,
+    readonly ids: Ids,
+    private readonly seams: Seams = { timings: TIMINGS, upstreamOf },
+  ) {
+    this.store = new Store(storage)
+    this.conversation = new Conversation(this.store)
+    this.log = new ChatLog(this.store, (event) => this.conversation.apply(event, this.log))
+    this.access = new Access(env, ids)
+    this.rights = new Rights((callers) => this.access.lookUp(callers), seams.freshMs)
+    this.audience = new Audience(this.log, this.rights)
+    this.alarms = new Alarms(this.store, storage)
+    const name = `${ids.tenant_id}/${ids.chat_id}`
+    this.outbox = new Outbox(name, this.store, this.alarms, this.access, this)
+    this.runs = new Runs(this, env, ids, seams.timings)
+  }
+
+  /** Ends what was going on when the object was last cut off; readers that slept through it begin anew. */
+  wake(): void {
+    if (this.runs.interrupt()) this.audience.restart(() => this.snapshot('reset'))
+    if (!this.outbox.empty) void this.outbox.deliver()
+  }
+
+  /** Takes a message, or finds the run that it began when it was sent before. */
+  async send({ caller, traceparent, input }: Order): Promise<{ run: RunRow; replayed: boolean }> {
+    this.rights.admit(caller, Date.now())
+    const chat = await this.access.chat(caller)
+    const before = this.runs.earlier(caller, input)
+    if (before) return { run: before, replayed: true }
+    const agent = await this.access.agent()
+    // Others may have come while the agent was read.
+    const meanwhile = this.runs.earlier(caller, input)
+    if (meanwhile) return { run: meanwhile, replayed: true }
+    const upstream = this.seams.upstreamOf(agent.kind)
+    return { run: this.runs.begin({ caller, traceparent, input, chat, agent, upstream }), replayed: false }
+  }
+
+  /** Both messages of a run, once it has ended; 502 or 504 where the agent failed. */
+  async exchange(runId: string): Promise<Exchange> {
+    await this.runs.ended(runId)
+    const run = this.conversation.runById(runId)
+    const messages = [run?.message_id, run?.answer_id].flatMap((id) => this.message(id) ?? [])
+    if (!run || messages.length < 2) throw problem.notFound('run', runId)
+    if (run.error) {
+      const late = run.error.code === 'upstream_stalled'
+      throw problem(late ? 'upstream_timeout' : 'upstream_failed', run.error.message, {
+        details: { reason: run.error.code, run_id: run.id, message_id: run.answer_id },
+      })
+    }
+    return { run_id: run.id, finish: run.finish ?? 'stop', messages, usage: run.usage }
+  }
+
+  private message(id: string | undefined): Message | null {
+    return id === undefined ? null : this.conversation.message(id, this.log)
+  }
+
+  /** Lets a reader follow from a cursor on, exactly where that can be, else from the chat as it stands. */
+  follow(reader: Reader, cursor: string | null): void {
+    const from = cursor === null ? null : parseCursor(cursor)
+    reader.backlog =
+      from === null
+        ? this.snapshot('snapshot')
+        : this.log.resumes(from)
+          ? this.audience.after(from.seq, reader)
+          : this.snapshot('reset')
+    this.audience.add(reader)
+  }
+
+  /** The frames of the chat as it stands when they are asked for, and of all that comes after. */
+  *snapshot(type: 'snapshot' | 'reset'): Generator<Frame, void> {
+    const at = this.log.head
+    yield* snapshotFrames(type, this.standing())
+    yield* this.audience.after(at, { wants: () => true })
+  }
+
+  private standing(): Snapshot {
+    const messages = this.conversation.branch(this.log, SNAPSHOT_MESSAGES)
+    const going = this.runs.going
+    return {
+      cursor: this.log.cursor,
+      title: this.title,
+      run: going && { id: going.id, message_id: going.answer_id },
+      messages,
+      complete: (messages[0]?.parent_id ?? null) === null,
+    }
+  }
+
+  get title(): string | null {
+    return this.store.exists ? this.store.get('title') : null
+  }
+
+  /** The messages of the active branch, and how far the log is. */
+  async read(caller: Caller): Promise<{ messages: Message[]; seq: number }> {
+    await this.access.chat(caller)
+    return { messages: this.conversation.branch(this.log), seq: this.log.head }
+  }
+
+  /** The last question and answer. */
+  async lastExchange(caller: Caller): Promise<Message[]> {
+    await this.access.chat(caller)
+    return this.conversation.branch(this.log, 2)
+  }
+
+  /** A page of the log. Where it can’t be read on from the cursor without a gap: one `reset` with the whole chat. */
+  async events(caller: Caller, after: Cursor | null, limit: number) {
+    await this.access.chat(caller)
+    if (after && !this.log.reads(after)) return { items: [this.resetEvent()], next_cursor: null }
+    const events = this.log.after(after?.seq ?? 0, limit + 1, Date.now())
+    const items = events
+      .slice(0, limit)
+      .map(({ id, type, data, at }): LoggedEvent => ({ id, type, data, timestamp: iso(at) }))
+    return { items, next_cursor: events.length > limit ? (items.at(-1)?.id ?? null) : null }
+  }
+
+  private resetEvent(): LoggedEvent {
+    const messages = this.conversation.branch(this.log)
+    const data = { ...this.standing(), messages, complete: true }
+    return { id: this.log.cursor, type: 'reset', data, timestamp: iso(Date.now()) }
+  }
+
+  /** Stops the run that goes on; harmless where none does. */
+  async stop(caller: Caller, runId?: string) {
+    await this.access.chat(caller)
+    return this.runs.stop(runId)
+  }
+
+  /** Tells the readers of a title that was given. */
+  retitle(title: string): void {
+    this.access.forget()
+    if (!this.store.exists) {
+      this.store.create()
+      this.log.open()
+    }
+    const events = this.store.atomically(() => this.log.append(Date.now(), 'title', { title }))
+    this.audience.publish(events)
+  }
+
+  /** Makes sure that the storage goes with the chat’s row, even if nobody comes to say that the row is gone. */
+  expectRemoval(): void {
+    if (this.store.exists) this.alarms.set('removal', Date.now() + REMOVAL_MS)
+  }
+
+  /** Deletes all there is, once the run is stopped, the readers are gone and what is to be announced has been. */
+  async remove(): Promise<void> {
+    this.access.forget()
+    this.runs.stop()
+    this.audience.dismiss({ code: 4403, reason: 'the chat was deleted' })
+    if (!this.store.exists) return
+    this.alarms.set('removal', Date.now() + REMOVAL_MS)
+    await this.outbox.deliver()
+    if (!this.outbox.empty) return
+    await this.store.erase()
+    this.log.open()
+  }
+
+  /** Does what is due; never throws, since an alarm that throws is dropped for good in the end. */
+  async alarm(): Promise<void> {
+    for (const name of this.alarms.take(Date.now())) {
+      try {
+        await this.onAlarm(name)
+      } catch (error) {
+        logger.error('chat_alarm_failed', { name, chat_id: this.ids.chat_id, cause: String(error) })
+      }
+    }
+  }
+
+  private async onAlarm(name: AlarmName): Promise<void> {
+    switch (name) {
+      case 'run':
+        return this.runs.keepAlive()
+      case 'outbox':
+        return this.outbox.deliver()
+      case 'compact':
+        return this.runs.compact()
+      case 'removal': {
+        if ((await this.access.find()) === null) await this.remove()
+        else this.alarms.clear('removal')
+      }
+    }
+  }
+}

@@ -1,0 +1,89 @@
+import { Pipe } from './pipe'
+import { COMMENT, COMMENT_MS, RETRY } from './sse'
+
+/**
+ * A client’s SSE response over a socket to the chat’s object: the object can sleep while the response stays open. Binary
+ * messages are events, ready to write; words tell how to go on. A reader that is too slow loses what waits for it and is
+ * brought to the chat as it stands.
+ */
+export function streamOver(
+  socket: WebSocket,
+  signal: AbortSignal | null = null,
+  options: { commentMs?: number; queueBytes?: number } = {},
+): ReadableStream<Uint8Array> {
+  const { readable, writable } = new IdentityTransformStream()
+  const held = new HeldStream(socket, writable.getWriter(), options)
+  signal?.addEventListener('abort', () => held.leave())
+  return readable
+}
+
+class HeldStream {
+  private readonly pipe: Pipe
+  private readonly timer: ReturnType<typeof setInterval>
+  /** The object waits for `more`. */
+  private paused = false
+  /** Events were dropped: nothing is written until the object begins anew. */
+  private dropping = false
+  private asked = false
+
+  constructor(
+    private readonly socket: WebSocket,
+    writer: WritableStreamDefaultWriter<Uint8Array>,
+    { commentMs = COMMENT_MS, queueBytes }: { commentMs?: number; queueBytes?: number },
+  ) {
+    this.pipe = new Pipe(writer, { drained: () => this.goOn(), gone: () => this.leave() }, queueBytes)
+    this.pipe.offer(RETRY)
+    this.timer = setInterval(() => this.comment(), commentMs)
+    socket.binaryType = 'arraybuffer'
+    socket.addEventListener('message', ({ data }) => this.hear(data))
+    socket.addEventListener('close', () => this.pipe.close())
+    socket.addEventListener('error', () => this.pipe.close())
+    socket.accept()
+  }
+
+  /** The client has gone, or takes nothing any more. */
+  leave(): void {
+    clearInterval(this.timer)
+    this.pipe.abort()
+    try {
+      this.socket.close(1000, 'the reader has gone')
+    } catch {
+      // The object closed it before.
+    }
+  }
+
+  private hear(data: unknown): void {
+    if (data instanceof ArrayBuffer) this.write(new Uint8Array(data))
+    else {
+      this.paused = data === 'pause'
+      if (data === 'fresh') {
+        this.dropping = false
+        this.asked = false
+      }
+      if (this.pipe.idle) this.goOn()
+    }
+  }
+
+  private write(event: Uint8Array): void {
+    if (this.dropping || this.pipe.offer(event)) return
+    this.pipe.drop()
+    this.dropping = true
+    this.paused = false
+  }
+
+  /** All that was there is written: asks for what comes next. */
+  private goOn(): void {
+    if (this.dropping && !this.asked) {
+      this.asked = true
+      this.socket.send('snapshot')
+    } else if (this.paused && !this.dropping) {
+      this.paused = false
+      this.socket.send('more')
+    }
+  }
+
+  private comment(): void {
+    this.pipe.check(Date.now())
+    if (this.pipe.idle) this.pipe.offer(COMMENT)
+  }
+}

@@ -1,0 +1,213 @@
+import * as z from 'zod'
+
+// Every event type that Causeway itself sends: what it says, the shape of its data, and an example of it.
+
+const Uuid = z.uuid()
+const Time = z.iso.datetime()
+
+const ID = '0197b3c2-8f4e-7c1a-9d2b-3e4f5a6b7c8d'
+const OTHER_ID = '0197b3c2-9a10-7f3e-8b21-5d6e7f8091a2'
+const AT = '2026-01-31T10:00:00.000Z'
+
+function kind<S extends z.ZodObject>(description: string, data: S, example: z.input<S>) {
+  return { description, data, example }
+}
+
+export const CATALOGUE = {
+  'interaction.created': kind(
+    'An interaction was registered: something said, or something done.',
+    z.object({
+      interaction_id: Uuid,
+      network_id: Uuid.meta({ description: 'The tenant, under its older name.' }),
+      tenant_id: Uuid,
+      type: z.string(),
+      text: z.string().nullable(),
+      timestamp: Time,
+      speaker_id: z.string().nullable(),
+      conversation_id: z.string().nullable(),
+      user_id: z.string().nullable(),
+      item_id: z.string().nullable(),
+      value: z.number().nullable(),
+      audio_url: z.string().nullable(),
+      metadata: z.record(z.string(), z.json()).nullable(),
+    }),
+    {
+      interaction_id: ID,
+      network_id: OTHER_ID,
+      tenant_id: OTHER_ID,
+      type: 'speech',
+      text: 'Hello there',
+      timestamp: AT,
+      speaker_id: 'speaker-1',
+      conversation_id: 'conversation-1',
+      user_id: null,
+      item_id: null,
+      value: null,
+      audio_url: null,
+      metadata: null,
+    },
+  ),
+  'chat.created': kind(
+    'A chat was opened.',
+    z.object({
+      chat_id: Uuid,
+      agent_id: Uuid,
+      user_id: Uuid.nullable(),
+      title: z.string().nullable(),
+      created_at: Time,
+    }),
+    { chat_id: ID, agent_id: OTHER_ID, user_id: OTHER_ID, title: null, created_at: AT },
+  ),
+  'chat.message.created': kind(
+    'A message was posted to a chat, or an agent’s answer is complete.',
+    z.object({
+      chat_id: Uuid,
+      message_id: Uuid,
+      run_id: Uuid.nullable(),
+      user_id: Uuid.nullable(),
+      role: z.enum(['user', 'assistant']),
+      content: z.string(),
+      timestamp: Time,
+    }),
+    {
+      chat_id: ID,
+      message_id: OTHER_ID,
+      run_id: OTHER_ID,
+      user_id: OTHER_ID,
+      role: 'user',
+      content: 'Where is my order?',
+      timestamp: AT,
+    },
+  ),
+  'chat.run.completed': kind(
+    'An agent finished its answer, or was stopped.',
+    z.object({
+      chat_id: Uuid,
+      run_id: Uuid,
+      agent_id: Uuid,
+      message_id: Uuid,
+      finish: z.enum(['stop', 'length', 'stopped']),
+    }),
+    { chat_id: ID, run_id: OTHER_ID, agent_id: OTHER_ID, message_id: OTHER_ID, finish: 'stop' },
+  ),
+  'chat.run.failed': kind(
+    'An agent’s answer ended by a failure; what text had come is kept.',
+    z.object({
+      chat_id: Uuid,
+      run_id: Uuid,
+      agent_id: Uuid,
+      message_id: Uuid.nullable(),
+      code: z.string(),
+      message: z.string(),
+    }),
+    {
+      chat_id: ID,
+      run_id: OTHER_ID,
+      agent_id: OTHER_ID,
+      message_id: null,
+      code: 'upstream_stalled',
+      message: 'The agent sent nothing for 60 seconds',
+    },
+  ),
+  'user.created': kind(
+    'A user joined the tenant.',
+    z.object({
+      user_id: Uuid,
+      tenant_id: Uuid,
+      email: z.string(),
+      role: z.string(),
+      full_name: z.string().nullable(),
+    }),
+    {
+      user_id: ID,
+      tenant_id: OTHER_ID,
+      email: 'ada@example.com',
+      role: 'member',
+      full_name: 'Ada Lovelace',
+    },
+  ),
+  'api_key.created': kind(
+    'An API key was made; the key itself is not in the event.',
+    z.object({ api_key_id: Uuid, name: z.string(), prefix: z.string(), scopes: z.array(z.string()) }),
+    { api_key_id: ID, name: 'billing job', prefix: 'sk_live_4fT9', scopes: ['interactions:write'] },
+  ),
+  'api_key.revoked': kind(
+    'An API key was revoked.',
+    z.object({ api_key_id: Uuid, name: z.string(), prefix: z.string() }),
+    { api_key_id: ID, name: 'billing job', prefix: 'sk_live_4fT9' },
+  ),
+  'endpoint.disabled': kind(
+    'An endpoint’s receiver asked for no more events: it answered 410, or `webhook-delivery: disable`.',
+    z.object({
+      endpoint_id: Uuid,
+      uid: z.string().nullable(),
+      description: z.string(),
+      reason: z.enum(['gone', 'asked']),
+      delivery_id: Uuid,
+      disabled_at: Time,
+    }),
+    {
+      endpoint_id: ID,
+      uid: 'billing',
+      description: 'Billing',
+      reason: 'gone',
+      delivery_id: OTHER_ID,
+      disabled_at: AT,
+    },
+  ),
+  'delivery.exhausted': kind(
+    'Every attempt of a delivery failed; it is a dead letter now.',
+    z.object({
+      delivery_id: Uuid,
+      event_id: z.string(),
+      event_type: z.string(),
+      endpoint_id: Uuid,
+      attempt_count: z.int(),
+      response_status: z.int().nullable(),
+      error: z.string().nullable(),
+    }),
+    {
+      delivery_id: ID,
+      event_id: `msg_${OTHER_ID}`,
+      event_type: 'interaction.created',
+      endpoint_id: OTHER_ID,
+      attempt_count: 10,
+      response_status: 503,
+      error: 'status: answered 503',
+    },
+  ),
+} as const
+
+export type BuiltInType = keyof typeof CATALOGUE
+export type DataOf<T extends BuiltInType> = z.input<(typeof CATALOGUE)[T]['data']>
+
+/** Names that the service keeps for itself besides the catalogue's: what it will send, and what it takes in. */
+const RESERVED =
+  /^(?:item\.updated|user\.deleted|campaign\.completed|alert\.raised|job\.(?:completed|failed)|(?:call|ticket|endpoint|delivery|incoming)\..+)$/
+
+/** Whether a type is one of the service's own, which a tenant can't send. */
+export function isBuiltIn(type: string): boolean {
+  return Object.hasOwn(CATALOGUE, type) || RESERVED.test(type)
+}
+
+/** Whether an event is about webhooks themselves; the end of such a delivery is not announced, or it would go round. */
+export function isAboutWebhooks(type: string): boolean {
+  return type.startsWith('endpoint.') || type.startsWith('delivery.')
+}
+
+/** A built-in event for `commit`, its data checked by the compiler. */
+export function eventOf<T extends BuiltInType>(type: T, data: DataOf<T>): { type: T; data: DataOf<T> } {
+  return { type, data }
+}
+
+/** An example of a type's data; of a tenant's own type only that it is a test. */
+export function sampleOf(type: string): Record<string, unknown> {
+  return Object.hasOwn(CATALOGUE, type) ? CATALOGUE[type as BuiltInType].example : { test: true }
+}
+
+/** The catalogue as it is listed. Made once: a list of it costs nothing to make. */
+export const EVENT_TYPES = Object.entries(CATALOGUE).map(([name, { description, example }]) => ({
+  name,
+  description,
+  example: example as Record<string, unknown>,
+}))

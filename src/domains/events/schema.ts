@@ -1,0 +1,86 @@
+import * as z from 'zod'
+import { isUuid } from '../../lib/ids'
+import { paging } from '../../lib/wire'
+
+/** `msg_` and a UUID. */
+export const EventId = z
+  .string()
+  .toLowerCase()
+  .refine((value) => value.startsWith('msg_') && isUuid(value.slice(4)), 'must be msg_ and a UUID')
+  .meta({ example: 'msg_0197b3c2-8f4e-7c1a-9d2b-3e4f5a6b7c8d' })
+
+/** Words of letters, digits, `_` and `-`, joined by dots. */
+const NAME = /^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/
+const PATTERN = /^(?:\*|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*(?:\.\*)?)$/
+
+export const EventTypeName = z
+  .string()
+  .max(128)
+  .regex(NAME, 'must be words of letters, digits, _ and -, joined by dots')
+  .meta({ example: 'order.shipped' })
+
+/** A type, all types under a prefix (`chat.*`), or every type (`*`). */
+export const EventTypePattern = z
+  .string()
+  .max(128)
+  .regex(PATTERN, 'must be an event type, a prefix such as chat.*, or *')
+  .meta({ example: 'interaction.created' })
+
+export const Channel = z
+  .string()
+  .regex(/^[A-Za-z0-9._:-]{1,128}$/, 'must be 1 to 128 of the characters A-Z a-z 0-9 . _ : -')
+  .meta({ example: 'project-7' })
+
+/** ISO 8601 with an offset, kept in UTC with milliseconds. */
+export const Instant = z.iso
+  .datetime({ offset: true, error: 'must be an ISO 8601 time with its offset, such as 2026-01-31T10:00:00Z' })
+  .transform((value) => new Date(value).toISOString())
+  .meta({ format: 'date-time', example: '2026-01-31T10:00:00.000Z' })
+
+export const SendEvent = z.strictObject({
+  type: EventTypeName.meta({ description: 'A type of your own; the service’s own types are refused.' }),
+  data: z.record(z.string(), z.unknown(), 'must be a JSON object').meta({ example: { order_id: 'A-1001' } }),
+  channels: z.array(Channel).max(10, 'must have at most 10 channels').default([]),
+  subject: z
+    .string()
+    .min(1, 'must not be empty')
+    .max(255)
+    .optional()
+    .meta({ description: 'Whom or what the event is about.', example: 'customer-42' }),
+  occurred_at: Instant.optional().meta({ description: 'When it happened; now, if left out.' }),
+})
+
+export const ListEvents = {
+  ...paging,
+  type: EventTypeName.optional(),
+  channel: Channel.optional(),
+  created_after: Instant.optional().meta({ description: 'Accepted at this time or later.' }),
+  created_before: Instant.optional().meta({ description: 'Accepted before this time.' }),
+}
+
+export const Event = z
+  .object({
+    id: EventId,
+    type: z.string().meta({ example: 'order.shipped' }),
+    tenant_id: z.string(),
+    timestamp: z.string().meta({ format: 'date-time', example: '2026-01-31T10:00:00.000Z' }),
+    data: z.unknown().meta({
+      description: 'In lists null where it is over 16 KiB; read the event alone to see it.',
+      example: { order_id: 'A-1001' },
+    }),
+    channels: z.array(z.string()),
+    subject: z.string().nullable(),
+  })
+  .meta({ id: 'Event' })
+
+export const EventType = z
+  .object({
+    name: z.string().meta({ example: 'interaction.created' }),
+    description: z.string(),
+    example: z.record(z.string(), z.unknown()).meta({ description: 'An example of the event’s data.' }),
+  })
+  .meta({ id: 'EventType' })
+
+export type SendEvent = z.output<typeof SendEvent>
+export type ListEvents = z.output<z.ZodObject<typeof ListEvents>>
+export type Event = z.input<typeof Event>

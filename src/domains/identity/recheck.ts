@@ -1,0 +1,137 @@
+import { and, eq, inArray } from 'drizzle-orm'
+import { directory } from '../../data/database'
+import type { Bindings } from '../../env'
+import { iso } from '../../lib/ids'
+import { scopesOf } from '../tenancy/scopes'
+import { tenants } from '../tenancy/tenants/table'
+import { apiKeys } from './api-keys/table'
+import { sessions } from './sessions/table'
+import { users } from './users/table'
+
+/** A credential that was verified when a connection opened. */
+export type Credential = {
+  key: string
+  kind: 'user' | 'api_key'
+  /** Of the user, or of the API key. */
+  id: string
+  user_id: string | null
+  session_id: string | null
+  /** The role it was issued for: a change of role ends it. */
+  role: string
+}
+
+/** Parameters a D1 statement takes at most, less those around a list. */
+const IN_ONE_QUERY = 90
+
+/**
+ * The scopes that credentials of long-lived connections carry by what D1 says now, by `key`; one that no longer counts
+ * (session ended, key revoked, user or tenant suspended, another role) is missing. Nothing is remembered here.
+ */
+export async function scopesNow(
+  env: Bindings,
+  tenantId: string,
+  credentials: readonly Credential[],
+  now: number,
+): Promise<Map<string, readonly string[]>> {
+  const at = iso(now)
+  const found = await Promise.all([
+    ...slices(credentials.filter(({ kind, session_id }) => kind === 'user' && session_id !== null)).map(
+      (some) => ofSessions(env, tenantId, some, at),
+    ),
+    ...slices(credentials.filter(({ kind, session_id }) => kind === 'user' && session_id === null)).map(
+      (some) => ofUsers(env, tenantId, some),
+    ),
+    ...slices(credentials.filter(({ kind }) => kind === 'api_key')).map((some) =>
+      ofKeys(env, tenantId, some, at),
+    ),
+  ])
+  return new Map(found.flat())
+}
+
+type Found = [key: string, scopes: readonly string[]][]
+
+async function ofSessions(env: Bindings, tenantId: string, asked: Credential[], at: string): Promise<Found> {
+  const rows = await directory(env)
+    .select({
+      id: sessions.id,
+      user_id: sessions.user_id,
+      ended_at: sessions.ended_at,
+      expires_at: sessions.expires_at,
+      role: users.role,
+      user_status: users.status,
+      tenant_status: tenants.status,
+    })
+    .from(sessions)
+    .innerJoin(users, and(eq(users.tenant_id, sessions.tenant_id), eq(users.id, sessions.user_id)))
+    .innerJoin(tenants, eq(tenants.id, sessions.tenant_id))
+    .where(and(eq(sessions.tenant_id, tenantId), inArray(sessions.id, idsOf(asked, 'session_id'))))
+  return matched(asked, rows, ({ session_id, id, role }, row) =>
+    row.id === session_id &&
+    row.user_id === id &&
+    row.role === role &&
+    row.ended_at === null &&
+    row.expires_at > at
+      ? scopesOf(row.role)
+      : null,
+  )
+}
+
+async function ofUsers(env: Bindings, tenantId: string, asked: Credential[]): Promise<Found> {
+  const rows = await directory(env)
+    .select({ id: users.id, role: users.role, user_status: users.status, tenant_status: tenants.status })
+    .from(users)
+    .innerJoin(tenants, eq(tenants.id, users.tenant_id))
+    .where(and(eq(users.tenant_id, tenantId), inArray(users.id, idsOf(asked, 'id'))))
+  return matched(asked, rows, ({ id, role }, row) =>
+    row.id === id && row.role === role ? scopesOf(row.role) : null,
+  )
+}
+
+async function ofKeys(env: Bindings, tenantId: string, asked: Credential[], at: string): Promise<Found> {
+  const rows = await directory(env)
+    .select({
+      id: apiKeys.id,
+      scopes: apiKeys.scopes,
+      revoked_at: apiKeys.revoked_at,
+      expires_at: apiKeys.expires_at,
+      role: users.role,
+      user_status: users.status,
+      tenant_status: tenants.status,
+    })
+    .from(apiKeys)
+    .leftJoin(users, and(eq(users.tenant_id, apiKeys.tenant_id), eq(users.id, apiKeys.created_by)))
+    .innerJoin(tenants, eq(tenants.id, apiKeys.tenant_id))
+    .where(and(eq(apiKeys.tenant_id, tenantId), inArray(apiKeys.id, idsOf(asked, 'id'))))
+  return matched(asked, rows, ({ id }, row) => {
+    if (row.id !== id || row.revoked_at !== null || (row.expires_at !== null && row.expires_at <= at))
+      return null
+    // A key that the platform made has no maker whose role could change.
+    const allowed = new Set<string>(scopesOf(row.role ?? 'admin'))
+    return row.scopes.filter((scope) => allowed.has(scope))
+  })
+}
+
+type Row = { user_status: string | null; tenant_status: string }
+
+function matched<R extends Row>(
+  asked: Credential[],
+  rows: R[],
+  scopesIn: (credential: Credential, row: R) => readonly string[] | null,
+): Found {
+  const live = rows.filter(
+    ({ user_status, tenant_status }) => tenant_status === 'active' && (user_status ?? 'active') === 'active',
+  )
+  return asked.flatMap((credential) => {
+    const scopes = live.map((row) => scopesIn(credential, row)).find((list) => list !== null)
+    return scopes ? [[credential.key, scopes]] : []
+  })
+}
+
+const idsOf = (asked: Credential[], field: 'id' | 'session_id'): string[] =>
+  asked.flatMap((credential) => credential[field] ?? [])
+
+function slices<T>(list: T[]): T[][] {
+  return Array.from({ length: Math.ceil(list.length / IN_ONE_QUERY) }, (_, i) =>
+    list.slice(i * IN_ONE_QUERY, (i + 1) * IN_ONE_QUERY),
+  )
+}

@@ -1,0 +1,46 @@
+import { sql } from 'drizzle-orm'
+import { index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { confined, id, tenantId, time, version } from '../../../data/columns'
+
+/**
+ * One event on its way to one endpoint. Its id is the event's but for the last six digits, which are the endpoint's:
+ * so the primary key makes (event, endpoint) a delivery once, the deliveries of an event are a span of ids, and ids
+ * still sort by time, without an index for any of it. Two events of one millisecond differ in 50 other bits; endpoints
+ * of one tenant differ in the six digits by a unique index of their own.
+ *
+ * `next_attempt_at` alone says when a pending delivery is due. The attempts are kept by the endpoint's object.
+ */
+export const deliveries = confined(
+  sqliteTable(
+    'deliveries',
+    {
+      tenant_id: tenantId(),
+      id: id(),
+      event_id: text().notNull(),
+      event_type: text().notNull(),
+      endpoint_id: text().notNull(),
+      status: text({
+        enum: ['pending', 'delivered', 'failed', 'exhausted', 'held', 'cancelled'],
+      }).notNull(),
+      attempt_count: integer().notNull().default(0),
+      /** Retries asked for by hand. An attempt's result decides the delivery only if none was asked for meanwhile. */
+      retries: integer().notNull().default(0),
+      next_attempt_at: time(),
+      created_at: time().notNull(),
+      delivered_at: time(),
+      version: version(),
+    },
+    (table) => [
+      primaryKey({ columns: [table.tenant_id, table.id] }),
+      index('deliveries_by_endpoint').on(table.tenant_id, table.endpoint_id, table.id),
+      index('deliveries_pending')
+        .on(table.tenant_id, table.endpoint_id, table.next_attempt_at)
+        .where(sql`status = 'pending'`),
+      index('deliveries_undelivered')
+        .on(table.tenant_id, table.status, table.id)
+        .where(sql`status in ('failed', 'exhausted', 'held', 'cancelled')`),
+    ],
+  ),
+)
+
+export type DeliveryRow = typeof deliveries.$inferSelect

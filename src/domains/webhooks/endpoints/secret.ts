@@ -1,0 +1,21 @@
+import type { Context } from '../../../data/context'
+import type { Settings } from '../../../env'
+import { randomBytes, Sealer } from '../../../lib/crypto'
+import { base64 } from '../../../lib/encoding'
+
+/** A signing secret in the form of Standard Webhooks: `whsec_` and the base64 of 32 bytes. */
+export function makeSecret(): string {
+  return `whsec_${base64(randomBytes(32))}`
+}
+
+const sealer = (settings: Pick<Settings, 'MASTER_KEY'>) => new Sealer(settings.MASTER_KEY, 'endpoint')
+const bound = (tenantId: string, endpointId: string) => `${tenantId}/${endpointId}`
+
+/** A secret or header value of one endpoint, encrypted; it opens for that endpoint only. */
+export function sealFor(ctx: Context, endpointId: string, plain: string): Promise<string> {
+  return sealer(ctx.settings).seal(plain, bound(ctx.tenant.id, endpointId))
+}
+
+export function openFor(ctx: Context, endpointId: string, sealed: string): Promise<string> {
+  return sealer(ctx.settings).open(sealed, bound(ctx.tenant.id, endpointId))
+}

@@ -1,0 +1,221 @@
+// What end-to-end tests share: the service as its users run it, receivers that are real servers, and patience.
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import http from 'node:http'
+import net from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { copyAssets } from '../../scripts/lib/assets.mjs'
+import { migrateLocally, ROOT, startWorker, untilHealthy } from '../../scripts/lib/wrangler.mjs'
+
+export { ROOT }
+
+/** A port that nobody listens on at the moment. */
+export function freePort() {
+  return new Promise((resolve, reject) => {
+    const probe = net.createServer().once('error', reject)
+    probe.listen(0, '127.0.0.1', () => {
+      const { port } = probe.address()
+      probe.close(() => resolve(port))
+    })
+  })
+}
+
+/** A folder that is removed when the test `t` has ended. */
+export function temporaryFolder(t) {
+  const folder = mkdtempSync(path.join(tmpdir(), 'causeway-'))
+  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
+  return folder
+}
+
+/**
+ * A real `wrangler dev` with a state folder of its own; it is killed when the test `t` has ended.
+ *
+ *   const service = await startService(t, { vars: { LOG_LEVEL: 'debug' } })
+ *   await fetch(`${service.url}/health`)
+ *   await service.kill()      // kill -9 of everything, as in a power cut
+ *   await service.restart()   // the same state, port and settings
+ */
+export async function startService(t, { vars = {} } = {}) {
+  copyAssets(ROOT)
+  const folder = temporaryFolder(t)
+  const stateDir = path.join(folder, 'state')
+  const envFile = path.join(folder, 'settings.env')
+  const port = await freePort()
+  const url = `http://localhost:${port}`
+  const settings = {
+    MASTER_KEY: `dev_${randomBytes(36).toString('base64url')}`,
+    PUBLIC_URL: url,
+    ALLOW_PRIVATE_TARGETS: 'true',
+    LOG_LEVEL: 'warn',
+    ...vars,
+  }
+  const lines = Object.entries(settings).map(([name, value]) => `${name}=${JSON.stringify(String(value))}\n`)
+  writeFileSync(envFile, lines.join(''), { mode: 0o600 })
+  migrateLocally(stateDir)
+
+  let child
+  let output = ''
+  const service = {
+    url,
+    port,
+    stateDir,
+    /** All that the service has printed, its log among it. */
+    output: () => output,
+    async start() {
+      child = startWorker({ port, stateDir, envFile, detached: true })
+      for (const stream of [child.stdout, child.stderr])
+        stream.setEncoding('utf8').on('data', (chunk) => {
+          output += chunk
+          // Wrangler would wait for someone to mend the source.
+          if (chunk.includes('Build failed')) child.kill('SIGTERM')
+        })
+      try {
+        await untilHealthy(url, child)
+      } catch (error) {
+        throw new Error(`${error.message}\n${output.slice(-4000)}`)
+      }
+    },
+    /** Ends it politely. */
+    stop: () => end(child, () => child.kill('SIGTERM')),
+    /** `kill -9` of the whole process group: wrangler and the runtime under it. */
+    kill: () => end(child, () => signalGroup(child.pid, 'SIGKILL')),
+    async restart() {
+      await service.kill()
+      await service.start()
+    },
+  }
+  t.after(() => service.kill())
+  await service.start()
+  return service
+}
+
+async function end(child, signal) {
+  if (!child) return
+  signal()
+  // The runtime outlives its wrapper by a moment, and holds the port that long.
+  await waitFor(() => !signalGroup(child.pid, 0), 10_000, 'the process group to end')
+}
+
+/** Whether there was anybody in the group to take the signal. */
+function signalGroup(pid, signal) {
+  try {
+    return process.kill(-pid, signal)
+  } catch {
+    return false
+  }
+}
+
+/**
+ * A loopback server that records what it gets and answers with `respond(request, response, body)`, by default 200.
+ * `receiver.requests` holds `{ method, path, headers, body, at }`; `received(n)` waits until there are n of them.
+ */
+export async function startReceiver(t, respond = (_request, response) => response.end('ok'), port = 0) {
+  const requests = []
+  const server = http.createServer(async (request, response) => {
+    const chunks = []
+    for await (const chunk of request) chunks.push(chunk)
+    const body = Buffer.concat(chunks).toString()
+    requests.push({
+      method: request.method,
+      path: request.url,
+      headers: request.headers,
+      body,
+      at: Date.now(),
+    })
+    await respond(request, response, body)
+  })
+  await new Promise((resolve, reject) => server.once('error', reject).listen(port, '127.0.0.1', resolve))
+  const receiver = {
+    port: server.address().port,
+    url: `http://127.0.0.1:${server.address().port}`,
+    requests,
+    async received(count, patience = 15_000) {
+      await waitFor(() => requests.length >= count, patience, `${count} requests (${requests.length} came)`)
+      return requests
+    },
+    close: () =>
+      new Promise((resolve) => {
+        server.close(resolve)
+        server.closeAllConnections()
+      }),
+  }
+  t.after(() => receiver.close())
+  return receiver
+}
+
+/** Asks `condition` until it answers something truthy, and answers that; throws after `patience` milliseconds. */
+export async function waitFor(condition, patience = 10_000, what = 'it') {
+  const deadline = Date.now() + patience
+  for (;;) {
+    const found = await condition()
+    if (found) return found
+    if (Date.now() > deadline) throw new Error(`waited ${patience} ms in vain for ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 25))
+  }
+}
+
+/** One call of the API; answers `{ status, headers, data, meta, error, json }`. `as` is a token or an API key. */
+export async function call(service, method, route, { as, body, headers = {} } = {}) {
+  const response = await fetch(service.url + route, {
+    method,
+    headers: {
+      ...(as ? { Authorization: `Bearer ${as}` } : {}),
+      ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
+      ...headers,
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    redirect: 'manual',
+  })
+  const text = await response.text()
+  const json = text === '' ? {} : JSON.parse(text)
+  return { status: response.status, headers: response.headers, json, ...json }
+}
+
+/** The same; throws unless the answer is a good one, and answers its `data`. */
+export async function must(service, method, route, options) {
+  const { status, json } = await call(service, method, route, options)
+  if (status >= 400) throw new Error(`${method} ${route} answered ${status}: ${JSON.stringify(json)}`)
+  return json.data
+}
+
+/** Signs a tenant up as anyone does; answers its ids, its admin's token and an API key. */
+export async function signUp(service, slug = `t-${randomBytes(6).toString('hex')}`) {
+  const login = { email: `admin@${slug}.example`, password: `pass-${randomBytes(9).toString('hex')}` }
+  const { tenant, user } = await must(service, 'POST', '/api/v1/tenants/onboarding/public', {
+    body: { name: slug, slug, ...login },
+  })
+  const { access_token: token } = await must(service, 'POST', '/api/v1/auth/login', { body: login })
+  const { key } = await must(service, 'POST', '/api/v1/auth/api-keys', { as: token, body: { name: 'test' } })
+  return { tenant, user, login, token, key }
+}
+
+/** The events of a `text/event-stream` body as they come: `{ id, event, data }`, data parsed where it is JSON. */
+export async function* readEvents(response) {
+  const decoder = new TextDecoder()
+  let rest = ''
+  for await (const chunk of response.body) {
+    rest += decoder.decode(chunk, { stream: true })
+    for (let end = rest.indexOf('\n\n'); end >= 0; end = rest.indexOf('\n\n')) {
+      const event = parseEvent(rest.slice(0, end))
+      rest = rest.slice(end + 2)
+      if (event) yield event
+    }
+  }
+}
+
+function parseEvent(block) {
+  const fields = { data: [] }
+  for (const line of block.split('\n')) {
+    const [, name, value] = /^(\w+): ?(.*)$/.exec(line) ?? []
+    if (name === 'data') fields.data.push(value)
+    else if (name) fields[name] = value
+  }
+  if (fields.data.length === 0) return null
+  const data = fields.data.join('\n')
+  try {
+    return { ...fields, data: JSON.parse(data) }
+  } catch {
+    return { ...fields, data }
+  }
+}

@@ -1,0 +1,119 @@
+import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test'
+import { env } from 'cloudflare:workers'
+import { describe, expect, it } from 'vitest'
+import { sweep } from '../../src/domains/webhooks/deliveries/sweep'
+import type { Sweeper } from '../../src/domains/webhooks/deliveries/sweeper'
+import { newId } from '../../src/lib/ids'
+import { makeWorld, type World } from '../world'
+import { connect, deliveriesOf, send, settled } from './deliver'
+import { eventually } from './receiver'
+
+const waits = { waitUntil: () => {} }
+const LATER = 3000
+
+/** An event as a crash right after its commit leaves it: no queue message speaks of it. */
+async function strandedEvent(world: World): Promise<string> {
+  const id = `msg_${newId(Date.now())}`
+  await env.DB.prepare(
+    `insert into events (tenant_id, id, type, channels, data, timestamp) values (?, ?, 'order.shipped', '[]', '{}', ?)`,
+  )
+    .bind(world.tenant.id, id, new Date().toISOString())
+    .run()
+  return id
+}
+
+describe('the sweep', { timeout: 20_000 }, () => {
+  it('dispatches events that were left behind, not those on their ordinary way', async () => {
+    const world = await makeWorld()
+    const { receiver } = await connect(world, [{}])
+    const id = await strandedEvent(world)
+    expect(await sweep(env, waits)).toBeGreaterThan(0)
+    expect(await deliveriesOf(world)).toEqual([])
+    await sweep(env, waits, Date.now() + LATER)
+    await eventually(async () => (await receiver.seen()).length === 1)
+    const [seen] = await receiver.seen()
+    expect(seen?.headers['webhook-id']).toBe(id)
+  })
+
+  it('wakes endpoints whose deliveries are overdue, each once, whatever their backlog', async () => {
+    const world = await makeWorld()
+    const made = await Promise.all([connect(world, [{}]), connect(world, [{}]), connect(world, [{}])])
+    for (let n = 0; n < 3; n++) await strandedEvent(world)
+    // The deliveries stand, but nobody was told: a crash between the batch and the wake.
+    for (const { endpoint } of made)
+      await env.DB.prepare(
+        `insert into deliveries (tenant_id, id, event_id, event_type, endpoint_id, status, next_attempt_at, created_at)
+         select tenant_id, substr(id, 5, 30) || ?1, id, type, ?2, 'pending', ?3, ?3 from events
+         where tenant_id = ?4 and type = 'order.shipped'`,
+      )
+        .bind(endpoint.id.slice(-6), endpoint.id, new Date().toISOString(), world.tenant.id)
+        .run()
+    await env.DB.prepare('update events set dispatched = 1 where tenant_id = ?').bind(world.tenant.id).run()
+    const woken: string[] = []
+    const ENDPOINTS = {
+      getByName: (name: string) => {
+        woken.push(name)
+        return env.ENDPOINTS.getByName(name)
+      },
+    }
+    await sweep({ ...env, ENDPOINTS: ENDPOINTS as never }, waits)
+    expect(woken.filter((name) => name.startsWith(world.tenant.id))).toEqual([])
+    await sweep({ ...env, ENDPOINTS: ENDPOINTS as never }, waits, Date.now() + LATER)
+    const names = made.map(({ endpoint }) => `${world.tenant.id}/${endpoint.id}`)
+    expect(woken.filter((name) => name.startsWith(world.tenant.id)).sort()).toEqual(names.sort())
+    for (const { receiver } of made) await eventually(async () => (await receiver.seen()).length === 3)
+  })
+
+  it('leaves endpoints alone that wait, are paused or gone', async () => {
+    const world = await makeWorld()
+    const { endpoint } = await connect(world, [{ status: 503, headers: { 'retry-after': '600' } }])
+    await send(world)
+    await settled(world, endpoint.id, (one) => one.attempt_count === 1 && one.next_attempt_at !== null)
+    await send(world)
+    await eventually(async () => (await deliveriesOf(world)).length === 2)
+    const woken: string[] = []
+    const ENDPOINTS = { getByName: (name: string) => woken.push(name) }
+    await sweep({ ...env, ENDPOINTS: ENDPOINTS as never }, waits, Date.now() + LATER)
+    expect(woken.filter((name) => name.startsWith(world.tenant.id))).toEqual([])
+  })
+})
+
+describe('the sweeper', { timeout: 20_000 }, () => {
+  const alarmOf = (stub: DurableObjectStub<Sweeper>) =>
+    runInDurableObject(stub, (_, state) => state.storage.getAlarm())
+
+  /** A sweeper of one's own whose database answers with `rows`, or throws. */
+  async function makeSweeper(rows: () => unknown[]) {
+    const stub = env.SWEEPER.getByName(crypto.randomUUID())
+    const bound = { raw: async () => rows(), all: async () => ({ results: rows() }) }
+    await runInDurableObject(stub, (instance) => {
+      const holder = instance as unknown as { env: object }
+      holder.env = { ...holder.env, DB: { prepare: () => ({ bind: () => bound }) } }
+    })
+    return stub
+  }
+
+  it('looks again and again while it was told to, then sleeps', async () => {
+    const stub = await makeSweeper(() => [])
+    expect(await alarmOf(stub)).toBeNull()
+    await stub.watch()
+    const first = await alarmOf(stub)
+    expect(first).toBeGreaterThan(Date.now())
+    expect(first).toBeLessThan(Date.now() + 5100)
+    expect(await runDurableObjectAlarm(stub)).toBe(true)
+    expect(await alarmOf(stub)).not.toBeNull()
+    await runInDurableObject(stub, (_, state) => state.storage.put('until', Date.now() - 1))
+    expect(await runDurableObjectAlarm(stub)).toBe(true)
+    expect(await alarmOf(stub)).toBeNull()
+  })
+
+  it('stays awake while D1 is away, and never throws', async () => {
+    const stub = await makeSweeper(() => {
+      throw new Error('D1 is away')
+    })
+    await stub.watch()
+    await runInDurableObject(stub, (_, state) => state.storage.put('until', Date.now() - 1))
+    for (let n = 0; n < 10; n++) expect(await runDurableObjectAlarm(stub)).toBe(true)
+    expect(await alarmOf(stub)).not.toBeNull()
+  })
+})
