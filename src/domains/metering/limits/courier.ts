@@ -104,11 +104,12 @@ export class Courier {
 
   private land(flight: Flight, answer: LeaseAnswer | null): void {
     if (this.flight !== flight) return
-    this.flight = null
     if (answer) {
       this.silentSince = null
+      // Still the flight meanwhile: if the clock went back since its start, that is noticed now.
       this.sender.receive(answer, flight)
     } else this.fallSilent(flight)
+    this.flight = null
   }
 
   private overdue(flight: Flight): void {

@@ -111,8 +111,9 @@ export class Limiter {
     return { isolate: this.id, sequence, revision: this.revision, demands, report, unleased: this.unleased }
   }
 
-  private receive(answer: LeaseAnswer, { sequence, startedAt, defer }: Flight): void {
+  private receive(answer: LeaseAnswer, flight: Flight): void {
     const now = this.tick()
+    const { sequence, startedAt, defer } = flight
     const endsAt = (startedAt ?? now) + answer.life
     const lease: Lease = { sequence, askedAt: startedAt, endsAt, phase: answer.phase }
     this.closed = null

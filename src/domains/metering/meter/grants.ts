@@ -1,17 +1,15 @@
 import { Counter } from './counter'
 import type { Demand, Grant, LeaseRequest, Lent, Report, Spell, Unleased } from './lease'
-import { roomOf, type Step } from './room'
+import { roomOf, type Step, takeFrom } from './room'
 import { leastLease, lifeFor, MAX_LIFE_MS, sizeGrant } from './sizing'
-import { SteadyClock } from './steady-clock'
+import { type Measured, SteadyClock } from './steady-clock'
 import type { MeterStore, SavedWindow } from './store'
-import { PERIODS, type Period } from './window'
+import { type Leaving, PERIODS, type Period } from './window'
 
 /** An isolate that has not asked for so long is gone, or will begin anew. */
 const FORGET_MS = 120_000
 /** An isolate whose lease is over for so long does not compete for the window any more. */
 const COMPETES_MS = 4_000
-/** A difference up to this is the network's. */
-const JITTER_MS = 100
 /** The rate of an isolate that has only just begun. */
 const LEAST_RATE = 0.1
 
@@ -111,8 +109,10 @@ export class Grants {
       promised.push(...(lent?.promised ?? []))
       if (lease.end + COMPETES_MS > now) total += lent?.rate ?? 0
     }
-    const steps = roomOf(counter.window, limit, promised, now)
-    return { demand, counter, rate, total, promised, steps, room: steps[0]?.room ?? 0 }
+    const used = counter.window.used(now)
+    const leaving = counter.window.leaving(now)
+    const steps = roomOf(limit, used, leaving, promised, now)
+    return { demand, counter, rate, total, leaving, steps, room: steps[0]?.room ?? 0 }
   }
 
   /** Moves what was spent to its seconds and gives back the rest, where the report is about that lease. */
@@ -131,7 +131,7 @@ export class Grants {
       for (const [ms, count] of spells) {
         const spent = Math.min(left, count)
         left -= spent
-        counter.move(end, window.bucketAt(spentAt(before, report, ms, now)), spent)
+        counter.move(end, window.bucketAt(spentAt(before, report, ms, now, this.clock.excess)), spent)
       }
       counter.release(end, left)
     }
@@ -156,7 +156,7 @@ export class Grants {
       else if (counter.surplus > leastLease(counter.limit) && !this.isLent(counter.name, now))
         windows.push(counter.save(true))
     }
-    if (windows.length === 0 && gone.length === 0) return
+    if (windows.length === 0 && gone.length === 0 && !this.clock.jumped) return
     this.store.write({ windows, leases: [...this.leases], clock: this.clock.state() }, gone)
   }
 
@@ -185,48 +185,38 @@ type Open = {
   /** Requests a second, of this isolate and of all. */
   rate: number
   total: number
-  promised: Spell[]
+  leaving: Leaving[]
   steps: Step[]
   room: number
 }
 
 /** What the isolate measured between its lease and now, to hold the Meter's clock against. */
-function measured(before: Lent | undefined, report: Report | null) {
+function measured(before: Lent | undefined, report: Report | null): Measured | undefined {
   if (!before || report?.lease !== before.sequence || report.elapsed === null) return undefined
   return { at: before.at, elapsed: Math.max(0, report.elapsed) }
 }
 
-/** The latest time at which that can have been spent: reckoned from the asking and from the report, for one of the two
- *  is too early if a clock jumped in between. */
-function spentAt(lease: Lent, report: Report | null, ms: number, now: number): number {
-  const elapsed = report?.elapsed ?? null
-  if (elapsed === null) return now
-  const apart = now - lease.at - elapsed
-  return Math.min(now, lease.at + ms + (apart > JITTER_MS ? apart : 0))
+/**
+ * The latest time at which that can have been spent. Where the clocks disagree by `excess` it may be the isolate's that
+ * was set back, so it counts as spent that much later; nobody could spend it for longer than a lease lives.
+ */
+function spentAt(lease: Lent, report: Report | null, ms: number, now: number, excess: number): number {
+  if (!report || report.elapsed === null) return now
+  const later = Math.min(excess, MAX_LIFE_MS)
+  return Math.min(now, lease.at + ms) + later
 }
 
 /** Books the grant of one window at the lease's end and notes it there. */
-function grantOf({ demand, counter, rate, total, promised, steps }: Open, lease: Lent, now: number): Grant {
-  const { name, limit, wanted } = demand
-  const { window } = counter
-  const leaving = window.leaving(now, lease.end)
-  const { count, later } = sizeGrant({
-    limit,
-    rate,
-    total,
-    wanted,
-    steps,
-    leaving,
-    now,
-    life: lease.end - now,
-  })
+function grantOf({ demand, counter, rate, total, leaving, steps }: Open, lease: Lent, now: number): Grant {
+  const { name, period, limit, wanted } = demand
+  const life = lease.end - now
+  const { count, later } = sizeGrant({ limit, rate, total, wanted, steps, leaving, now, life })
   const granted = later.reduce((sum, [, more]) => sum + more, count)
-  const opening = later.map(([ms, more]): Spell => [now + ms, more])
-  counter.grant(window.bucketAt(lease.end), granted)
-  lease.windows.push({ name, granted, promised: opening, rate })
-  const after = roomOf(window, limit, [...promised, ...opening], now)
-  const { length } = PERIODS[window.period]
+  counter.grant(counter.window.bucketAt(lease.end), granted)
+  lease.windows.push({ name, granted, promised: later.map(([ms, more]) => [now + ms, more]), rate })
+  const after = takeFrom(steps, count, later, now)
+  const { length } = PERIODS[period]
   const next = (after.find(({ room }) => room >= 1)?.at ?? now + length) - now
-  const reset = (window.nextLeave(now) ?? now + length) - now
+  const reset = leaving[0] ? leaving[0].at - now : length
   return { name, limit, count, later, left: Math.max(0, after[0]?.room ?? 0), next, reset }
 }

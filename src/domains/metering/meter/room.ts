@@ -1,39 +1,55 @@
 import type { Spell } from './lease'
-import type { SlidingWindow } from './window'
+import type { Leaving } from './window'
 
-/** From `at` on, until the next step, so many may be granted. */
-export type Step = { at: number; room: number }
+/** From `at` on, until the next step: what is free then, and how much of it may be granted. */
+export type Step = { at: number; free: number; room: number }
 
 /**
  * What may be granted of a window, now and as its buckets leave, so that nowhere in the future more than the limit is
  * out. `promised` are parts of leases that open later: they are booked already, but use nothing until then.
  */
 export function roomOf(
-  window: SlidingWindow,
   limit: number,
+  used: number,
+  leaving: readonly Leaving[],
   promised: readonly Spell[],
   now: number,
 ): Step[] {
-  const used = window.used(now)
-  const changes = window.leaving(now, Number.POSITIVE_INFINITY).map(({ at, count }): Spell => [at, count])
+  const changes = leaving.map(({ at, count }): Spell => [at, count])
   let free = limit - used
   for (const [at, count] of promised) {
     if (at <= now) continue
     free += count
     changes.push([at, -count])
   }
-  changes.sort((a, b) => a[0] - b[0])
-  const steps: Step[] = [{ at: now, room: free }]
+  if (changes.length > leaving.length) changes.sort((a, b) => a[0] - b[0])
+  const steps: Step[] = [{ at: now, free, room: free }]
   for (const [at, change] of changes) {
     free += change
     const last = steps.at(-1)
-    if (last?.at === at) last.room = free
-    else steps.push({ at, room: free })
+    if (last?.at === at) last.free = free
+    else steps.push({ at, free, room: free })
   }
-  // What is given at one time is gone for all later ones.
-  for (let i = steps.length - 2; i >= 0; i--) {
-    const [step, after] = [steps[i], steps[i + 1]]
-    if (step && after) step.room = Math.min(step.room, after.room)
+  return reckon(steps)
+}
+
+/** Takes a grant off: `count` now, more at later times. */
+export function takeFrom(steps: Step[], count: number, later: readonly Spell[], now: number): Step[] {
+  let given = count
+  let next = 0
+  for (const step of steps) {
+    for (let part = later[next]; part && now + part[0] <= step.at; part = later[++next]) given += part[1]
+    step.free -= given
+  }
+  return reckon(steps)
+}
+
+/** What is given at one time is gone for all later ones. */
+function reckon(steps: Step[]): Step[] {
+  let least = Number.POSITIVE_INFINITY
+  for (let i = steps.length - 1; i >= 0; i--) {
+    const step = steps[i]
+    if (step) step.room = least = Math.min(least, step.free)
   }
   return steps
 }

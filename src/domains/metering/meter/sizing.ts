@@ -5,7 +5,7 @@ import type { Leaving } from './window'
 /** A change must reach every isolate within ten seconds, the way there included. */
 export const MAX_LIFE_MS = 8_000
 /** A full window is asked so often by each isolate: 24 calls a minute. */
-export const MIN_LIFE_MS = 2_500
+export const MIN_LIFE_MS = 2_000
 /** The leases of all isolates together shall hold no more than this part of what is free. */
 const HELD = 1 / 4
 /** Requests do not come evenly; what is left over comes back with the report. */

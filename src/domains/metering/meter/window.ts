@@ -65,16 +65,12 @@ export class SlidingWindow {
     return this.total
   }
 
-  available(now: number, limit: number): number {
-    return Math.max(0, limit - this.used(now))
-  }
-
-  /** What leaves after `now` and not after `until`, in order. */
-  leaving(now: number, until: number): Leaving[] {
+  /** What leaves after `now`, in order. */
+  leaving(now: number): Leaving[] {
     const found: Leaving[] = []
     for (const [bucket, count] of this.buckets) {
       const at = this.leavesAt(bucket)
-      if (at > now && at <= until) found.push({ at, count })
+      if (at > now) found.push({ at, count })
     }
     return found.sort((a, b) => a.at - b.at)
   }
@@ -83,7 +79,7 @@ export class SlidingWindow {
   availableAt(now: number, limit: number, count: number): number | null {
     let missing = this.used(now) + count - limit
     if (missing <= 0) return now
-    for (const leaving of this.leaving(now, Number.POSITIVE_INFINITY)) {
+    for (const leaving of this.leaving(now)) {
       missing -= leaving.count
       if (missing <= 0) return leaving.at
     }
