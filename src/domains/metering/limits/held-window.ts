@@ -16,6 +16,8 @@ export type Want = {
 /** How fast the known rate follows: it is that of about the last ten seconds. */
 const MEMORY_MS = 10_000
 
+/** A window that was needed this lately is asked for along with others: requests by several keys take turns. */
+const ACTIVE_MS = 10_000
 /** A window that no request needed for so long is forgotten. */
 const FORGET_MS = 60_000
 
@@ -72,22 +74,22 @@ export class HeldWindow {
     this.tokens -= 1
     const bucket = Math.floor((phase + ms) / PERIODS.minute.bucket)
     const spell = this.spells.get(bucket)
-    if (!spell) this.spells.set(bucket, [ms, 1])
+    if (!spell) this.spells.set(bucket, { ms, count: 1 })
     else {
-      spell[0] = Math.max(spell[0], ms)
-      spell[1] += 1
+      spell.ms = Math.max(spell.ms, ms)
+      spell.count += 1
     }
   }
 
   receive(grant: Grant, life: number, now: number): void {
     this.tokens = grant.count
     this.pending = grant.later.length
-    this.opensAt = now + (grant.later[0]?.[0] ?? 0)
+    this.opensAt = now + (grant.later[0]?.ms ?? 0)
     this.left = grant.left
     this.askAt = now + grant.next
     this.resetAt = now + grant.reset
     this.atLastRate = 0
-    const granted = grant.later.reduce((sum, [, count]) => sum + count, grant.count)
+    const granted = grant.later.reduce((sum, { count }) => sum + count, grant.count)
     if (granted > 0) this.lastRate = (granted * 1_000) / life
   }
 
@@ -123,7 +125,7 @@ export class HeldWindow {
     const now = (this.seen * 1_000) / Math.max(1_000, elapsed)
     this.rate = this.rate === null ? now : now + (this.rate - now) * Math.exp(-elapsed / MEMORY_MS)
     this.seen = 0
-    return { name, period, limit, rate: now > 2 * this.rate ? now : this.rate, wanted: Math.max(1, waiting) }
+    return { name, period, limit, rate: now > 2 * this.rate ? now : this.rate, wanted: waiting }
   }
 
   /** When more can be had, in a window without tokens. */
@@ -134,14 +136,9 @@ export class HeldWindow {
   /** For the headers: what is left as the isolate knows it, and the seconds until the next bucket leaves. */
   state(now: number) {
     const { name, limit } = this
-    const reset = this.tokens > 0 ? this.resetAt : this.freeAt()
-    return {
-      name,
-      limit,
-      period: PERIODS[this.period].length / 1_000,
-      remaining: Math.min(limit, this.left + this.tokens),
-      reset: secondsTo(reset, now),
-    }
+    const remaining = Math.min(limit, this.left + this.tokens)
+    const reset = secondsTo(remaining > 0 ? this.resetAt : this.freeAt(), now)
+    return { name, limit, period: PERIODS[this.period].length / 1_000, remaining, reset }
   }
 
   /** Takes what is to be reported: how long ago at least, and how many. */
@@ -149,10 +146,14 @@ export class HeldWindow {
     const { bucket } = PERIODS[this.period]
     const entries = this.unleased.entries()
     this.unleased.clear()
-    return entries.map(([at, count]) => [Math.max(0, now - (at + 1) * bucket), count])
+    return entries.map(([at, count]) => ({ ms: Math.max(0, now - (at + 1) * bucket), count }))
   }
 
-  /** Whether no request needed it lately and nothing is left to report. */
+  isActive(now: number): boolean {
+    return this.waiting > 0 || Math.abs(now - this.seenAt) < ACTIVE_MS
+  }
+
+  /** Whether no request needed it for long and nothing is left to report. */
   isForgettable(now: number): boolean {
     return this.waiting === 0 && this.unleased.isEmpty && Math.abs(now - this.seenAt) > FORGET_MS
   }

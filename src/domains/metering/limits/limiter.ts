@@ -1,6 +1,6 @@
-import type { LeaseAnswer, LeaseRequest, Report, Unleased } from '../meter/lease'
+import type { Demand, LeaseAnswer, LeaseRequest, Report, Unleased } from '../meter/lease'
 import { MAX_LIFE_MS } from '../meter/sizing'
-import { Courier, type Flight } from './courier'
+import { Courier, type Flight, HOP_LIMIT_MS } from './courier'
 import { HeldWindow, type Want } from './held-window'
 import type { Defer, Ports } from './ports'
 import { decideAlone } from './silence'
@@ -26,7 +26,7 @@ export class Limiter {
   /** What was admitted in silence, until the Meter has taken it. */
   private unleased: Unleased | null = null
   private lastNow = 0
-  private composedAt: number | null = null
+  private demandedAt: number | null = null
   private answeredAt = Number.NEGATIVE_INFINITY
   /** The call after which a report was arranged for. */
   private reportedAfter = -1
@@ -70,7 +70,8 @@ export class Limiter {
         if (verdict) return this.counted(verdict)
       }
       const now = this.tick()
-      return this.counted(decideAlone(windows, now, now))
+      const lacking = windows.map((window) => ({ window, until: now + HOP_LIMIT_MS }))
+      return this.counted(refused(windows, lacking, now, 'lease'))
     } finally {
       for (const window of windows) window.waiting -= 1
     }
@@ -97,10 +98,7 @@ export class Limiter {
   /** The request for the next call: the lease that is at hand ends with it. */
   private compose(sequence: number, now: number, demanding: boolean): LeaseRequest {
     this.close()
-    const elapsed = this.composedAt === null ? 0 : Math.max(0, now - this.composedAt)
-    this.composedAt = now
-    const active = [...this.windows.values()].filter(({ seen, waiting }) => seen > 0 || waiting > 0)
-    const demands = demanding ? active.map((window) => window.demand(elapsed)) : []
+    const demands = demanding ? this.demands(now) : []
     this.unleased ??= this.takeUnleased(sequence, now)
     const { closed } = this
     const report: Report | null = closed && {
@@ -109,6 +107,13 @@ export class Limiter {
       spent: closed.spent,
     }
     return { isolate: this.id, sequence, revision: this.revision, demands, report, unleased: this.unleased }
+  }
+
+  private demands(now: number): Demand[] {
+    const elapsed = this.demandedAt === null ? 0 : Math.max(0, now - this.demandedAt)
+    this.demandedAt = now
+    const active = [...this.windows.values()].filter((window) => window.isActive(now))
+    return active.map((window) => window.demand(elapsed))
   }
 
   private receive(answer: LeaseAnswer, flight: Flight): void {
@@ -124,7 +129,7 @@ export class Limiter {
       const window = this.windows.get(grant.name)
       window?.receive(grant, answer.life, now)
       // By a timer, not by the clock: a clock that jumps must not open what is not free yet.
-      for (const [ms, count] of window ? grant.later : [])
+      for (const { ms, count } of window ? grant.later : [])
         defer(this.ports.sleep(ms).then(() => this.lease === lease && window?.open(count)))
     }
     for (const window of this.windows.values())
@@ -179,7 +184,7 @@ export class Limiter {
       if (this.closed) this.closed.askedAt = null
       for (const window of this.windows.values()) window.rewind()
       this.answeredAt = Number.NEGATIVE_INFINITY
-      this.composedAt = null
+      this.demandedAt = null
       this.courier.rewind(now)
     }
     this.lastNow = now

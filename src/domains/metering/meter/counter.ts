@@ -1,8 +1,8 @@
-import { MAX_LIFE_MS } from './sizing'
+import { leastLease, MAX_LIFE_MS } from './sizing'
 import type { SavedWindow } from './store'
 import { type Period, SlidingWindow } from './window'
 
-/** A Meter that restarts counts at most so much of the limit too much (limits.md). */
+/** So much of the limit may be granted before the window is written again; limits.md allows twice that. */
 const BLOCK = 0.01
 
 /**
@@ -56,24 +56,24 @@ export class Counter {
     this.released += this.window.release(bucket, count)
   }
 
-  /** Whether the disk would count too little, were it read now. */
-  get uncovered(): boolean {
-    return this.stale || this.granted > this.reserve
+  /** Whether to write: the disk would count too little, or too much by more than a restart should cost. */
+  isDue(lent: boolean): boolean {
+    if (this.stale || this.granted > this.reserve) return true
+    const surplus = this.reserve - this.granted + this.released
+    return surplus > (lent ? 2 * this.block : leastLease(this.limit))
   }
 
-  /** How many the disk counts too much. */
-  get surplus(): number {
-    return this.reserve - this.granted + this.released
-  }
-
-  /** What to write. Unless `idle`, the reserve grows with the demand, so that few grants need a write. */
-  save(idle: boolean): SavedWindow {
-    const block = Math.floor(this.limit * BLOCK)
-    this.reserve = idle ? 0 : Math.min(block, Math.max(this.granted, 2 * this.reserve))
+  /** What to write. While requests are `lent`, the reserve grows with the demand, so that few grants need a write. */
+  save(lent: boolean): SavedWindow {
+    this.reserve = lent ? Math.min(this.block, Math.max(this.granted, 2 * this.reserve)) : 0
     this.granted = 0
     this.released = 0
     this.stale = false
     const { name, window } = this
     return { name, period: window.period, buckets: window.entries(), reserve: this.reserve }
+  }
+
+  private get block(): number {
+    return Math.floor(this.limit * BLOCK)
   }
 }

@@ -1,10 +1,10 @@
 import { Counter } from './counter'
-import type { Demand, Grant, LeaseRequest, Lent, Report, Spell, Unleased } from './lease'
+import type { Demand, Grant, LeaseRequest, Lent, Report, Unleased } from './lease'
 import { roomOf, type Step, takeFrom } from './room'
-import { leastLease, lifeFor, MAX_LIFE_MS, sizeGrant } from './sizing'
+import { lifeFor, MAX_LIFE_MS, sizeGrant } from './sizing'
 import { type Measured, SteadyClock } from './steady-clock'
 import type { MeterStore, SavedWindow } from './store'
-import { type Leaving, PERIODS, type Period } from './window'
+import { type Dated, PERIODS, type Period } from './window'
 
 /** An isolate that has not asked for so long is gone, or will begin anew. */
 const FORGET_MS = 120_000
@@ -86,7 +86,7 @@ export class Grants {
 
   private lend(request: LeaseRequest, now: number) {
     const open = request.demands.map((demand) => this.open(demand, request.isolate, now))
-    const life = Math.min(MAX_LIFE_MS, ...open.map(({ room, total }) => lifeFor(room, total)))
+    const life = Math.min(MAX_LIFE_MS, ...open.map(({ room, rate, total }) => lifeFor(room, rate, total)))
     const lease: Lent = { sequence: request.sequence, at: now, end: now + life, windows: [] }
     const grants = open.map((window) => grantOf(window, lease, now))
     return { life, lease, grants }
@@ -101,7 +101,7 @@ export class Grants {
     }
     counter.limit = limit
     const rate = Math.max(demand.rate, LEAST_RATE)
-    const promised: Spell[] = []
+    const promised: Dated[] = []
     let total = rate
     for (const [other, lease] of this.leases) {
       if (other === isolate) continue
@@ -115,11 +115,11 @@ export class Grants {
     return { demand, counter, rate, total, leaving, steps, room: steps[0]?.room ?? 0 }
   }
 
-  /** Moves what was spent to its seconds and gives back the rest, where the report is about that lease. */
+  /** Moves what was spent to when it was spent and gives back the rest, where the report is about that lease. */
   private settle(before: Lent, report: Report | null, now: number): void {
-    // An asking that got no answer lent nothing that could be spent: its isolate reports the lease before it.
+    // An asking whose answer was lost lent nothing that could be spent: its isolate reports the lease before it, or none.
     const known = report?.lease === before.sequence ? report : null
-    const unanswered = report !== null && report.lease < before.sequence
+    const unanswered = !report || report.lease < before.sequence
     if (!known && !unanswered) return
     for (const { name, granted } of before.windows) {
       const counter = this.counters.get(name)
@@ -128,7 +128,7 @@ export class Grants {
       const end = window.bucketAt(before.end)
       const spells = known?.spent.find((spent) => spent.name === name)?.spells ?? []
       let left = granted
-      for (const [ms, count] of spells) {
+      for (const { ms, count } of spells) {
         const spent = Math.min(left, count)
         left -= spent
         counter.move(end, window.bucketAt(spentAt(before, report, ms, now, this.clock.excess)), spent)
@@ -142,7 +142,7 @@ export class Grants {
     for (const { name, period, spells } of unleased.spent) {
       const counter = this.counters.get(name) ?? new Counter(name, period)
       this.counters.set(name, counter)
-      for (const [age, count] of spells) counter.add(counter.window.bucketAt(now - Math.max(0, age)), count)
+      for (const { ms, count } of spells) counter.add(counter.window.bucketAt(now - Math.max(0, ms)), count)
     }
   }
 
@@ -152,9 +152,8 @@ export class Grants {
     if (!this.store) return
     const windows: SavedWindow[] = []
     for (const counter of this.counters.values()) {
-      if (counter.uncovered) windows.push(counter.save(false))
-      else if (counter.surplus > leastLease(counter.limit) && !this.isLent(counter.name, now))
-        windows.push(counter.save(true))
+      const lent = this.isLent(counter.name, now)
+      if (counter.isDue(lent)) windows.push(counter.save(lent))
     }
     if (windows.length === 0 && gone.length === 0 && !this.clock.jumped) return
     this.store.write({ windows, leases: [...this.leases], clock: this.clock.state() }, gone)
@@ -185,7 +184,7 @@ type Open = {
   /** Requests a second, of this isolate and of all. */
   rate: number
   total: number
-  leaving: Leaving[]
+  leaving: Dated[]
   steps: Step[]
   room: number
 }
@@ -211,9 +210,10 @@ function grantOf({ demand, counter, rate, total, leaving, steps }: Open, lease: 
   const { name, period, limit, wanted } = demand
   const life = lease.end - now
   const { count, later } = sizeGrant({ limit, rate, total, wanted, steps, leaving, now, life })
-  const granted = later.reduce((sum, [, more]) => sum + more, count)
+  const granted = later.reduce((sum, part) => sum + part.count, count)
   counter.grant(counter.window.bucketAt(lease.end), granted)
-  lease.windows.push({ name, granted, promised: later.map(([ms, more]) => [now + ms, more]), rate })
+  const promised = later.map((part) => ({ at: now + part.ms, count: part.count }))
+  lease.windows.push({ name, granted, promised, rate })
   const after = takeFrom(steps, count, later, now)
   const { length } = PERIODS[period]
   const next = (after.find(({ room }) => room >= 1)?.at ?? now + length) - now

@@ -1,5 +1,5 @@
 import type { Change } from './ledger'
-import type { Period } from './window'
+import type { Dated, Period } from './window'
 
 // What an isolate and its Meter say to each other. Every time is a duration: their clocks need not agree.
 
@@ -14,8 +14,8 @@ export type Demand = {
   wanted: number
 }
 
-/** A time or a span of milliseconds, and how many requests belong to it. */
-export type Spell = [ms: number, count: number]
+/** So many requests after, or before, so many milliseconds. */
+export type Spell = { ms: number; count: number }
 
 /** How a lease was spent. */
 export type Report = {
@@ -86,7 +86,7 @@ export type Lent = {
     name: string
     granted: number
     /** The parts that open later: at that time of the Meter, so many. */
-    promised: Spell[]
+    promised: Dated[]
     /** Requests a second that its isolate sees. */
     rate: number
   }[]

@@ -1,3 +1,5 @@
+type Fact = string | number | boolean | null
+
 /** Something an isolate must know within ten seconds. What a kind means is for those who write and read it. */
 export type Change = {
   revision: number
@@ -5,7 +7,7 @@ export type Change = {
   id: string
   /** Milliseconds since 1970 after which nobody needs it, such as the end of the revoked token; null: never. */
   until: number | null
-  data: unknown
+  data: Fact | { [field: string]: Fact }
 }
 
 /** Many enough for any burst of revocations, few enough for one answer (about 200 kB). */

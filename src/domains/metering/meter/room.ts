@@ -1,5 +1,5 @@
 import type { Spell } from './lease'
-import type { Leaving } from './window'
+import type { Dated } from './window'
 
 /** From `at` on, until the next step: what is free then, and how much of it may be granted. */
 export type Step = { at: number; free: number; room: number }
@@ -11,21 +11,21 @@ export type Step = { at: number; free: number; room: number }
 export function roomOf(
   limit: number,
   used: number,
-  leaving: readonly Leaving[],
-  promised: readonly Spell[],
+  leaving: readonly Dated[],
+  promised: readonly Dated[],
   now: number,
 ): Step[] {
-  const changes = leaving.map(({ at, count }): Spell => [at, count])
+  const changes = [...leaving]
   let free = limit - used
-  for (const [at, count] of promised) {
+  for (const { at, count } of promised) {
     if (at <= now) continue
     free += count
-    changes.push([at, -count])
+    changes.push({ at, count: -count })
   }
-  if (changes.length > leaving.length) changes.sort((a, b) => a[0] - b[0])
+  if (changes.length > leaving.length) changes.sort((a, b) => a.at - b.at)
   const steps: Step[] = [{ at: now, free, room: free }]
-  for (const [at, change] of changes) {
-    free += change
+  for (const { at, count } of changes) {
+    free += count
     const last = steps.at(-1)
     if (last?.at === at) last.free = free
     else steps.push({ at, free, room: free })
@@ -38,7 +38,7 @@ export function takeFrom(steps: Step[], count: number, later: readonly Spell[], 
   let given = count
   let next = 0
   for (const step of steps) {
-    for (let part = later[next]; part && now + part[0] <= step.at; part = later[++next]) given += part[1]
+    for (let part = later[next]; part && now + part.ms <= step.at; part = later[++next]) given += part.count
     step.free -= given
   }
   return reckon(steps)

@@ -1,10 +1,10 @@
 import type { Spell } from './lease'
 import type { Step } from './room'
-import type { Leaving } from './window'
+import type { Dated } from './window'
 
 /** A change must reach every isolate within ten seconds, the way there included. */
 export const MAX_LIFE_MS = 8_000
-/** A full window is asked so often by each isolate: 24 calls a minute. */
+/** The life of leases where nothing is free. */
 export const MIN_LIFE_MS = 2_000
 /** The leases of all isolates together shall hold no more than this part of what is free. */
 const HELD = 1 / 4
@@ -12,7 +12,7 @@ const HELD = 1 / 4
 const HEADROOM = 1.25
 /** In a nearly full window an isolate holds what it needs for so long beyond the next bucket that leaves. */
 const AHEAD_MS = 400
-/** More than that where nobody else is there to miss it: part of the need. */
+/** So much longer, and more, where nobody else is there to miss it. */
 const ALONE = 0.25
 /** Below this limit nothing is lent beyond what waits, for one unspent request would be felt elsewhere. */
 const EXACT_BELOW = 50
@@ -22,10 +22,10 @@ const LAST_BIT = 0.02
 /** The smallest lease (limits.md): 0.1 % of the limit, at least one. */
 export const leastLease = (limit: number): number => Math.max(1, Math.ceil(limit / 1_000))
 
-/** How long leases live where so much is free and all isolates together see so many requests a second. */
-export function lifeFor(free: number, rate: number): number {
-  const life = (Math.max(0, free) * HELD * 1_000) / Math.max(rate, 0.001)
-  return Math.round(Math.min(MAX_LIFE_MS, Math.max(MIN_LIFE_MS, life)))
+/** How long a lease lives where so much is free, for an isolate that sees `rate` of `total` requests a second. */
+export function lifeFor(free: number, rate: number, total: number): number {
+  const life = (Math.max(0, free) * HELD * 1_000) / Math.max(total, 0.001)
+  return Math.round(Math.min(MAX_LIFE_MS, Math.max(MIN_LIFE_MS * (1 + ALONE * (rate / total)), life)))
 }
 
 export type Asked = {
@@ -36,7 +36,7 @@ export type Asked = {
   /** Requests that wait. */
   wanted: number
   steps: Step[]
-  leaving: Leaving[]
+  leaving: Dated[]
   now: number
   life: number
 }
@@ -67,7 +67,7 @@ function sliced(asked: Asked, open: number, top: number) {
     const more = Math.min(room, top + gone, Math.max(need, wanted, least), Math.max(fair, least)) - given
     if (more <= 0) continue
     if (at === now) count = more
-    else later.push([at - now, more])
+    else later.push({ ms: at - now, count: more })
     given += more
   }
   return { count, later }

@@ -59,7 +59,7 @@ export class SqliteStore implements MeterStore {
       for (const { kind, id, revision, until, data } of added)
         this.sql.exec(
           'INSERT OR REPLACE INTO changes (kind, id, revision, until, data) VALUES (?, ?, ?, ?, ?)',
-          ...[kind, id, revision, until, JSON.stringify(data ?? null)],
+          ...[kind, id, revision, until, JSON.stringify(data)],
         )
       const revision = added.at(-1)?.revision
       // Kept apart, for the change that bore it may be pruned, and a revision is never given twice.

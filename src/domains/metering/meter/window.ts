@@ -11,8 +11,8 @@ export const PERIODS = {
 
 export type Period = keyof typeof PERIODS
 
-/** A bucket on its way out: at that time, so many. */
-export type Leaving = { at: number; count: number }
+/** At that time, so many: a bucket on its way out, or a part of a lease that opens. */
+export type Dated = { at: number; count: number }
 
 /**
  * Counts what was booked in the last minute, hour or day, by buckets. A bucket that the window covers in part counts
@@ -66,8 +66,8 @@ export class SlidingWindow {
   }
 
   /** What leaves after `now`, in order. */
-  leaving(now: number): Leaving[] {
-    const found: Leaving[] = []
+  leaving(now: number): Dated[] {
+    const found: Dated[] = []
     for (const [bucket, count] of this.buckets) {
       const at = this.leavesAt(bucket)
       if (at > now) found.push({ at, count })
