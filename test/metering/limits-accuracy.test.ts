@@ -4,7 +4,7 @@ import { minuteOf, Simulation } from './simulation'
 import { mostIn } from './timeline'
 
 const MINUTE = 60_000
-const LOADS = [0.9, 1, 1.2, 2]
+const LOADS = [0.9, 1, 1.1, 1.25, 1.5, 2]
 
 type Outcome = { most: number; part: number; calls: number; writes: number }
 

@@ -81,6 +81,22 @@ describe('clocks that jump', () => {
     expect(admittedIn(sim, start + 4 * MINUTE, 2 * MINUTE)).toBeGreaterThan(0.97 * 2_000)
   })
 
+  it('of an isolate while it waits for a lease', async () => {
+    const sim = new Simulation(6, 1)
+    const isolate = isolateOf(sim)
+    sim.extraDelay = 200
+    void sim.request(isolate, WANTS)
+    await sim.run(100)
+    isolate.ahead -= 3_600_000
+    await sim.run(2_000)
+    // The first lease was not touched, for nobody knows when it ends: the second call gives it back.
+    expect(sim.admittedAt).toHaveLength(1)
+    expect(sim.calls.map(({ request }) => request.report)).toEqual([
+      null,
+      { lease: 1, elapsed: null, spent: [] },
+    ])
+  })
+
   it('of the Meter while it is restarted, backwards', async () => {
     const sim = new Simulation(5, 3)
     const start = sim.now
@@ -152,29 +168,32 @@ describe('a Meter that is silent', () => {
       expect(admittedIn(sim, silentAt + 40_000, MINUTE)).toBeLessThanOrEqual(11)
       expect(admittedIn(sim, silentAt + 40_000, MINUTE)).toBeGreaterThanOrEqual(9)
       expect(sim.refusals.at(-1)?.verdict).toMatchObject({ by: 'alone', refusedBy: { name: 'minute' } })
-      expect(isolate.counts.admitted_alone).toBe(
-        admittedIn(sim, silentAt, 2 * MINUTE) - leasedAfter(sim, silentAt),
-      )
+      expect(isolate.counts.admitted_alone).toBeGreaterThan(200)
+      expect(isolate.counts.refused_alone).toBeGreaterThan(500)
       expect(isolate.counts.meter_silences).toBeGreaterThan(10)
 
       sim.meterIs = 'well'
       const wellAt = sim.now
       await sim.run(MINUTE / 2)
       expect(admittedIn(sim, wellAt + 7_000, 20_000)).toBeGreaterThan(195)
-      // What was admitted meanwhile is counted.
-      const [minute] = sim.meter.look([{ name: 'minute', period: 'minute', limit: 1_000 }], sim.now)
-      expect(minute?.used).toBeGreaterThanOrEqual(
-        mostIn(
-          sim.admittedAt.filter((at) => at > sim.now - 59_000),
-          MINUTE,
-        ),
-      )
     },
   )
 
-  /** Requests that the lease at hand was still good for. */
-  const leasedAfter = (sim: Simulation, at: number) =>
-    admittedIn(sim, at, 2 * MINUTE) - isolateOf(sim).counts.admitted_alone
+  it('counts afterwards what was admitted without it, once', async () => {
+    const sim = new Simulation(8, 1)
+    sim.load(600, MINUTE, WANTS)
+    await sim.run(15_000)
+    sim.meterIs = 'hanging'
+    await sim.run(20_000)
+    const alone = isolateOf(sim).counts.admitted_alone
+    expect(alone).toBeGreaterThan(100)
+    sim.meterIs = 'well'
+    await sim.run(10_000)
+    sim.stop()
+    await sim.run(10_000)
+    const [minute] = sim.meter.look([{ name: 'minute', period: 'minute', limit: 1_000 }], sim.now)
+    expect(minute?.used).toBe(sim.admittedAt.length)
+  })
 
   it('is not waited for longer than a second, by anyone', async () => {
     const sim = new Simulation(3, 1)

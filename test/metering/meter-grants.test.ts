@@ -96,10 +96,15 @@ describe('a lease', () => {
     meter.lease(asking('a', 2, { report: spent(1, null, [500, 7]), demands: [] }), T + 9_000)
     expect(used(meter, T + 69_000)).toBe(7)
     expect(used(meter, T + 69_250)).toBe(0)
-    meter.lease(asking('b', 1), T + 70_000)
-    // Four seconds passed here and one there: its three may have been spent up to three seconds later.
-    meter.lease(asking('b', 2, { report: spent(1, 1_000, [500, 7]), demands: [] }), T + 74_000)
-    expect(used(meter, T + 74_000 + 59_000)).toBe(7)
+  })
+
+  it('counts as spent later where the isolate’s clock was set back unnoticed', () => {
+    meter.lease(asking('a', 1), T)
+    meter.lease(asking('b', 1, { demands: [] }), T + 4_000)
+    // Two of four seconds are missing, and the Meter has told others of all four: it may have been spent two later.
+    meter.lease(asking('a', 2, { report: spent(1, 2_010, [1_000, 7]), demands: [] }), T + 4_010)
+    expect(used(meter, T + 63_000)).toBe(7)
+    expect(used(meter, T + 63_300)).toBe(0)
   })
 
   it('is refused with the time when a bucket leaves', () => {
@@ -126,6 +131,15 @@ describe('a lease', () => {
       ['key:1', false],
       ['hour', true],
     ])
+  })
+
+  it('is shared with those who still ask', () => {
+    const of = (rate: number) => [demand({ limit: 100, rate })]
+    for (let i = 1; i <= 4; i++) meter.lease(asking(`i${i}`, 1, { demands: of(50) }), T)
+    const [shared] = meter.lease(asking('x', 1, { demands: of(10) }), T + 1_000).grants
+    const [alone] = meter.lease(asking('x', 2, { demands: of(10) }), T + 20_000).grants
+    expect(shared?.count).toBe(1)
+    expect(alone?.count).toBeGreaterThan(5)
   })
 
   it('takes in what was admitted while the Meter was silent, once', () => {
@@ -186,6 +200,16 @@ describe('a Meter that restarts', () => {
     const again = new Grants(store, T - 3_600_000)
     expect(used(again, T - 3_600_000 + 60_000)).toBe(100 + 10)
     expect(used(again, T - 3_600_000 + 70_000)).toBe(0)
+  })
+
+  it('does not forget that its clock jumped', () => {
+    meter.lease(asking('a', 1), T)
+    fill('minute', 1_000)
+    const report = spent(1, 1_500, [100, 100])
+    // An hour passed by its own clock, a second by the isolate's; nothing is lent that would have to be written.
+    meter.lease(asking('a', 2, { report, demands: [] }), T + 3_601_500)
+    expect(used(meter, T + 3_602_000)).toBe(1_000)
+    expect(used(new Grants(store, T + 3_602_000), T + 3_602_000)).toBe(1_000)
   })
 
   it('forgets windows that are empty', () => {

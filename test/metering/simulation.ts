@@ -53,6 +53,7 @@ export class Simulation {
   readonly calls: { at: number; request: LeaseRequest }[] = []
   private grants: Grants
   private stirred = false
+  private stopped = false
   private readonly timeline = new Timeline()
   private readonly random: () => number
 
@@ -97,9 +98,14 @@ export class Simulation {
     }
   }
 
+  /** No more requests come. */
+  stop(): void {
+    this.stopped = true
+  }
+
   /** One request; its verdict when it is there. */
   async request(isolate: Isolate, wants: readonly Want[]): Promise<Verdict | null> {
-    if (isolate.killed) return null
+    if (isolate.killed || this.stopped) return null
     const verdict = isolate.limiter.admit(wants, () => undefined)
     if (!(verdict instanceof Promise)) return this.seen(verdict)
     this.stirred = true

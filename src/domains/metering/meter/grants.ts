@@ -131,7 +131,7 @@ export class Grants {
       for (const { ms, count } of spells) {
         const spent = Math.min(left, count)
         left -= spent
-        counter.move(end, window.bucketAt(spentAt(before, report, ms, now, this.clock.excess)), spent)
+        counter.move(end, window.bucketAt(spentAt(before, report, ms, now, this.clock.unslowed)), spent)
       }
       counter.release(end, left)
     }
@@ -195,14 +195,9 @@ function measured(before: Lent | undefined, report: Report | null): Measured | u
   return { at: before.at, elapsed: Math.max(0, report.elapsed) }
 }
 
-/**
- * The latest time at which that can have been spent. Where the clocks disagree by `excess` it may be the isolate's that
- * was set back, so it counts as spent that much later; nobody could spend it for longer than a lease lives.
- */
-function spentAt(lease: Lent, report: Report | null, ms: number, now: number, excess: number): number {
-  if (!report || report.elapsed === null) return now
-  const later = Math.min(excess, MAX_LIFE_MS)
-  return Math.min(now, lease.at + ms) + later
+/** The latest time at which that can have been spent; `unslowed` of the Meter's time the isolate did not count. */
+function spentAt(lease: Lent, report: Report | null, ms: number, now: number, unslowed: number): number {
+  return !report || report.elapsed === null ? now : Math.min(now, lease.at + ms + unslowed)
 }
 
 /** Books the grant of one window at the lease's end and notes it there. */

@@ -9,8 +9,8 @@ export type Measured = { at: number; elapsed: number }
  * a jump makes buckets stay longer, never shorter. (A slow call that is taken for a jump does so too, by its slowness.)
  */
 export class SteadyClock {
-  /** How much more than the isolate the wall clock counted, at the last reading; 0 where that is the network. */
-  excess = 0
+  /** How far the last reading lies ahead of what the isolate measured, for time that was told does not come again. */
+  unslowed = 0
   private kept: number
 
   constructor(
@@ -23,8 +23,9 @@ export class SteadyClock {
   read(wall: number, measured?: Measured | undefined): number {
     const time = wall + this.ahead
     const excess = measured ? time - measured.at - measured.elapsed : 0
-    this.excess = excess > SLACK_MS ? excess : 0
-    this.last = Math.max(time - this.excess, this.last)
+    const slowed = excess > SLACK_MS ? time - excess : time
+    this.last = Math.max(slowed, this.last)
+    this.unslowed = this.last - slowed
     this.ahead = this.last - wall
     return this.last
   }
