@@ -44,6 +44,18 @@ export function isLoopback(host: string): boolean {
   return v4 !== undefined && v4 !== null && (v4 >>> 24 === 127 || v4 === 0)
 }
 
+/** The network that limits count an IP literal by: IPv4 itself (mapped into IPv6 too), else the /64; null for a name. */
+export function networkOf(host: string): string | null {
+  if (ipv4(host) !== null) return host
+  const v6 = ipv6(host)
+  if (!v6) return null
+  const [, , , , , mapped, high = 0, low = 0] = v6
+  if (mapped === 0xffff && v6.slice(0, 5).every((group) => group === 0))
+    return [high >>> 8, high & 255, low >>> 8, low & 255].join('.')
+  const prefix = v6.slice(0, 4).map((group) => group.toString(16))
+  return `${prefix.join(':')}::/64`
+}
+
 function kindOfV4(address: number): AddressKind {
   const within = ({ bits, network }: Range) => (address ^ network) >>> (32 - bits) === 0
   if (METADATA_V4.some(within)) return 'metadata'

@@ -1,0 +1,78 @@
+import type { Lent } from './lease'
+import type { Change } from './ledger'
+import type { MeterStore, SavedMeter, SavedWindow } from './store'
+import type { Period } from './window'
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS windows (name TEXT PRIMARY KEY, period TEXT NOT NULL, reserve INTEGER NOT NULL, buckets TEXT NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS changes (kind TEXT, id TEXT, revision INTEGER NOT NULL, until INTEGER, data TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+`
+
+type WindowRow = { name: string; period: Period; reserve: number; buckets: string }
+type ChangeRow = { kind: string; id: string; revision: number; until: number | null; data: string }
+type Lending = Pick<SavedMeter, 'leases' | 'clock'>
+
+/** A Meter's memory in its object's own SQLite. Rows are few and whole, for each row written is paid for. */
+export class SqliteStore implements MeterStore {
+  private readonly sql: SqlStorage
+
+  constructor(private readonly storage: DurableObjectStorage) {
+    this.sql = storage.sql
+    this.sql.exec(SCHEMA)
+  }
+
+  read(): SavedMeter {
+    const rows = this.sql.exec<WindowRow>('SELECT name, period, reserve, buckets FROM windows').toArray()
+    const lending = this.get<Lending>('lending')
+    return {
+      windows: rows.map((row): SavedWindow => ({ ...row, buckets: JSON.parse(row.buckets) })),
+      leases: lending?.leases ?? ([] as [string, Lent][]),
+      clock: lending?.clock ?? { ahead: 0, last: 0 },
+    }
+  }
+
+  write({ windows, leases, clock }: SavedMeter, gone: string[]): void {
+    this.storage.transactionSync(() => {
+      for (const { name, period, reserve, buckets } of windows)
+        this.sql.exec(
+          'INSERT OR REPLACE INTO windows (name, period, reserve, buckets) VALUES (?, ?, ?, ?)',
+          ...[name, period, reserve, JSON.stringify(buckets)],
+        )
+      for (const name of gone) this.sql.exec('DELETE FROM windows WHERE name = ?', name)
+      this.set('lending', { leases, clock } satisfies Lending)
+    })
+  }
+
+  readChanges(): { changes: Change[]; revision: number } {
+    const rows = this.sql
+      .exec<ChangeRow>('SELECT kind, id, revision, until, data FROM changes ORDER BY revision')
+      .toArray()
+    const changes = rows.map((row): Change => ({ ...row, data: JSON.parse(row.data) }))
+    return { changes, revision: this.get<number>('revision') ?? 0 }
+  }
+
+  writeChanges(added: Change[], gone: Change[]): void {
+    this.storage.transactionSync(() => {
+      for (const { kind, id } of gone)
+        this.sql.exec('DELETE FROM changes WHERE kind = ? AND id = ?', kind, id)
+      for (const { kind, id, revision, until, data } of added)
+        this.sql.exec(
+          'INSERT OR REPLACE INTO changes (kind, id, revision, until, data) VALUES (?, ?, ?, ?, ?)',
+          ...[kind, id, revision, until, JSON.stringify(data)],
+        )
+      const revision = added.at(-1)?.revision
+      // Kept apart, for the change that bore it may be pruned, and a revision is never given twice.
+      if (revision !== undefined) this.set('revision', revision)
+    })
+  }
+
+  private get<T>(key: string): T | null {
+    const [row] = this.sql.exec<{ value: string }>('SELECT value FROM state WHERE key = ?', key).toArray()
+    return row ? JSON.parse(row.value) : null
+  }
+
+  private set(key: string, value: unknown): void {
+    this.sql.exec('INSERT OR REPLACE INTO state (key, value) VALUES (?, ?)', key, JSON.stringify(value))
+  }
+}
