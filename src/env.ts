@@ -1,5 +1,7 @@
 import * as z from 'zod'
 import type { ChatRoom } from './domains/chat/room/object'
+import type { AddressMeter } from './domains/metering/meter/address-object'
+import type { Meter } from './domains/metering/meter/object'
 import type { EndpointSender } from './domains/webhooks/deliveries/object'
 import type { Sweeper } from './domains/webhooks/deliveries/sweeper'
 import { problem } from './lib/problem'
@@ -14,6 +16,8 @@ export interface Bindings {
   CHATS: DurableObjectNamespace<ChatRoom>
   ENDPOINTS: DurableObjectNamespace<EndpointSender>
   SWEEPER: DurableObjectNamespace<Sweeper>
+  METERS: DurableObjectNamespace<Meter>
+  ADDRESS_METERS: DurableObjectNamespace<AddressMeter>
 }
 
 /** A queue message is a nudge: it names what to look at in D1 and carries nothing else. */
