@@ -52,12 +52,15 @@ function created(row: InteractionRow) {
   }
 }
 
+/** Made once: an error takes its stack when it is made, and nearly every request never throws this one. */
+const SWITCHED_OFF = problem('service_disabled', 'The tenant’s interaction service is switched off')
+
 /** The switch as it stands when the batch runs, whatever this isolate remembers. */
 function serviceEnabled(ctx: Context): Check {
   const off = sql`select 1 from tenants where tenants.id = ${ctx.tenant.id} and json_extract(settings, '$.service_enabled') = 0`
   return {
     holds: sql`not exists (${off})`,
-    otherwise: problem('service_disabled', 'The tenant’s interaction service is switched off'),
+    otherwise: SWITCHED_OFF,
   }
 }
 
