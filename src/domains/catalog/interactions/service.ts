@@ -52,7 +52,7 @@ function created(row: InteractionRow) {
   }
 }
 
-/** Made once: an error takes its stack when it is made, and nearly every request never throws this one. */
+/** Made once: to make an error takes its stack along, and hardly any request throws this one. */
 const SWITCHED_OFF = problem('service_disabled', 'The tenant’s interaction service is switched off')
 
 /** The switch as it stands when the batch runs, whatever this isolate remembers. */
