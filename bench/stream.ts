@@ -66,8 +66,10 @@ function read(source: Source, answer: number, watching = false): Reading {
   const request = http.request(
     { host: '127.0.0.1', port, method, path: ORIGIN + path, headers },
     (response) => {
-      if (response.statusCode !== 200)
-        reading.reject(new Error(`${method} ${path} answers ${response.statusCode}`))
+      if (response.statusCode !== 200) {
+        const refusal = `${method} ${path} answers ${response.statusCode}`
+        response.once('data', (chunk: Buffer) => reading.reject(new Error(`${refusal}: ${chunk.toString()}`)))
+      }
       opening.resolve()
       response.on('data', (chunk: Buffer) => {
         const now = performance.now()

@@ -122,6 +122,9 @@ export class Sweeper extends objects.Sweeper {
   }
 }
 
+/** Bound like the others; they say nothing to D1. */
+export const { Meter, AddressMeter } = objects
+
 const handlers: ExportedHandler<Bindings, EventNudge> = service
 
 export default {
