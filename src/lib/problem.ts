@@ -270,8 +270,7 @@ problem.unauthorized = (
   >,
   message: string,
 ): Problem => {
-  // RFC 6750, section 3.1: a request without a credential gets the bare challenge.
-  const challenge =
-    code === 'credential_required' ? 'Bearer' : `Bearer error="invalid_token", error_description="${message}"`
+  // RFC 6750, section 3. Without a credential too: a client finds the reason in the same place.
+  const challenge = `Bearer error="invalid_token", error_description="${message}"`
   return new Problem(code, message, { headers: { 'WWW-Authenticate': challenge } })
 }

@@ -47,7 +47,7 @@ describe('the catalogue', { timeout: 20_000 }, () => {
     const world = await makeWorld()
     const { data } = await list(world, 'type=api_key.created')
     const [event] = data
-    expect(CATALOGUE['api_key.created'].data.strict().parse(event?.data)).toBeTruthy()
+    expect(CATALOGUE['api_key.created'].data.strict().parse(event?.data)).toEqual(event?.data)
   })
 })
 

@@ -36,9 +36,11 @@ describe('each row of the table of errors', () => {
         expect(String(error.details.header).toLowerCase()).toBe(name.toLowerCase())
       })
 
-  it('401: no credential, with the bare challenge', async () => {
+  it('401: no credential, with the challenge that says so', async () => {
     const answer = await call('GET', '/api/v1/auth/me')
-    expect(answer.headers.get('WWW-Authenticate')).toBe('Bearer')
+    expect(answer.headers.get('WWW-Authenticate')).toBe(
+      'Bearer error="invalid_token", error_description="This needs a credential"',
+    )
     await expectError(answer, 'credential_required')
   })
 
