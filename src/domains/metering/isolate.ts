@@ -1,0 +1,59 @@
+import type { Bindings } from '../../env'
+import { countedAddress, shardOf } from './limits/addresses'
+import type { Limiter } from './limits/limiter'
+import { Limiters } from './limits/limiters'
+import { type LimiterCounts, newCounts } from './limits/ports'
+import type { Change } from './meter/ledger'
+
+/** What this isolate knows of its Meters. It hangs on its bindings, so that tests can play several isolates. */
+type Isolate = { tenants: Limiters; addresses: Limiters; counts: LimiterCounts }
+
+type Listener = (env: Bindings, tenantId: string, change: Change) => void
+
+const isolates = new WeakMap<Bindings, Isolate>()
+const listeners = new Map<string, Listener[]>()
+
+/** Has `listen` told of every change of that kind, in any tenant, before the request that waited for it goes on. */
+export function onChange(kind: string, listen: Listener): void {
+  listeners.set(kind, [...(listeners.get(kind) ?? []), listen])
+}
+
+/** This isolate's side of a tenant's Meter. */
+export const tenantLimiter = (env: Bindings, tenantId: string): Limiter => isolateOf(env).tenants.of(tenantId)
+
+/** This isolate's side of the Meter that counts for an address (an IPv6 address by its /64). */
+export const addressLimiter = (env: Bindings, address: string | null): Limiter =>
+  isolateOf(env).addresses.of(countedAddress(address))
+
+/** What the limiters of this isolate did. */
+export const limiterCounts = (env: Bindings): LimiterCounts => isolateOf(env).counts
+
+function isolateOf(env: Bindings): Isolate {
+  let isolate = isolates.get(env)
+  if (!isolate) {
+    isolate = newIsolate(env)
+    isolates.set(env, isolate)
+  }
+  return isolate
+}
+
+function newIsolate(env: Bindings): Isolate {
+  const counts = newCounts()
+  const clock = { now: Date.now, sleep: (ms: number) => scheduler.wait(ms), counts }
+  return {
+    counts,
+    tenants: new Limiters((tenantId) => ({
+      ...clock,
+      ask: (request) => env.METERS.getByName(tenantId).lease(request),
+      learn: (changes) => {
+        for (const change of changes)
+          for (const listen of listeners.get(change.kind) ?? []) listen(env, tenantId, change)
+      },
+    })),
+    addresses: new Limiters((address) => ({
+      ...clock,
+      ask: (request) => env.ADDRESS_METERS.getByName(shardOf(address)).lease(address, request),
+      learn: () => {},
+    })),
+  }
+}
