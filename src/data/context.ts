@@ -1,3 +1,5 @@
+import type { KeyLimits } from '../domains/identity/api-keys/limits'
+import type { OwnLimits } from '../domains/tenancy/plans'
 import type { Bindings, Settings } from '../env'
 import type { Database } from './database'
 
@@ -18,6 +20,8 @@ export type Principal =
       name: string
       role: string
       scopes: ReadonlySet<string>
+      /** The key's own limits; null where only its tenant's count. */
+      limits: KeyLimits | null
     }
   | { kind: 'system'; id: string; scopes: ReadonlySet<string> }
   | { kind: 'anonymous'; id: null; scopes: ReadonlySet<string> }
@@ -28,6 +32,8 @@ export type Tenant = {
   plan: string
   status: string
   settings: Record<string, unknown>
+  /** Its own numbers, which win over its plan's (tenancy/plans.ts). */
+  rate_limits: OwnLimits
   region: string | null
 }
 

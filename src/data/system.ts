@@ -45,5 +45,5 @@ export function systemContext(
 
 /** A tenant of whom only the id matters: what runs for it reads and writes its rows and asks nothing of its plan. */
 export function bareTenant(id: string): Tenant {
-  return { id, plan: 'starter', status: 'active', settings: {}, region: null }
+  return { id, plan: 'starter', status: 'active', settings: {}, rate_limits: {}, region: null }
 }

@@ -92,8 +92,8 @@ async function byToken(c: HonoContext<AppEnv>, token: string): Promise<Caller> {
 async function byKey(c: HonoContext<AppEnv>, value: string): Promise<Caller> {
   const key = await verifyApiKey(c.get('request'), value)
   if (key.user_status === 'suspended') throw problem('user_suspended', 'The key’s maker is suspended')
-  const { id, name, user_id, role, scopes, tenant } = key
-  return { principal: { kind: 'api_key', id, name, user_id, role, scopes }, tenant }
+  const { id, name, user_id, role, scopes, limits, tenant } = key
+  return { principal: { kind: 'api_key', id, name, user_id, role, scopes, limits }, tenant }
 }
 
 const sets = new WeakMap<readonly string[], ReadonlySet<string>>()

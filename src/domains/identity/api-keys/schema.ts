@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { Id, Time } from '../../../lib/wire'
 import { SCOPES, type Scope } from '../../tenancy/scopes'
+import { MOST_OF_KEY } from './limits'
 
 const scopes = (Object.keys(SCOPES) as Scope[]).filter((scope) => !scope.startsWith('platform:'))
 const ScopeName = z.enum(scopes as [Scope, ...Scope[]])
@@ -8,6 +9,20 @@ const ScopeName = z.enum(scopes as [Scope, ...Scope[]])
 const FutureTime = Time.refine((value) => Date.parse(value) > Date.now(), 'must lie in the future').meta({
   example: '2099-12-31T00:00:00.000Z',
 })
+
+const upTo = (most: number) => {
+  const must = `must be a whole number from 1 to ${most}`
+  return z.int(must).min(1, must).max(most, must)
+}
+
+/** A key's own limits; what it lacks is the tenant's matter alone. */
+export const OwnLimits = z
+  .strictObject({
+    per_minute: upTo(MOST_OF_KEY.per_minute).optional(),
+    per_day: upTo(MOST_OF_KEY.per_day).optional(),
+    total: upTo(MOST_OF_KEY.total).optional().meta({ description: 'Counts down, and never comes back.' }),
+  })
+  .meta({ id: 'ApiKeyLimits', example: { per_minute: 100 } })
 
 export const CreateApiKey = z
   .strictObject({
@@ -23,6 +38,9 @@ export const CreateApiKey = z
         description: 'Short for every *:read or *:write scope the maker holds.',
       }),
     expires_at: FutureTime.optional(),
+    limits: OwnLimits.optional().meta({
+      description: 'What the key may at most, on top of the tenant’s limits.',
+    }),
   })
   .refine((input) => !(input.scopes && input.permissions), {
     path: ['permissions'],
@@ -37,6 +55,7 @@ export const ApiKey = z
     name: z.string(),
     prefix: z.string().meta({ example: 'sk_live_4f9a' }),
     scopes: z.array(z.string()),
+    limits: OwnLimits.nullable(),
     status: z.enum(['active', 'expired', 'revoked']),
     created_by: Id.nullable(),
     last_used_at: z.string().nullable(),

@@ -4,10 +4,12 @@ import { actingUser, type Context } from '../../../data/context'
 import { type Page, pageOf } from '../../../data/page'
 import { find } from '../../../data/revise'
 import { sha256 } from '../../../lib/crypto'
+import { defined } from '../../../lib/defined'
 import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { isAdministrative, scopesByAction } from '../../tenancy/scopes'
 import { makeKey, PREFIX_LENGTH } from './key'
+import type { KeyLimits } from './limits'
 import type { CreateApiKey } from './schema'
 import { type ApiKeyRow, apiKeys } from './table'
 import { forgetKey } from './verify'
@@ -25,7 +27,7 @@ export async function createApiKey(ctx: Context, input: CreateApiKey): Promise<K
 /** Stores a new key of the context's tenant; `maker` is null where the platform makes it. */
 export async function insertKey(
   ctx: Context,
-  input: Pick<CreateApiKey, 'name' | 'expires_at'>,
+  input: Pick<CreateApiKey, 'name' | 'expires_at' | 'limits'>,
   scopes: string[],
   maker: string | null,
 ): Promise<KeyView & { key: string }> {
@@ -37,6 +39,7 @@ export async function insertKey(
     prefix: key.slice(0, PREFIX_LENGTH),
     hash: await sha256(key),
     scopes,
+    limits: ownLimits(input.limits),
     created_by: maker,
     last_used_at: null,
     expires_at: input.expires_at ?? null,
@@ -44,7 +47,8 @@ export async function insertKey(
     version: 1,
     created_at: iso(ctx.now),
   }
-  const seen = { id: row.id, name: row.name, prefix: row.prefix, scopes, expires_at: row.expires_at }
+  const { limits, expires_at } = row
+  const seen = { id: row.id, name: row.name, prefix: row.prefix, scopes, limits, expires_at }
   return commit(ctx, {
     statements: [ctx.db.insert(apiKeys).values(row)],
     result: { ...row, status: 'active' as const, key },
@@ -54,6 +58,12 @@ export async function insertKey(
     ],
     secret: true,
   })
+}
+
+function ownLimits(limits: CreateApiKey['limits']): KeyLimits | null {
+  const { per_minute, per_day, total } = limits ?? {}
+  const own = defined({ per_minute, per_day, total })
+  return Object.keys(own).length > 0 ? own : null
 }
 
 function chosenScopes(held: ReadonlySet<string>, input: CreateApiKey): string[] {

@@ -1,6 +1,7 @@
 import { foreignKey, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
 import { confined, id, json, tenantId, time, version } from '../../../data/columns'
 import { users } from '../users/table'
+import type { KeyLimits } from './limits'
 
 /** A key of a program. The key itself is shown once and never kept: only its SHA-256 and first 12 characters are. */
 export const apiKeys = confined(
@@ -13,6 +14,8 @@ export const apiKeys = confined(
       prefix: text().notNull(),
       hash: text().notNull(),
       scopes: json<string[]>().notNull(),
+      /** The key's own limits, on top of the tenant's; null where it has none. */
+      limits: json<KeyLimits>(),
       /** The maker, on whom the key's rights hang; null for a key that the platform made. */
       created_by: text(),
       last_used_at: time(),

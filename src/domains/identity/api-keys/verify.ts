@@ -10,6 +10,7 @@ import { tenants } from '../../tenancy/tenants/table'
 import { STANDING_FRESH_MS, STANDING_MAX_MS, tenantView } from '../sessions/standing'
 import { users } from '../users/table'
 import { isGenuine } from './key'
+import type { KeyLimits } from './limits'
 import { apiKeys } from './table'
 
 /** A verified key with what hangs on it; scopes are what the key names and its maker's role still allows. */
@@ -21,6 +22,7 @@ export type VerifiedKey = {
   user_status: 'active' | 'suspended'
   scopes: ReadonlySet<string>
   expires_at: string | null
+  limits: KeyLimits | null
   tenant: Tenant
 }
 
@@ -62,6 +64,7 @@ async function look(caller: Caller, hash: string): Promise<VerifiedKey | null> {
     user_status: row.user_status ?? 'active',
     scopes: new Set(row.key.scopes.filter((scope) => allowed.has(scope))),
     expires_at: row.key.expires_at,
+    limits: row.key.limits,
     tenant: tenantView(row.tenant),
   }
 }

@@ -70,5 +70,6 @@ export function tenantView(row: typeof tenants.$inferSelect): Tenant {
     status: row.status,
     region: row.region,
     settings: effectiveSettings(row.plan, row.settings),
+    rate_limits: row.rate_limits,
   }
 }

@@ -2,12 +2,13 @@ import * as z from 'zod'
 import { Id } from '../../../lib/wire'
 import { CreateApiKey } from '../../identity/api-keys/schema'
 import { Email } from '../../identity/users/schema'
-import { Plan, Slug, TenantName } from '../tenants/schema'
+import { Plan, SetRateLimits, Slug, TenantName } from '../tenants/schema'
 
 export const CreateTenant = z.strictObject({
   name: TenantName,
   slug: Slug,
   plan: Plan.default('starter'),
+  rate_limits: SetRateLimits.optional(),
   admin_email: Email.optional().meta({ description: 'Gets an invitation to be the tenant’s admin.' }),
 })
 export type CreateTenant = z.output<typeof CreateTenant>
@@ -16,6 +17,7 @@ export const PatchTenant = z.strictObject({
   name: TenantName.optional(),
   plan: Plan.optional(),
   status: z.enum(['active', 'suspended']).optional(),
+  rate_limits: SetRateLimits.optional(),
 })
 export type PatchTenant = z.output<typeof PatchTenant>
 

@@ -13,8 +13,10 @@ import { insertKey } from '../../identity/api-keys/service'
 import { invitations } from '../../identity/invitations/table'
 import { tenantView } from '../../identity/sessions/standing'
 import { mailStatement } from '../../mail/compose'
+import { LIMIT_NAMES, type OwnLimits } from '../plans'
 import { isAdministrative, scopesByAction, scopesOf } from '../scopes'
 import { newTenant } from '../tenants/new-tenant'
+import type { SetRateLimits } from '../tenants/schema'
 import { changeTenant, shown, slugTaken, type TenantShown } from '../tenants/service'
 import { tenants } from '../tenants/table'
 import type { CreateTenant, CreateTenantKey, PatchTenant } from './schema'
@@ -24,7 +26,9 @@ const INVITATION_MS = 7 * 24 * 3600_000
 
 /** Makes a tenant; an invitation to be its admin goes to `admin_email`. */
 export async function createTenant(ctx: Context, input: CreateTenant): Promise<TenantShown> {
-  const tenant = newTenant(ctx, { id: newId(ctx.now), name: input.name, slug: input.slug, plan: input.plan })
+  const { name, slug, plan } = input
+  const rate_limits = withLimits({}, input.rate_limits)
+  const tenant = newTenant(ctx, { id: newId(ctx.now), name, slug, plan, rate_limits })
   const inside = contextFor(ctx, tenantView(tenant), ctx.principal)
   const invitation = input.admin_email ? await inviteAdmin(inside, input.admin_email) : []
   return commit(inside, {
@@ -34,7 +38,7 @@ export async function createTenant(ctx: Context, input: CreateTenant): Promise<T
       action: 'tenant.create',
       resource: 'tenant',
       resource_id: tenant.id,
-      after: { name: tenant.name, slug: tenant.slug, plan: tenant.plan },
+      after: { name, slug, plan, rate_limits },
     },
     unique: { 'tenants.slug': slugTaken(input.slug) },
   })
@@ -88,15 +92,31 @@ export async function getTenant(ctx: RequestContext, id: string): Promise<Tenant
   return shown(row)
 }
 
-/** Changes a tenant; a suspended one is refused everywhere within ten seconds. */
+/** Changes a tenant; everywhere within ten seconds a suspended one is refused, and new limits hold. */
 export function patchTenant(ctx: Context, id: string, input: PatchTenant): Promise<TenantShown> {
   if (id === ctx.tenant.id && input.status === 'suspended')
     throw problem.invalid({ status: 'the platform’s own tenant can’t be suspended' })
   const action = input.status === 'suspended' ? 'tenant.suspend' : 'tenant.update'
   return changeTenant(ctx, id, action, (row) => {
     if (row.status === 'cancelled') throw problem('conflict', 'The tenant was cancelled')
-    return defined(input)
+    const { rate_limits, ...fields } = input
+    return {
+      ...defined(fields),
+      ...(rate_limits === undefined ? {} : { rate_limits: withLimits(row.rate_limits, rate_limits) }),
+    }
   })
+}
+
+/** A tenant's own numbers after a change: null takes one back, or all of them. */
+function withLimits(own: OwnLimits, sent: SetRateLimits | undefined): OwnLimits {
+  if (sent === null) return {}
+  const next: OwnLimits = { ...own }
+  for (const name of LIMIT_NAMES) {
+    const value = sent?.[name]
+    if (value === null) delete next[name]
+    else if (value !== undefined) next[name] = value
+  }
+  return next
 }
 
 /** Makes an API key for a tenant, without a maker in it. */

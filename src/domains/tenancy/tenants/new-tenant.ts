@@ -12,6 +12,7 @@ export function newTenant(
     plan: 'starter',
     status: 'active',
     settings: {},
+    rate_limits: {},
     region: null,
     is_platform: 0,
     version: 1,

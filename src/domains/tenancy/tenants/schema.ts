@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { isUuid } from '../../../lib/ids'
 import { Id } from '../../../lib/wire'
 import { Email, FullName, Password, User } from '../../identity/users/schema'
+import { LIMIT_NAMES, type Limits, MOST, PLAN_NAMES } from '../plans'
 import { TenantSettings } from './settings'
 
 export const Slug = z
@@ -12,7 +13,28 @@ export const Slug = z
   .meta({ example: 'acme' })
 
 export const TenantName = z.string().trim().min(1, 'must not be empty').max(200).meta({ example: 'Acme' })
-export const Plan = z.enum(['starter', 'pro', 'enterprise'])
+export const Plan = z.enum(PLAN_NAMES)
+
+/** Every limit by its name, each with `shapeOf` what it must be. */
+const limits = <S extends z.ZodType>(shapeOf: (name: keyof Limits) => S) =>
+  Object.fromEntries(LIMIT_NAMES.map((name) => [name, shapeOf(name)])) as Record<keyof Limits, S>
+
+export const RateLimits = z.object(limits(() => z.int())).meta({ id: 'RateLimits' })
+
+/** A tenant's own numbers: null goes back to the plan's, what is left out stays. */
+export const SetRateLimits = z
+  .strictObject(
+    limits((name) => {
+      const must = `must be a whole number from 1 to ${MOST[name]}, or null for the plan’s`
+      return z.int(must).min(1, must).max(MOST[name], must).nullable().optional()
+    }),
+  )
+  .nullable()
+  .meta({
+    description: 'Numbers that win over the plan’s: null takes one (or all of them) back, the others stay.',
+    example: { requests_per_minute: 2_000 },
+  })
+export type SetRateLimits = z.output<typeof SetRateLimits>
 
 export const TenantView = z
   .object({
@@ -22,6 +44,7 @@ export const TenantView = z
     plan: Plan,
     status: z.enum(['active', 'suspended', 'cancelled']),
     settings: z.object(TenantSettings.shape),
+    rate_limits: RateLimits,
     region: z.string().nullable(),
     created_at: z.string(),
     updated_at: z.string(),

@@ -11,18 +11,23 @@ import { hashPassword } from '../../identity/users/password'
 import { newUser, userCreated } from '../../identity/users/register'
 import { type UserRow, users } from '../../identity/users/table'
 import { verificationMail } from '../../identity/users/verification'
+import { type Limits, limitsOf } from '../plans'
 import { newTenant } from './new-tenant'
 import { refuseOtherTenant } from './pinned'
 import type { Onboard, UpdateTenant } from './schema'
 import { effectiveSettings, type TenantSettings } from './settings'
 import { type TenantRow, tenants } from './table'
 
-/** A tenant as it is shown: its settings with the defaults filled in. */
-export type TenantShown = Omit<TenantRow, 'settings'> & { settings: TenantSettings }
+/** A tenant as it is shown: its settings with the defaults filled in, its limits with the plan's. */
+export type TenantShown = Omit<TenantRow, 'settings' | 'rate_limits'> & {
+  settings: TenantSettings
+  rate_limits: Limits
+}
 
 export const shown = (row: TenantRow): TenantShown => ({
   ...row,
   settings: effectiveSettings(row.plan, row.settings),
+  rate_limits: limitsOf(row),
 })
 
 /** Signs a company up: the tenant and its first admin in one batch. 409 `slug_taken`. */

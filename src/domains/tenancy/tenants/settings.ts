@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { termsOf } from '../plans'
 
 /** A tenant's settings; what a tenant never set has the default given here. */
 export const TenantSettings = z.strictObject({
@@ -16,15 +17,12 @@ export const TenantSettings = z.strictObject({
 
 export type TenantSettings = z.infer<typeof TenantSettings>
 
-/** How many users a plan allows where the tenant has set nothing (limits.md). */
-export const USERS_OF_PLAN: Record<string, number> = { starter: 10, pro: 100, enterprise: 1_000_000 }
-
 /** The settings as they hold for a tenant of `plan`. */
 export function effectiveSettings(plan: string, set: Partial<TenantSettings>): TenantSettings {
   return {
     open_registration: false,
     require_verified_email: false,
-    max_users: USERS_OF_PLAN[plan] ?? 10,
+    max_users: termsOf(plan).users,
     conversation_window_minutes: 30,
     payload_retention_days: 30,
     service_enabled: true,
