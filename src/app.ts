@@ -13,6 +13,7 @@ import { devMail } from './domains/mail/routes'
 import { idempotency } from './domains/metering/idempotency/middleware'
 import { documents } from './domains/operations/docs/routes'
 import { health, liveness } from './domains/operations/health/routes'
+import { metrics } from './domains/operations/metrics/routes'
 import { checkTenant, routeBoundary } from './domains/tenancy/boundary'
 import { platform } from './domains/tenancy/platform/routes'
 import { tenantRoutes } from './domains/tenancy/tenants/routes'
@@ -21,6 +22,7 @@ import { webhooks } from './domains/webhooks/endpoints/routes'
 import type { AppEnv } from './http/app-env'
 import { inOrder } from './http/checks'
 import { requestContext } from './http/context'
+import { requestMetrics } from './http/measure'
 import { answerUnknown } from './http/method'
 import { anyThrow, problemResponse } from './http/problems'
 import { RememberingRouter } from './http/router'
@@ -33,6 +35,7 @@ export const app = new Hono<AppEnv>({ strict: false, router: new RememberingRout
 app.onError((error, c) => problemResponse(c, error))
 
 app.use(requestContext) // ids, clock, settings; the log line
+app.use(requestMetrics)
 app.use(securityHeaders)
 app.route('/', liveness) // answers without settings, so before whoever reads them
 app.use(inOrder(trustedHost, requireHttps))
@@ -48,6 +51,7 @@ app.use(
 app.use(idempotency) // a repeated request is answered, not repeated
 
 app.route('/', health)
+app.route('/', metrics)
 app.route('/', documents(app))
 app.route('/.well-known', wellKnown)
 

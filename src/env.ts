@@ -2,6 +2,7 @@ import * as z from 'zod'
 import type { ChatRoom } from './domains/chat/room/object'
 import type { AddressMeter } from './domains/metering/meter/address-object'
 import type { Meter } from './domains/metering/meter/object'
+import type { MetricsShard } from './domains/operations/metrics/object'
 import type { EndpointSender } from './domains/webhooks/deliveries/object'
 import type { Sweeper } from './domains/webhooks/deliveries/sweeper'
 import { problem } from './lib/problem'
@@ -18,6 +19,9 @@ export interface Bindings {
   SWEEPER: DurableObjectNamespace<Sweeper>
   METERS: DurableObjectNamespace<Meter>
   ADDRESS_METERS: DurableObjectNamespace<AddressMeter>
+  METRICS: DurableObjectNamespace<MetricsShard>
+  /** Gets what is counted too, where it is bound (docs/operations.md). */
+  ANALYTICS?: AnalyticsEngineDataset
 }
 
 /** A queue message is a nudge: it names what to look at in D1 and carries nothing else. */
@@ -47,13 +51,15 @@ const Settings = z
     PRIVATE_TARGET_HOSTS: list,
     DOH_URL: z.union([z.literal(''), z.url({ protocol: /^https?$/ })]).default(''),
     LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+    METRICS_TOKEN: z.union([z.literal(''), z.string().min(16)]).default(''),
     DOCS_ENABLED: z.enum(['true', 'false', '']).default(''),
     SINGLE_TENANT_ID: z.union([z.literal(''), z.uuid().toLowerCase()]).default(''),
   })
   .superRefine((settings, issue) => {
     if (settings.ENVIRONMENT !== 'production') return
-    if (DEVELOPMENT_SECRET.test(settings.MASTER_KEY))
-      issue.addIssue({ code: 'custom', path: ['MASTER_KEY'], message: 'is a development secret' })
+    for (const name of ['MASTER_KEY', 'METRICS_TOKEN'] as const)
+      if (DEVELOPMENT_SECRET.test(settings[name]))
+        issue.addIssue({ code: 'custom', path: [name], message: 'is a development secret' })
     if (settings.ALLOW_PRIVATE_TARGETS)
       issue.addIssue({ code: 'custom', path: ['ALLOW_PRIVATE_TARGETS'], message: 'is for development only' })
     if (!settings.PUBLIC_URL.startsWith('https:'))

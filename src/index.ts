@@ -9,6 +9,7 @@ import { LEGACY_PATHS } from './legacy-paths'
 export { ChatRoom } from './domains/chat/room/object'
 export { AddressMeter } from './domains/metering/meter/address-object'
 export { Meter } from './domains/metering/meter/object'
+export { MetricsShard } from './domains/operations/metrics/object'
 export { EndpointSender } from './domains/webhooks/deliveries/object'
 export { Sweeper } from './domains/webhooks/deliveries/sweeper'
 

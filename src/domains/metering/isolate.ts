@@ -1,4 +1,6 @@
+import { watchCounters } from '../../data/metrics'
 import type { Bindings } from '../../env'
+import { series } from '../../lib/metrics'
 import { countedAddress, shardOf } from './limits/addresses'
 import type { Limiter } from './limits/limiter'
 import { Limiters } from './limits/limiters'
@@ -39,6 +41,14 @@ function isolateOf(env: Bindings): Isolate {
 
 function newIsolate(env: Bindings): Isolate {
   const counts = newCounts()
+  watchCounters(env, () => ({
+    [series('meter_calls_total')]: counts.meter_calls,
+    [series('meter_silences_total')]: counts.meter_silences,
+    [series('lease_admissions_total', { by: 'lease' })]: counts.admitted - counts.admitted_alone,
+    [series('lease_admissions_total', { by: 'silence' })]: counts.admitted_alone,
+    [series('lease_refusals_total', { by: 'lease' })]: counts.refused - counts.refused_alone,
+    [series('lease_refusals_total', { by: 'silence' })]: counts.refused_alone,
+  }))
   const clock = { now: Date.now, sleep: (ms: number) => scheduler.wait(ms), counts }
   return {
     counts,

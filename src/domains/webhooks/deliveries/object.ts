@@ -1,8 +1,10 @@
 import { DurableObject } from 'cloudflare:workers'
+import { reportSoon } from '../../../data/metrics'
 import { bareTenant, systemContext } from '../../../data/system'
 import { type Bindings, type Settings, settingsOf } from '../../../env'
 import { log } from '../../../lib/log'
 import { AttemptLog } from './attempt-log'
+import { countAttempt } from './counts'
 import { Drain } from './drain'
 import { type DueDelivery, loadDue } from './due'
 import { report } from './report'
@@ -124,7 +126,12 @@ export class EndpointSender extends DurableObject<Bindings> {
         const { target } = this.opened
         return { due: due.map((delivery) => ({ ...delivery, target })), next_at }
       },
-      attempt: (job, number) => attempt(settingsOf(this.env), name.tenant_id, job, number),
+      attempt: async (job, number) => {
+        const made = await attempt(settingsOf(this.env), name.tenant_id, job, number)
+        countAttempt(this.env, made.verdict, job.timestamp, Date.now())
+        reportSoon(this.env, (work) => this.ctx.waitUntil(work))
+        return made
+      },
       report: (reports) => report(context(), name.endpoint_id, reports),
     })
   }

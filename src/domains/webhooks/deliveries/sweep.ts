@@ -3,6 +3,7 @@ import { directory } from '../../../data/database'
 import type { Bindings } from '../../../env'
 import { firstIdAt, iso } from '../../../lib/ids'
 import { events } from '../../events/table'
+import { firstPending } from './first-pending'
 import { dispatch } from './queue'
 import { wakeEndpoint } from './wake'
 
@@ -39,27 +40,11 @@ export async function sweep(
   return undispatched.length + overdue.length
 }
 
-/**
- * Active endpoints whose longest-due delivery is overdue. It hops through the index from endpoint to endpoint, so a
- * backlog of a hundred thousand at one endpoint costs no more than one delivery.
- */
+/** Active endpoints whose longest-due delivery is overdue. */
 function overdueEndpoints(now: number) {
   const before = iso(now - GRACE_MS)
   return sql`
-    with recursive hop(at) as (
-      select (
-        select rowid from deliveries where status = 'pending'
-        order by tenant_id, endpoint_id, next_attempt_at limit 1)
-      union all
-      select coalesce(
-        (select n.rowid from deliveries as n
-        where n.status = 'pending' and n.tenant_id = d.tenant_id and n.endpoint_id > d.endpoint_id
-        order by n.endpoint_id, n.next_attempt_at limit 1),
-        (select n.rowid from deliveries as n
-        where n.status = 'pending' and n.tenant_id > d.tenant_id
-        order by n.tenant_id, n.endpoint_id, n.next_attempt_at limit 1))
-      from hop join deliveries as d on d.rowid = hop.at
-    )
+    with recursive ${firstPending}
     select d.tenant_id as tenant_id, d.endpoint_id as endpoint_id
     from hop
     join deliveries as d on d.rowid = hop.at

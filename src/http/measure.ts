@@ -1,0 +1,16 @@
+import type { MiddlewareHandler } from 'hono'
+import { countRequest } from '../data/metrics'
+import type { AppEnv } from './app-env'
+import { routeOf } from './notes'
+
+/** Counts every request by its route’s pattern, whoever answered it. */
+export const requestMetrics: MiddlewareHandler<AppEnv> = async (c, next) => {
+  await next()
+  const { env, now, defer } = c.get('request')
+  const { status } = c.res
+  countRequest(
+    env,
+    { endpoint: routeOf(c).pattern, method: c.req.method, status, ms: Date.now() - now },
+    defer,
+  )
+}
