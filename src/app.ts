@@ -11,6 +11,7 @@ import { wellKnown } from './domains/identity/tokens/routes'
 import { userRoutes } from './domains/identity/users/routes'
 import { devMail } from './domains/mail/routes'
 import { idempotency } from './domains/metering/idempotency/middleware'
+import { admitAddress, admitTenant, countRefusal } from './domains/metering/limits/middleware'
 import { documents } from './domains/operations/docs/routes'
 import { health, liveness } from './domains/operations/health/routes'
 import { metrics } from './domains/operations/metrics/routes'
@@ -32,7 +33,7 @@ import { crossOrigin, requireHttps, securityHeaders, trustedHost } from './http/
 
 export const app = new Hono<AppEnv>({ strict: false, router: new RememberingRouter() })
 
-app.onError((error, c) => problemResponse(c, error))
+app.onError(async (error, c) => problemResponse(c, await countRefusal(c, error)))
 
 app.use(requestContext) // ids, clock, settings; the log line
 app.use(requestMetrics)
@@ -43,7 +44,9 @@ app.use(crossOrigin) // a preflight ends here
 app.use(anyThrow) // what is thrown and no Error gets the one shape too
 app.use(
   inOrder(
+    admitAddress, // who needs no credential is counted by address
     authenticate, // who is calling, and with it the tenant
+    admitTenant, // counted from memory; a lease brings what changed
     checkTenant, // a tenant that a header names must be that one
     routeBoundary, // platform routes for the platform, tenant routes for tenants
   ),

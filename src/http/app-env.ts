@@ -1,4 +1,5 @@
 import type { Context, RequestContext } from '../data/context'
+import type { Verdict } from '../domains/metering/limits/verdict'
 import type { Bindings } from '../env'
 import type { MatchedRoute } from './notes'
 
@@ -12,5 +13,7 @@ export type AppEnv = {
     ctx: Context
     /** Set by `routeOf`, which is asked several times a request. */
     route?: MatchedRoute
+    /** What the limits said of the request; unset where it was not counted. */
+    limits?: Verdict
   }
 }

@@ -2,6 +2,7 @@ import type { Bindings } from '../env'
 import { isUuid } from '../lib/ids'
 import { problem } from '../lib/problem'
 import { collect, DEFAULT_LIMIT, refuseUnusable, textOf } from './body'
+import { continuing } from './continuation'
 import { shownProblem } from './problems'
 
 type Json = Record<string, unknown>
@@ -55,7 +56,7 @@ export function withLegacyPaths(table: readonly LegacyPath[], fetch: Fetch): Fet
     if (!entry.shownBefore) return bare(entry, await ask(await translated(entry, url, request, group)))
     const before = await ask(new Request(url, { headers: request.headers }))
     if (!before.ok) return bare(entry, before)
-    const done = await ask(new Request(url, request))
+    const done = await ask(continuing(new Request(url, request)))
     return bare(entry, done.ok ? before : done)
   }
 }
@@ -193,9 +194,12 @@ async function list(
   url.searchParams.delete('offset')
   if (!(limit >= 1 && limit <= 100)) return ask(new Request(url, request))
   const rows: unknown[] = []
+  let first = true
   for (;;) {
     url.searchParams.set('limit', String(Math.min(100, offset + limit - rows.length)))
-    const answer = await ask(new Request(url, request))
+    const asked = new Request(url, request)
+    const answer = await ask(first ? asked : continuing(asked))
+    first = false
     if (!answer.ok) return answer
     const page = (await answer.json()) as { data: unknown[]; meta: { next_cursor: string | null } }
     rows.push(...page.data)

@@ -35,6 +35,11 @@ export type Note = {
   bodyLimit?: number
   /** The idempotency key: `commit` (the rule), `ignored` (login), or `claimed` where the route calls something outside. */
   idempotency?: 'ignored' | 'claimed'
+  /**
+   * What it counts as (limits.md): a message or an upload besides a request; a stream by how many are open instead of how
+   * often they are opened. `credential`: an open route whose body or cookie is a credential, so not counted by address.
+   */
+  counts?: 'message' | 'upload' | 'stream' | 'credential'
 }
 
 const NOTE = Symbol('note')

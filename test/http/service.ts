@@ -1,6 +1,7 @@
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { app } from '../../src/app'
+import { newAddress } from '../world'
 
 type Init = { headers?: Record<string, string>; body?: BodyInit; token?: string }
 
@@ -10,11 +11,13 @@ export function serviceWith(overrides: Record<string, unknown>) {
   const bindings = { ...env, ...overrides }
   return async (method: string, url: string, init: Init = {}): Promise<Response> => {
     const headers = new Headers(init.headers)
+    if (!headers.has('CF-Connecting-IP')) headers.set('CF-Connecting-IP', newAddress())
     if (init.token) headers.set('Authorization', `Bearer ${init.token}`)
     const context = createExecutionContext()
     const request = new Request(url, { method, headers, body: init.body ?? null, redirect: 'manual' })
     const answer = await app.fetch(request, bindings, context)
-    await waitOnExecutionContext(context)
+    // What follows at once; limiters have timers of many seconds.
+    await Promise.race([waitOnExecutionContext(context), scheduler.wait(250)])
     return answer
   }
 }

@@ -70,7 +70,7 @@ export const agents = new Hono<AppEnv>()
   )
   .post(
     '/:id/avatar',
-    doc('Give an agent a picture', { tag }),
+    doc('Give an agent a picture', { tag, counts: 'upload' }),
     allow('agents:write'),
     params(one),
     pictureUpload(),

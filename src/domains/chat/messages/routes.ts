@@ -29,6 +29,7 @@ const sending: Omit<Note, 'summary'> = {
   description:
     'Streams the answer as server-sent events: `status`, `message`, then one `done` or `error`. Where `Accept` prefers `application/json` it waits and answers both messages. Leaving does not stop the run. An idempotency key stands for `client_message_id`.',
   idempotency: 'ignored',
+  counts: 'message',
   also: [
     eventStream('The run’s events'),
     { status: 202, schema: StartedRun, description: 'With `Prefer: respond-async`: the run has begun' },
@@ -67,6 +68,7 @@ export const messageRoutes = new Hono<AppEnv>()
     '/:id/stream',
     doc('Follow a chat', {
       tag,
+      counts: 'stream',
       description:
         'Everything that happens in the chat, for `EventSource`: first a `snapshot`, or after `Last-Event-ID` exactly what came since; one `reset` with a snapshot where that can’t be told any more. An event is at most 4 KiB: a longer message in `message.created` or a snapshot is marked `content_truncated` or goes on in `message` events.',
       returns: eventStream('The chat’s events'),
@@ -84,6 +86,7 @@ export const messageRoutes = new Hono<AppEnv>()
     '/:id/ws',
     doc('Follow a chat over a WebSocket', {
       tag,
+      counts: 'stream',
       description:
         'The stream’s events as `{id, type, data}`. Takes `{type: "message", data: {content, client_message_id?}}`, `{type: "stop", data?: {run_id?}}`, `{type: "resume", data: {last_event_id}}` and the text `ping`. Closes: 4401 credential ended, 4403 right lost, 4409 too slow, 4413 frame over 64 KiB, 4429 over 50 frames a second.',
       returns: { status: 101, schema: null, description: 'The socket is open' },

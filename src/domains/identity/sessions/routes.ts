@@ -53,6 +53,7 @@ export const sessionRoutes = new Hono<AppEnv>()
     doc('Exchange a refresh token for new tokens', {
       tag,
       idempotency: 'ignored',
+      counts: 'credential',
       description: 'Takes the token from the body or the cookie. A token used twice ends its whole session.',
       errors: ['invalid_token', 'token_revoked', 'token_expired'],
     }),

@@ -44,11 +44,15 @@ export class HeldWindow {
   /** Requests admitted at that rate since the Meter fell silent. */
   atLastRate = 0
   private seenAt = 0
+  private policy: string | null = null
   readonly aloneWindow: SlidingWindow
   /** Requests admitted without a lease, yet to be reported. */
   unleased: SlidingWindow
   private rate: number | null = null
   private spells = new Map<number, Spell>()
+  /** The spell that is going on: most requests fall into the bucket of the one before. */
+  private spell: Spell | null = null
+  private spellBucket = 0
 
   constructor(
     readonly name: string,
@@ -62,8 +66,11 @@ export class HeldWindow {
   heed(want: Want, now: number): this {
     this.seen += 1
     this.seenAt = now
-    if (this.limit !== want.limit) this.askAt = 0
-    this.limit = want.limit
+    if (this.limit !== want.limit) {
+      this.askAt = 0
+      this.policy = null
+      this.limit = want.limit
+    }
     this.alone = want.alone
     this.strict = want.strict ?? false
     return this
@@ -73,12 +80,15 @@ export class HeldWindow {
   take(ms: number, phase: number): void {
     this.tokens -= 1
     const bucket = Math.floor((phase + ms) / PERIODS.minute.bucket)
-    const spell = this.spells.get(bucket)
-    if (!spell) this.spells.set(bucket, { ms, count: 1 })
-    else {
-      spell.ms = Math.max(spell.ms, ms)
-      spell.count += 1
+    let { spell } = this
+    if (spell === null || bucket !== this.spellBucket) {
+      spell = this.spells.get(bucket) ?? { ms, count: 0 }
+      this.spells.set(bucket, spell)
+      this.spell = spell
+      this.spellBucket = bucket
     }
+    if (ms > spell.ms) spell.ms = ms
+    spell.count += 1
   }
 
   receive(grant: Grant, life: number, now: number): void {
@@ -114,6 +124,7 @@ export class HeldWindow {
   close(): Spell[] {
     const spells = [...this.spells.values()]
     this.spells = new Map()
+    this.spell = null
     this.tokens = 0
     this.pending = 0
     return spells
@@ -133,12 +144,30 @@ export class HeldWindow {
     return this.pending > 0 ? Math.min(this.opensAt, this.askAt) : this.askAt
   }
 
+  /** What is left as the isolate knows it. */
+  get remaining(): number {
+    return Math.min(this.limit, this.left + this.tokens)
+  }
+
   /** For the headers: what is left as the isolate knows it, and the seconds until the next bucket leaves. */
-  state(now: number) {
-    const { name, limit } = this
-    const remaining = Math.min(limit, this.left + this.tokens)
+  state(now: number): WindowState {
+    const { name, limit, remaining } = this
     const reset = secondsTo(remaining > 0 ? this.resetAt : this.freeAt(), now)
-    return { name, limit, period: PERIODS[this.period].length / 1_000, remaining, reset }
+    return {
+      name,
+      limit,
+      period: PERIODS[this.period].length / 1_000,
+      remaining,
+      reset,
+      policy: this.policyText(),
+    }
+  }
+
+  private policyText(): string {
+    const { length } = PERIODS[this.period]
+    const width = Number.isFinite(length) ? `;w=${length / 1_000}` : ''
+    this.policy ??= `"${publicName(this.name)}";q=${this.limit}${width}`
+    return this.policy
   }
 
   /** Takes what is to be reported: how long ago at least, and how many. */
@@ -159,4 +188,21 @@ export class HeldWindow {
   }
 }
 
-export type WindowState = ReturnType<HeldWindow['state']>
+/** How a window stands; a total's `period` and, once it is spent, its `reset` are infinite. */
+export type WindowState = {
+  name: string
+  limit: number
+  /** Seconds. */
+  period: number
+  remaining: number
+  /** Seconds until more is left; at least one. */
+  reset: number
+  /** As in the field RateLimit-Policy. */
+  policy: string
+}
+
+/** What callers are told of a window's name: `api_key_minute` of `api_key_minute:{id}`. */
+export function publicName(name: string): string {
+  const end = name.indexOf(':')
+  return end < 0 ? name : name.slice(0, end)
+}

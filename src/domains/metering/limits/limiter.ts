@@ -18,6 +18,8 @@ type Closed = { sequence: number; askedAt: number | null; spent: Report['spent']
 /** The isolate's side of one Meter: admits from memory, and asks at most once a lease. */
 export class Limiter {
   private readonly windows = new Map<string, HeldWindow>()
+  /** The windows by the list that asked for them: whoever asks has one list for all requests of a kind. */
+  private found = new WeakMap<readonly Want[], HeldWindow[]>()
   private readonly courier: Courier
   private revision = 0
   private lease: Lease | null = null
@@ -45,7 +47,7 @@ export class Limiter {
   /** Whether a request passes all windows, each by one. Where a lease is at hand the answer is no promise. */
   admit(wants: readonly Want[], defer: Defer): Verdict | Promise<Verdict> {
     const now = this.tick()
-    const windows = wants.map((want) => this.windowOf(want, now))
+    const windows = this.windowsOf(wants, now)
     if (this.courier.silentSince !== null) this.courier.probe(now, defer)
     const verdict = this.decide(windows, now)
     if (!verdict) return this.wait(windows, defer)
@@ -59,6 +61,26 @@ export class Limiter {
     if (now < this.answeredAt + MAX_LIFE_MS) return
     if (this.courier.silentSince === null) return this.courier.wait(now, defer)
     this.courier.probe(now, defer)
+  }
+
+  /** How the windows stand, for what belongs to a request that was counted already. */
+  look(wants: readonly Want[]): Verdict {
+    return admitted(this.found.get(wants) ?? [], this.tick(), 'lease')
+  }
+
+  /** Requests that this isolate holds of a window and has not spent. */
+  unspent(name: string): number {
+    return this.windows.get(name)?.tokens ?? 0
+  }
+
+  /** Whether what changed ten seconds ago is known. */
+  isCurrent(): boolean {
+    return this.tick() < this.answeredAt + MAX_LIFE_MS
+  }
+
+  /** Whether the Meter does not answer. */
+  get isSilent(): boolean {
+    return this.courier.silentSince !== null
   }
 
   private async wait(windows: HeldWindow[], defer: Defer): Promise<Verdict> {
@@ -81,7 +103,7 @@ export class Limiter {
   private decide(windows: HeldWindow[], now: number): Verdict | null {
     const { lease } = this
     const age = lease && lease.askedAt !== null && now < lease.endsAt ? now - lease.askedAt : null
-    if (lease && age !== null && windows.every(({ tokens }) => tokens > 0)) {
+    if (lease && age !== null && haveTokens(windows)) {
       for (const window of windows) window.take(age, lease.phase)
       return admitted(windows, now, 'lease')
     }
@@ -124,7 +146,8 @@ export class Limiter {
     this.closed = null
     this.unleased = null
     this.lease = lease
-    this.answeredAt = answer.more ? Number.NEGATIVE_INFINITY : now
+    // By the asking: what changed while the answer was on its way is not in it.
+    this.answeredAt = answer.more ? Number.NEGATIVE_INFINITY : (startedAt ?? Number.NEGATIVE_INFINITY)
     for (const grant of answer.grants) {
       const window = this.windows.get(grant.name)
       window?.receive(grant, answer.life, now)
@@ -132,8 +155,7 @@ export class Limiter {
       for (const { ms, count } of window ? grant.later : [])
         defer(this.ports.sleep(ms).then(() => this.lease === lease && window?.open(count)))
     }
-    for (const window of this.windows.values())
-      if (window.isForgettable(now)) this.windows.delete(window.name)
+    this.forget(now)
     this.revision = answer.revision
     if (answer.changes.length > 0) this.ports.learn(answer.changes)
     if (answer.grants.length > 0) this.arrangeReport(answer.life + GRACE_MS, defer)
@@ -167,13 +189,30 @@ export class Limiter {
     return spent.length > 0 ? { sequence, spent } : null
   }
 
-  private windowOf(want: Want, now: number): HeldWindow {
-    let window = this.windows.get(want.name)
-    if (!window) {
-      window = new HeldWindow(want.name, want.period)
-      this.windows.set(want.name, window)
+  private windowsOf(wants: readonly Want[], now: number): HeldWindow[] {
+    let found = this.found.get(wants)
+    if (!found) {
+      found = wants.map((want) => this.windows.get(want.name) ?? this.newWindow(want))
+      this.found.set(wants, found)
     }
-    return window.heed(want, now)
+    for (let i = 0; i < found.length; i++) {
+      const want = wants[i]
+      if (want) found[i]?.heed(want, now)
+    }
+    return found
+  }
+
+  private newWindow(want: Want): HeldWindow {
+    const window = new HeldWindow(want.name, want.period)
+    this.windows.set(want.name, window)
+    return window
+  }
+
+  private forget(now: number): void {
+    let forgotten = false
+    for (const window of this.windows.values())
+      if (window.isForgettable(now)) forgotten = this.windows.delete(window.name)
+    if (forgotten) this.found = new WeakMap()
   }
 
   /** The time now. Where the clock went back, nothing that it measured is good any more. */
@@ -197,4 +236,9 @@ export class Limiter {
     if (verdict.by !== 'lease') counts[verdict.admitted ? 'admitted_alone' : 'refused_alone'] += 1
     return verdict
   }
+}
+
+function haveTokens(windows: readonly HeldWindow[]): boolean {
+  for (const window of windows) if (window.tokens <= 0) return false
+  return true
 }

@@ -7,6 +7,8 @@ export const PERIODS = {
   minute: { length: 60_000, bucket: 250 },
   hour: { length: 3_600_000, bucket: 60_000 },
   day: { length: 86_400_000, bucket: 3_600_000 },
+  /** What never comes back: one bucket that never leaves. */
+  total: { length: Number.POSITIVE_INFINITY, bucket: Number.MAX_SAFE_INTEGER },
 } as const
 
 export type Period = keyof typeof PERIODS

@@ -1,0 +1,44 @@
+import { type Problem, problem } from '../../../lib/problem'
+import { publicName, type WindowState } from './held-window'
+import type { Verdict } from './verdict'
+
+/** The longest that anyone is told to wait: what never comes back is asked about again the next day. */
+const LONGEST_WAIT_S = 86_400
+
+/** Seconds for a header; a total has no time at which more is left. */
+const seconds = (reset: number): number => Math.min(reset, LONGEST_WAIT_S)
+
+export type LimitHeader = readonly [name: string, value: string]
+
+const NONE: readonly LimitHeader[] = []
+
+/**
+ * The headers about the window that binds: `X-RateLimit-*`, and the fields of draft-ietf-httpapi-ratelimit-headers.
+ * None where nothing was counted.
+ */
+export function limitHeaders(verdict: Verdict | undefined): readonly LimitHeader[] {
+  const window = verdict?.binding
+  if (!window) return NONE
+  const remaining = String(window.remaining)
+  const reset = String(seconds(window.reset))
+  return [
+    ['X-RateLimit-Limit', String(window.limit)],
+    ['X-RateLimit-Remaining', remaining],
+    ['X-RateLimit-Reset', reset],
+    ['RateLimit-Policy', window.policy],
+    ['RateLimit', `"${publicName(window.name)}";r=${remaining};t=${reset}`],
+  ]
+}
+
+const WIDTHS: Record<number, string> = { 60: 'a minute', 3600: 'an hour', 86400: 'a day' }
+
+/** 429 `rate_limited`, naming the window and when to come back. */
+export function limitProblem(window: WindowState): Problem {
+  const name = publicName(window.name)
+  const wait = seconds(window.reset)
+  const width = WIDTHS[window.period] ?? 'in all'
+  return problem('rate_limited', `The limit ${name} is reached: ${window.limit} ${width}`, {
+    headers: { 'Retry-After': String(wait) },
+    details: { window: name, limit: window.limit, remaining: 0, retry_after: wait },
+  })
+}

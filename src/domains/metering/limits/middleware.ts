@@ -1,0 +1,108 @@
+import type { Context as HonoContext } from 'hono'
+import type { AppEnv } from '../../../http/app-env'
+import type { Check } from '../../../http/checks'
+import { isContinuation } from '../../../http/continuation'
+import { type MatchedRoute, routeOf } from '../../../http/notes'
+import { Problem } from '../../../lib/problem'
+import { addressLimiter, tenantLimiter } from '../isolate'
+import { limitProblem } from './headers'
+import type { Want } from './held-window'
+import type { Limiter } from './limiter'
+import { ADDRESS_WANTS, type Kind, wantsOf } from './policy'
+import type { Verdict } from './verdict'
+
+// Which line of the table of limits.md counts a request, and the refusal where it is one too many.
+
+/** Not counted at all: whoever watches the service, its keys, its pages. */
+const UNCOUNTED = /^\/(?:health|ready|metrics|docs|redoc|favicon\.svg|\.well-known)(?:\/|$)/
+const AUTH = /^\/api\/v1\/auth(?:\/|$)/
+const LOGIN = '/api/v1/auth/login'
+/** What a tenant needs to help itself, over its limit as well. */
+const SELF_HELP = /^\/api\/v1\/(?:auth|usage|tenants\/current)(?:\/|$)/
+
+/** How a route is counted: by address where it needs no credential, else by tenant. */
+type Row = {
+  address: readonly Want[] | null
+  tenant: Kind | 'stream'
+  /** Where requests without any credential are counted. */
+  bare: readonly Want[]
+}
+
+const rows = new WeakMap<MatchedRoute, Row>()
+
+function rowOf(route: MatchedRoute): Row {
+  let row = rows.get(route)
+  if (!row) {
+    row = newRow(route)
+    rows.set(route, row)
+  }
+  return row
+}
+
+function newRow({ pattern, note }: MatchedRoute): Row {
+  const bare = AUTH.test(pattern) ? ADDRESS_WANTS.auth : ADDRESS_WANTS.public
+  const counts = note?.counts
+  const open = note?.open === true && counts !== 'credential' && !UNCOUNTED.test(pattern)
+  return {
+    bare,
+    address: open ? (pattern === LOGIN ? ADDRESS_WANTS.login : bare) : null,
+    tenant: SELF_HELP.test(pattern)
+      ? 'self_help'
+      : counts === undefined || counts === 'credential'
+        ? 'request'
+        : counts,
+  }
+}
+
+/** Counts a request that needs no credential against its address; 429 `rate_limited`. */
+export const admitAddress: Check = (c) => {
+  const { address } = rowOf(routeOf(c))
+  if (address === null) return
+  return admit(c, addressLimiter(c.env, c.get('request').address), address)
+}
+
+/**
+ * Counts a request against its tenant, and its key where that has limits of its own; 429 `rate_limited`. Afterwards this
+ * isolate knows what changed until ten seconds ago.
+ */
+export const admitTenant: Check = (c) => {
+  const ctx = c.get('ctx')
+  if (!ctx) return
+  const limiter = tenantLimiter(c.env, ctx.tenant.id)
+  const kind = rowOf(routeOf(c)).tenant
+  if (kind !== 'stream') return admit(c, limiter, wantsOf(ctx, kind))
+  const known = limiter.refresh(ctx.defer)
+  return known?.then(() => undefined)
+}
+
+function admit(
+  c: HonoContext<AppEnv>,
+  limiter: Limiter,
+  wants: readonly Want[],
+): undefined | Promise<undefined> {
+  if (isContinuation(c.req.raw)) return heed(c, limiter.look(wants))
+  const verdict = limiter.admit(wants, c.get('request').defer)
+  if (verdict instanceof Promise) return verdict.then((settled) => heed(c, settled))
+  return heed(c, verdict)
+}
+
+function heed(c: HonoContext<AppEnv>, verdict: Verdict): undefined {
+  c.set('limits', verdict)
+  if (verdict.refusedBy) throw limitProblem(verdict.refusedBy)
+}
+
+/**
+ * Counts a refused credential against its address: answers the refusal, or a 429 where that address had too many. For
+ * the service's error handler, so that nothing that is admitted pays for it.
+ */
+export async function countRefusal(c: HonoContext<AppEnv>, error: unknown): Promise<unknown> {
+  if (!(error instanceof Problem) || error.status !== 401) return error
+  const request = c.get('request')
+  const row = rowOf(routeOf(c))
+  // What was counted by its address when it came is not counted twice.
+  if (!request || row.address !== null) return error
+  const wants = error.code === 'credential_required' ? row.bare : ADDRESS_WANTS.public
+  const verdict = await addressLimiter(c.env, request.address).admit(wants, request.defer)
+  c.set('limits', verdict)
+  return verdict.refusedBy ? limitProblem(verdict.refusedBy) : error
+}
