@@ -1,3 +1,4 @@
+import type { UsageReport } from '../usage/line'
 import type { Change } from './ledger'
 import type { Dated, Period } from './window'
 
@@ -45,6 +46,8 @@ export type LeaseRequest = {
   demands: Demand[]
   report: Report | null
   unleased: Unleased | null
+  /** What the isolate measured, where it measured anything. */
+  usage?: UsageReport
 }
 
 /** What one window grants. */
