@@ -25,6 +25,8 @@ export type Flight = {
 export type Sender = {
   compose: (sequence: number, now: number, demanding: boolean) => LeaseRequest
   receive: (answer: LeaseAnswer, flight: Flight) => void
+  /** No answer came, or not in time. */
+  missed: (flight: Flight) => void
 }
 
 /** Makes the calls to one Meter, one at a time, and knows whether it is silent. */
@@ -121,5 +123,6 @@ export class Courier {
   private fallSilent(flight: Flight): void {
     this.ports.counts.meter_silences += 1
     this.silentSince ??= flight.startedAt ?? this.ports.now()
+    this.sender.missed(flight)
   }
 }

@@ -1,13 +1,17 @@
-import type { Demand, LeaseAnswer, LeaseRequest, Report, Unleased } from '../meter/lease'
+import type { LeaseAnswer, LeaseRequest, Report, Unleased } from '../meter/lease'
 import { MAX_LIFE_MS } from '../meter/sizing'
+import { type Measured, UsageSums } from '../usage/sums'
 import { Courier, type Flight, HOP_LIMIT_MS } from './courier'
-import { HeldWindow, type Want } from './held-window'
+import type { HeldWindow, Want } from './held-window'
+import { HeldWindows } from './held-windows'
 import type { Defer, Ports } from './ports'
 import { decideAlone } from './silence'
 import { admitted, refused, type Verdict } from './verdict'
 
 /** So long after its end a lease that nobody renewed is reported. */
 const GRACE_MS = 1_500
+/** What was measured is sent again so long after a call that brought no answer, also if no request comes any more. */
+const RETRY_MS = 5_000
 /** In each round somebody was admitted, so more than these only come where clocks or Meters go mad. */
 const MOST_ROUNDS = 50
 
@@ -17,9 +21,7 @@ type Closed = { sequence: number; askedAt: number | null; spent: Report['spent']
 
 /** The isolate's side of one Meter: admits from memory, and asks at most once a lease. */
 export class Limiter {
-  private readonly windows = new Map<string, HeldWindow>()
-  /** The windows by the list that asked for them: whoever asks has one list for all requests of a kind. */
-  private found = new WeakMap<readonly Want[], HeldWindow[]>()
+  private readonly windows = new HeldWindows()
   private readonly courier: Courier
   private revision = 0
   private lease: Lease | null = null
@@ -27,8 +29,9 @@ export class Limiter {
   private closed: Closed | null = null
   /** What was admitted in silence, until the Meter has taken it. */
   private unleased: Unleased | null = null
+  /** What was measured, until the Meter has taken it. */
+  private readonly usage = new UsageSums()
   private lastNow = 0
-  private demandedAt: number | null = null
   private answeredAt = Number.NEGATIVE_INFINITY
   /** The call after which a report was arranged for. */
   private reportedAfter = -1
@@ -41,13 +44,14 @@ export class Limiter {
     this.courier = new Courier(ports, {
       compose: (sequence, now, demanding) => this.compose(sequence, now, demanding),
       receive: (answer, flight) => this.receive(answer, flight),
+      missed: ({ defer }) => this.usage.waits && this.arrangeReport(RETRY_MS, defer),
     })
   }
 
   /** Whether a request passes all windows, each by one. Where a lease is at hand the answer is no promise. */
   admit(wants: readonly Want[], defer: Defer): Verdict | Promise<Verdict> {
     const now = this.tick()
-    const windows = this.windowsOf(wants, now)
+    const windows = this.windows.heed(wants, now)
     if (this.courier.silentSince !== null) this.courier.probe(now, defer)
     const verdict = this.decide(windows, now)
     if (!verdict) return this.wait(windows, defer)
@@ -65,7 +69,23 @@ export class Limiter {
 
   /** How the windows stand, for what belongs to a request that was counted already. */
   look(wants: readonly Want[]): Verdict {
-    return admitted(this.found.get(wants) ?? [], this.tick(), 'lease')
+    return admitted(this.windows.known(wants), this.tick(), 'lease')
+  }
+
+  /** Counts an answered request in; the Meter hears of it within ten seconds. */
+  measure(request: Measured, defer: Defer): void {
+    this.usage.add(request)
+    this.arrangeReport(MAX_LIFE_MS + GRACE_MS, defer)
+  }
+
+  /** Resolves when the Meter knows of all that was measured until now; false where it does not answer. */
+  async settleUsage(defer: Defer): Promise<boolean> {
+    // A call that is under way may have left without the last of it.
+    for (let call = 0; call < 3 && this.usage.waits; call++) {
+      if (this.courier.silentSince !== null) return false
+      await this.courier.wait(this.tick(), defer)
+    }
+    return !this.usage.waits
   }
 
   /** Requests that this isolate holds of a window and has not spent. */
@@ -120,22 +140,17 @@ export class Limiter {
   /** The request for the next call: the lease that is at hand ends with it. */
   private compose(sequence: number, now: number, demanding: boolean): LeaseRequest {
     this.close()
-    const demands = demanding ? this.demands(now) : []
-    this.unleased ??= this.takeUnleased(sequence, now)
+    const demands = demanding ? this.windows.demands(now) : []
+    this.unleased ??= this.windows.takeUnleased(sequence, now)
     const { closed } = this
     const report: Report | null = closed && {
       lease: closed.sequence,
       elapsed: closed.askedAt === null ? null : now - closed.askedAt,
       spent: closed.spent,
     }
-    return { isolate: this.id, sequence, revision: this.revision, demands, report, unleased: this.unleased }
-  }
-
-  private demands(now: number): Demand[] {
-    const elapsed = this.demandedAt === null ? 0 : Math.max(0, now - this.demandedAt)
-    this.demandedAt = now
-    const active = [...this.windows.values()].filter((window) => window.isActive(now))
-    return active.map((window) => window.demand(elapsed))
+    const { id: isolate, revision, unleased } = this
+    const usage = this.usage.report()
+    return { isolate, sequence, revision, demands, report, unleased, ...(usage && { usage }) }
   }
 
   private receive(answer: LeaseAnswer, flight: Flight): void {
@@ -145,6 +160,7 @@ export class Limiter {
     const lease: Lease = { sequence, askedAt: startedAt, endsAt, phase: answer.phase }
     this.closed = null
     this.unleased = null
+    this.usage.answered()
     this.lease = lease
     // By the asking: what changed while the answer was on its way is not in it.
     this.answeredAt = answer.more ? Number.NEGATIVE_INFINITY : (startedAt ?? Number.NEGATIVE_INFINITY)
@@ -155,18 +171,14 @@ export class Limiter {
       for (const { ms, count } of window ? grant.later : [])
         defer(this.ports.sleep(ms).then(() => this.lease === lease && window?.open(count)))
     }
-    this.forget(now)
+    this.windows.forget(now)
     this.revision = answer.revision
     if (answer.changes.length > 0) this.ports.learn(answer.changes)
     if (answer.grants.length > 0) this.arrangeReport(answer.life + GRACE_MS, defer)
   }
 
   private close(): void {
-    const spent: Report['spent'] = []
-    for (const window of this.windows.values()) {
-      const spells = window.close()
-      if (spells.length > 0) spent.push({ name: window.name, spells })
-    }
+    const spent = this.windows.close()
     if (this.lease) this.closed = { sequence: this.lease.sequence, askedAt: this.lease.askedAt, spent }
     this.lease = null
   }
@@ -176,43 +188,12 @@ export class Limiter {
     const { sequence } = this.courier
     if (this.reportedAfter === sequence) return
     this.reportedAfter = sequence
-    const send = () => this.courier.sequence === sequence && this.courier.send(this.tick(), defer, false)
+    const send = () => {
+      if (this.courier.sequence !== sequence) return
+      if (this.isSilent) this.courier.probe(this.tick(), defer)
+      else this.courier.send(this.tick(), defer, false)
+    }
     defer(this.ports.sleep(ms).then(send))
-  }
-
-  private takeUnleased(sequence: number, now: number): Unleased | null {
-    const spent: Unleased['spent'] = []
-    for (const window of this.windows.values()) {
-      const spells = window.takeUnleased(now)
-      if (spells.length > 0) spent.push({ name: window.name, period: window.period, spells })
-    }
-    return spent.length > 0 ? { sequence, spent } : null
-  }
-
-  private windowsOf(wants: readonly Want[], now: number): HeldWindow[] {
-    let found = this.found.get(wants)
-    if (!found) {
-      found = wants.map((want) => this.windows.get(want.name) ?? this.newWindow(want))
-      this.found.set(wants, found)
-    }
-    for (let i = 0; i < found.length; i++) {
-      const want = wants[i]
-      if (want) found[i]?.heed(want, now)
-    }
-    return found
-  }
-
-  private newWindow(want: Want): HeldWindow {
-    const window = new HeldWindow(want.name, want.period)
-    this.windows.set(want.name, window)
-    return window
-  }
-
-  private forget(now: number): void {
-    let forgotten = false
-    for (const window of this.windows.values())
-      if (window.isForgettable(now)) forgotten = this.windows.delete(window.name)
-    if (forgotten) this.found = new WeakMap()
   }
 
   /** The time now. Where the clock went back, nothing that it measured is good any more. */
@@ -221,9 +202,8 @@ export class Limiter {
     if (now < this.lastNow) {
       if (this.lease) this.lease.askedAt = null
       if (this.closed) this.closed.askedAt = null
-      for (const window of this.windows.values()) window.rewind()
+      this.windows.rewind()
       this.answeredAt = Number.NEGATIVE_INFINITY
-      this.demandedAt = null
       this.courier.rewind(now)
     }
     this.lastNow = now
