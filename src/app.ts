@@ -10,8 +10,11 @@ import { sessionRoutes } from './domains/identity/sessions/routes'
 import { wellKnown } from './domains/identity/tokens/routes'
 import { userRoutes } from './domains/identity/users/routes'
 import { devMail } from './domains/mail/routes'
+import { refuseFallen, stillStands } from './domains/metering/changes/middleware'
 import { idempotency } from './domains/metering/idempotency/middleware'
 import { admitAddress, admitTenant, countRefusal } from './domains/metering/limits/middleware'
+import { usageMeter } from './domains/metering/usage/middleware'
+import { usageRoutes } from './domains/metering/usage/routes'
 import { documents } from './domains/operations/docs/routes'
 import { health, liveness } from './domains/operations/health/routes'
 import { metrics } from './domains/operations/metrics/routes'
@@ -37,6 +40,7 @@ app.onError(async (error, c) => problemResponse(c, await countRefusal(c, error))
 
 app.use(requestContext) // ids, clock, settings; the log line
 app.use(requestMetrics)
+app.use(usageMeter) // what the tenant used
 app.use(securityHeaders)
 app.route('/', liveness) // answers without settings, so before whoever reads them
 app.use(inOrder(trustedHost, requireHttps))
@@ -46,7 +50,9 @@ app.use(
   inOrder(
     admitAddress, // who needs no credential is counted by address
     authenticate, // who is calling, and with it the tenant
+    refuseFallen, // a credential that is known not to count goes no further
     admitTenant, // counted from memory; a lease brings what changed
+    stillStands, // the credential against what was learned since
     checkTenant, // a tenant that a header names must be that one
     routeBoundary, // platform routes for the platform, tenant routes for tenants
   ),
@@ -69,6 +75,7 @@ app.route('/api/v1/chats', chats)
 app.route('/api/v1/webhooks', webhooks)
 app.route('/api/v1/deliveries', deliveries)
 app.route('/api/v1/events', events)
+app.route('/api/v1/usage', usageRoutes)
 app.route('/api/v1/dev', devMail)
 
 app.route('/api/platform', platform)

@@ -246,6 +246,7 @@ describe('domains', () => {
 
 /** Who may hold the whole database, and why; everybody else holds one that is confined to a tenant. */
 const DIRECTORY: Record<string, string> = {
+  'data/tell.ts': 'tells again what was left untold, and drops what is over, whoever it belongs to',
   'domains/identity/api-keys/verify.ts': 'finds a key by its hash, and with it the tenant',
   'domains/identity/recheck.ts': 'asks whether credentials of open connections still count',
   'domains/identity/sessions/login.ts': 'finds an address in whatever tenants it has',
@@ -253,6 +254,7 @@ const DIRECTORY: Record<string, string> = {
   'domains/identity/sessions/standing.ts':
     'reads session, user and tenant together; the tenant is the directory’s',
   'domains/identity/tokens/keys.ts': 'signing keys are nobody’s but the service’s',
+  'domains/identity/users/replacement.ts': 'ends a tenant that was never verified: a row of the directory',
   'domains/identity/users/register.ts': 'makes tenants, finds them, and an address in another one',
   'domains/identity/users/verification.ts':
     'finds a mail’s token by its hash, and an address in whatever tenants it has',

@@ -6,10 +6,12 @@ import { idempotencyKeys } from '../domains/metering/idempotency/table'
 import { Sealer } from '../lib/crypto'
 import { iso, newId } from '../lib/ids'
 import { Problem, problem } from '../lib/problem'
+import type { NewChange } from './changes'
 import type { Context, IdempotencyClaim, StoredAnswer } from './context'
 import { tenantDatabase } from './database'
 import { nudge } from './nudge'
 import { keepWatch } from './outbox'
+import { type ChangeOfEach, changeStatement, changesStatement, type StateChange, tellAll } from './tell'
 
 type Statement = BatchItem<'sqlite'>
 
@@ -46,6 +48,11 @@ export type Change<T> = {
   result: T
   audit?: AuditEntry | AuditEntry[]
   events?: NewEvent[]
+  /**
+   * What every isolate must know within ten seconds, this one at once: who was revoked, how a tenant stands. One that
+   * stands for each row of something (`from`) is read before the statements run.
+   */
+  tell?: (NewChange | ChangeOfEach)[]
   /** Which refusal a violated UNIQUE constraint means, by its first column as SQLite names it (`tenants.slug`). */
   unique?: Record<string, Problem>
   /** The result holds a secret: the stored answer is encrypted. */
@@ -58,8 +65,8 @@ const INLINE_PAYLOAD = 16 * 1024
 export const MAX_PAYLOAD = 256 * 1024
 
 /**
- * The one door for writes: the statements, the audit rows, the events and the finished idempotency key are one D1
- * batch, so either all of them stand or none. Answers with `change.result`.
+ * The one door for writes: the statements, the audit rows, the events, what is to be told and the finished idempotency
+ * key are one D1 batch, so either all of them stand or none. Answers with `change.result`.
  */
 export async function commit<T>(ctx: Context, change: Change<T>): Promise<T> {
   const batch: Statement[] = []
@@ -80,6 +87,10 @@ export async function commit<T>(ctx: Context, change: Change<T>): Promise<T> {
     batch.push(finishKey(ctx, ctx.idempotency, { ...answer, body }))
     if (ctx.idempotency.claimed) demand(sql`changes() > 0`, new IdempotencyRace())
   }
+  const tellsAt = batch.length
+  for (const one of change.tell ?? [])
+    batch.push('from' in one ? changesStatement(ctx, one) : changeStatement(ctx, one))
+  const tellsEnd = batch.length
   for (const item of change.statements) {
     if ('holds' in item) demand(item.holds, item.otherwise)
     else if ('otherwise' in item) {
@@ -97,13 +108,12 @@ export async function commit<T>(ctx: Context, change: Change<T>): Promise<T> {
   }
   const [first, ...rest] = batch
   if (!first) return change.result
-  if (announced.length > 0) await keepWatch(ctx.env, ctx.now)
-  try {
-    await ctx.db.batch([first, ...rest])
-  } catch (error) {
+  if (announced.length > 0 || tellsEnd > tellsAt) await keepWatch(ctx.env, ctx.now)
+  const outcomes: unknown[] = await ctx.db.batch([first, ...rest]).catch((error: unknown) => {
     throw refusalOf(error, refusals, change.unique ?? {})
-  }
+  })
   if (ctx.idempotency?.render) ctx.idempotency.finished = true
+  if (tellsEnd > tellsAt) await tellAll(ctx, outcomes.slice(tellsAt, tellsEnd).flat() as StateChange[])
   for (const id of announced) ctx.defer(nudge(ctx.env, { tenant_id: ctx.tenant.id, event_id: id }))
   return change.result
 }

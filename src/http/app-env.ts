@@ -1,3 +1,4 @@
+import type { Caller } from '../data/caller'
 import type { Context, RequestContext } from '../data/context'
 import type { Verdict } from '../domains/metering/limits/verdict'
 import type { Bindings } from '../env'
@@ -11,9 +12,15 @@ export type AppEnv = {
     request: RequestContext
     /** Set once a credential was verified; routes that are not `open()` can rely on it. */
     ctx: Context
+    /** The same credential as the isolate remembers it: how it stands now. Set together with `ctx`. */
+    caller?: Caller
     /** Set by `routeOf`, which is asked several times a request. */
     route?: MatchedRoute
     /** What the limits said of the request; unset where it was not counted. */
     limits?: Verdict
+    /** Bytes of the request's body, where it was read without having been announced. */
+    requestBytes?: number
+    /** Bytes of the answer's body, where its maker knows. */
+    responseBytes?: number
   }
 }

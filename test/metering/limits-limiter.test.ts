@@ -122,7 +122,7 @@ describe('calls to the Meter', () => {
 })
 
 describe('what changed', () => {
-  const told = { kind: 'session', id: 's', until: null, data: { at: 1 } }
+  const told = { seq: 1, kind: 'session', id: 's', until: null, data: { at: 1 } }
 
   it.each([
     ['admits', 1_000],

@@ -2,7 +2,9 @@ import { describe, expect, it } from 'vitest'
 import { Ledger } from '../../src/domains/metering/meter/ledger'
 
 const T = 1_700_000_000_000
+let commits = 0
 const revoke = (id: string, until: number | null = T + 900_000) => ({
+  seq: ++commits,
   kind: 'session',
   id,
   until,
@@ -22,9 +24,9 @@ describe('what changed', () => {
 
   it('is told once where it changed again, as it is now', () => {
     const ledger = new Ledger()
-    ledger.add({ kind: 'status', id: 't', until: null, data: 'suspended' })
+    ledger.add({ ...revoke('t', null), kind: 'status', data: 'suspended' })
     ledger.add(revoke('t'))
-    ledger.add({ kind: 'status', id: 't', until: null, data: 'active' })
+    ledger.add({ ...revoke('t', null), kind: 'status', data: 'active' })
     expect(ledger.since(0, T).changes.map(({ revision, kind, data }) => [revision, kind, data])).toEqual([
       [2, 'session', null],
       [3, 'status', 'active'],
@@ -68,8 +70,18 @@ describe('what changed', () => {
     const first = new Ledger()
     const kept = first.add(revoke('a', null))
     first.add(revoke('b', T))
-    const second = new Ledger([kept], first.revision)
-    expect(second.add(revoke('c')).revision).toBe(3)
+    const second = new Ledger(kept ? [kept] : [], first.revision)
+    expect(second.add(revoke('c'))?.revision).toBe(3)
     expect(ids(second, 1)).toEqual(['c'])
+  })
+
+  it('is told once though it is told again, and in the order of commit though it comes in another', () => {
+    const ledger = new Ledger()
+    const [suspended, active] = [revoke('t'), { ...revoke('t'), data: 'active' }]
+    expect(ledger.add(active)?.revision).toBe(1)
+    expect(ledger.add(suspended)).toBeNull()
+    expect(ledger.add(active)).toBeNull()
+    expect(ledger.since(0, T)).toEqual({ revision: 1, changes: [{ ...active, revision: 1 }], more: false })
+    expect(ledger.all()).toHaveLength(1)
   })
 })

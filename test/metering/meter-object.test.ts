@@ -8,7 +8,8 @@ import type { Change } from '../../src/domains/metering/meter/ledger'
 import { minuteOf } from './simulation'
 
 const MINUTE = [{ name: 'minute', period: 'minute' as const, limit: 1_000 }]
-const REVOKED = { kind: 'session', id: 's1', until: null, data: { by: 'test' } }
+let commits = 0
+const revoked = (id = 's1') => ({ seq: ++commits, kind: 'session', id, until: null, data: { by: 'test' } })
 
 const asking = (isolate: string, sequence: number, over: Partial<LeaseRequest> = {}): LeaseRequest => ({
   isolate,
@@ -67,43 +68,49 @@ describe('the Meter', () => {
 
   it('tells each isolate what changed since it asked last, also after a new start', async () => {
     const meter = newMeter()
-    expect((await meter.lease(asking('a', 1))).changes).toEqual([])
-    expect(await meter.tell([REVOKED, { ...REVOKED, id: 's2' }])).toBe(2)
-    const news = await meter.lease(asking('a', 2))
+    const empty = await meter.lease(asking('a', 1))
+    expect(empty.changes).toEqual([])
+    const [first, second] = [revoked('s1'), revoked('s2')]
+    const told = await meter.tell([first, second])
+    expect(told).toBe(empty.revision + 2)
+    const news = await meter.lease(asking('a', 2, { revision: empty.revision }))
     expect(news).toMatchObject({
-      revision: 2,
+      revision: told,
       more: false,
-      changes: [{ ...REVOKED, revision: 1 }, { id: 's2' }],
+      changes: [
+        { ...first, revision: told - 1 },
+        { ...second, revision: told },
+      ],
     })
-    expect((await meter.lease(asking('a', 3, { revision: 2 }))).changes).toEqual([])
+    expect((await meter.lease(asking('a', 3, { revision: told }))).changes).toEqual([])
     await evictDurableObject(meter)
-    expect(await meter.tell([{ ...REVOKED, data: 'again' }])).toBe(3)
+    expect(await meter.tell([{ ...revoked('s1'), data: 'again' }])).toBe(told + 1)
     const { changes } = await meter.lease(asking('b', 1))
-    expect(changes.map(({ id, revision, data }) => [id, revision, data])).toEqual([
-      ['s2', 2, { by: 'test' }],
-      ['s1', 3, 'again'],
+    expect(changes.map(({ id, revision, data }) => [id, revision - told, data])).toEqual([
+      ['s2', 0, { by: 'test' }],
+      ['s1', 1, 'again'],
     ])
   })
 
   it('never gives a revision twice, and keeps no change that is over', async () => {
     const meter = newMeter()
-    await meter.tell([{ ...REVOKED, until: Date.now() - 1 }])
+    const first = await meter.tell([{ ...revoked(), until: Date.now() - 1 }])
     await meter.tell([])
     await evictDurableObject(meter)
-    expect(await meter.tell([REVOKED])).toBe(2)
+    expect(await meter.tell([revoked()])).toBe(first + 1)
     const rows = await runInDurableObject(meter, (_, state) =>
       state.storage.sql.exec('SELECT id, revision FROM changes').toArray(),
     )
-    expect(rows).toEqual([{ id: 's1', revision: 2 }])
+    expect(rows).toEqual([{ id: 's1', revision: first + 1 }])
   })
 
   it('shortens the lease of an isolate that has yet to hear the rest', async () => {
     const meter = newMeter()
-    await meter.tell(Array.from({ length: 2_001 }, (_, i) => ({ ...REVOKED, id: `s${i}` })))
+    await meter.tell(Array.from({ length: 2_001 }, (_, i) => revoked(`s${i}`)))
     const first = await meter.lease(asking('a', 1))
     expect([first.changes.length, first.more, first.life]).toEqual([2_000, true, 2_000])
     const second = await meter.lease(asking('a', 2, { revision: first.revision }))
-    expect([second.changes.length, second.more, second.revision]).toEqual([1, false, 2_001])
+    expect([second.changes.length, second.more, second.revision]).toEqual([1, false, first.revision + 1])
   })
 
   it('admits 1,000 of 1,500 by 16 connections of one isolate, and as many of two', async () => {
@@ -124,10 +131,11 @@ describe('the Meter', () => {
 
   it('is heard by limiters: what changed comes with the lease', async () => {
     const meter = newMeter()
-    await meter.tell([REVOKED])
+    const change = revoked()
+    const revision = await meter.tell([change])
     const { admit, learned } = limiterOf(meter)
     expect(await admit()).toMatchObject({ admitted: true, by: 'lease', windows: [{ remaining: 999 }] })
-    expect(learned).toEqual([{ ...REVOKED, revision: 1 }])
+    expect(learned).toEqual([{ ...change, revision }])
   })
 })
 

@@ -1,55 +1,65 @@
 import type { Context as HonoContext } from 'hono'
 import { getCookie } from 'hono/cookie'
-import type { Principal, Tenant } from '../../data/context'
-import { tenantDatabase } from '../../data/database'
 import { settingsOf } from '../../env'
 import type { AppEnv } from '../../http/app-env'
 import type { Check } from '../../http/checks'
 import { routeOf } from '../../http/notes'
 import { allowedOrigin } from '../../http/security'
 import { problem } from '../../lib/problem'
-import { verifyApiKey } from './api-keys/verify'
-import { standingOf } from './sessions/standing'
-import { verifyAccessToken } from './tokens/access-token'
-
-type Caller = { principal: Principal; tenant: Tenant }
+import { callerByKey } from './api-keys/verify'
+import type { KnownCaller } from './callers'
+import { callerByToken } from './sessions/standing'
 
 /**
  * Settles who is calling, for every route that is not `open()`: a token or key from a header, else the cookie. The
- * tenant comes with the credential. Warm, it reads nothing.
+ * tenant comes with the credential. Warm, it reads nothing and waits for nothing. What was ended for ever is refused
+ * here; what may have been lifted since (a suspension) is left to those who can ask (metering/changes/middleware.ts).
  */
-export const authenticate: Check = async (c) => {
+export const authenticate: Check = (c) => {
   const { note } = routeOf(c)
   if (!note || note.open) return
-  const caller = await callerOf(c)
-  if (caller.tenant.status === 'suspended') throw problem('tenant_suspended', 'The tenant is suspended')
-  if (caller.tenant.status === 'cancelled') throw problem('tenant_cancelled', 'The tenant was cancelled')
-  c.set('ctx', {
-    ...c.get('request'),
-    principal: caller.principal,
-    tenant: caller.tenant,
-    db: tenantDatabase(c.env, caller.tenant.id),
-  })
+  const caller = callerOf(c)
+  return caller instanceof Promise ? caller.then((found) => enter(c, found)) : enter(c, caller)
 }
 
-async function callerOf(c: HonoContext<AppEnv>): Promise<Caller> {
-  const bearer = bearerOf(c.req.raw.headers.get('Authorization'))
-  const header = c.req.raw.headers.get('X-API-Key')?.trim() || null
-  if (bearer !== null && header !== null)
-    return theSame(await byCredential(c, bearer), await byCredential(c, header))
+function enter(c: HonoContext<AppEnv>, caller: KnownCaller): undefined {
+  const { refusal } = caller
+  if (refusal?.final) throw refusal.problem()
+  const { principal, tenant, knowledge } = caller
+  c.set('caller', caller)
+  c.set('ctx', { ...c.get('request'), principal, tenant, db: knowledge.db })
+}
+
+function callerOf(c: HonoContext<AppEnv>): KnownCaller | Promise<KnownCaller> {
+  const headers = c.req.raw.headers
+  const bearer = bearerOf(headers.get('Authorization'))
+  const header = headers.get('X-API-Key')?.trim() || null
+  if (bearer !== null && header !== null) return theSame(c, bearer, header)
   const given = bearer ?? header
   if (given !== null) return byCredential(c, given)
-  const cookie = c.req.raw.headers.has('Cookie') ? getCookie(c, 'access_token') : undefined
+  const cookie = headers.has('Cookie') ? getCookie(c, 'access_token') : undefined
   if (!cookie) throw missing()
-  const caller = await byToken(c, cookie)
-  refuseForeignOrigin(c)
-  return caller
+  return byCookie(c, cookie)
 }
 
-function theSame(caller: Caller, other: Caller): Caller {
-  if (caller.principal.kind === other.principal.kind && caller.principal.id === other.principal.id)
-    return caller
+async function theSame(c: HonoContext<AppEnv>, bearer: string, header: string): Promise<KnownCaller> {
+  const caller = await byCredential(c, bearer)
+  if (caller.refusal?.final) throw caller.refusal.problem()
+  const other = await byCredential(c, header)
+  const same =
+    caller.principal.kind === other.principal.kind &&
+    caller.principal.id === other.principal.id &&
+    caller.tenantId === other.tenantId
+  // Both must count.
+  if (same) return other.refusal ? other : caller
   throw problem.unauthorized('ambiguous_credentials', 'Authorization and X-API-Key name different callers')
+}
+
+async function byCookie(c: HonoContext<AppEnv>, token: string): Promise<KnownCaller> {
+  const caller = await callerByToken(c.get('request'), token)
+  // Not only where it counts already: what is refused now may be lifted a moment later.
+  if (!caller.refusal?.final) refuseForeignOrigin(c)
+  return caller
 }
 
 const missing = () => problem.unauthorized('credential_required', 'This needs a credential')
@@ -61,51 +71,9 @@ function bearerOf(header: string | null): string | null {
   return token
 }
 
-function byCredential(c: HonoContext<AppEnv>, credential: string): Promise<Caller> {
-  return credential.startsWith('sk_') ? byKey(c, credential) : byToken(c, credential)
-}
-
-async function byToken(c: HonoContext<AppEnv>, token: string): Promise<Caller> {
+function byCredential(c: HonoContext<AppEnv>, credential: string): KnownCaller | Promise<KnownCaller> {
   const request = c.get('request')
-  const claims = await verifyAccessToken(request, token)
-  const standing = await standingOf(request, claims.tenant_id, claims.sub, claims.sid)
-  // A change of role revokes the tokens that were issued before it.
-  if (!standing || standing.ended || standing.role !== claims.role)
-    throw problem.unauthorized('token_revoked', 'The session has ended')
-  if (standing.user_status === 'suspended') throw problem('user_suspended', 'The user is suspended')
-  // The role means nothing outside the platform's own tenant, however a row came to name it.
-  if (claims.role === 'platform_admin' && !standing.is_platform)
-    throw problem('platform_only', 'The role is the platform’s, the tenant is not')
-  return {
-    principal: {
-      kind: 'user',
-      id: claims.sub,
-      email: claims.email,
-      role: claims.role,
-      scopes: scopeSet(claims.scopes),
-      session_id: claims.sid,
-    },
-    tenant: standing.tenant,
-  }
-}
-
-async function byKey(c: HonoContext<AppEnv>, value: string): Promise<Caller> {
-  const key = await verifyApiKey(c.get('request'), value)
-  if (key.user_status === 'suspended') throw problem('user_suspended', 'The key’s maker is suspended')
-  const { id, name, user_id, role, scopes, limits, tenant } = key
-  return { principal: { kind: 'api_key', id, name, user_id, role, scopes, limits }, tenant }
-}
-
-const sets = new WeakMap<readonly string[], ReadonlySet<string>>()
-
-/** Claims are remembered with their token, so their set is made once. */
-function scopeSet(scopes: readonly string[]): ReadonlySet<string> {
-  let set = sets.get(scopes)
-  if (!set) {
-    set = new Set(scopes)
-    sets.set(scopes, set)
-  }
-  return set
+  return credential.startsWith('sk_') ? callerByKey(request, credential) : callerByToken(request, credential)
 }
 
 /**

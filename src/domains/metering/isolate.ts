@@ -1,3 +1,4 @@
+import { hear } from '../../data/changes'
 import { watchCounters } from '../../data/metrics'
 import type { Bindings } from '../../env'
 import { series } from '../../lib/metrics'
@@ -5,20 +6,11 @@ import { countedAddress, shardOf } from './limits/addresses'
 import type { Limiter } from './limits/limiter'
 import { Limiters } from './limits/limiters'
 import { type LimiterCounts, newCounts } from './limits/ports'
-import type { Change } from './meter/ledger'
 
 /** What this isolate knows of its Meters. It hangs on its bindings, so that tests can play several isolates. */
 type Isolate = { tenants: Limiters; addresses: Limiters; counts: LimiterCounts }
 
-type Listener = (env: Bindings, tenantId: string, change: Change) => void
-
 const isolates = new WeakMap<Bindings, Isolate>()
-const listeners = new Map<string, Listener[]>()
-
-/** Has `listen` told of every change of that kind, in any tenant, before the request that waited for it goes on. */
-export function onChange(kind: string, listen: Listener): void {
-  listeners.set(kind, [...(listeners.get(kind) ?? []), listen])
-}
 
 /** This isolate's side of a tenant's Meter. */
 export const tenantLimiter = (env: Bindings, tenantId: string): Limiter => isolateOf(env).tenants.of(tenantId)
@@ -55,10 +47,7 @@ function newIsolate(env: Bindings): Isolate {
     tenants: new Limiters((tenantId) => ({
       ...clock,
       ask: (request) => env.METERS.getByName(tenantId).lease(request),
-      learn: (changes) => {
-        for (const change of changes)
-          for (const listen of listeners.get(change.kind) ?? []) listen(env, tenantId, change)
-      },
+      learn: (changes) => hear(env, tenantId, changes),
     })),
     addresses: new Limiters((address) => ({
       ...clock,

@@ -8,11 +8,11 @@ import { defined } from '../../../lib/defined'
 import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { isAdministrative, scopesByAction } from '../../tenancy/scopes'
+import { ending } from '../knowledge'
 import { makeKey, PREFIX_LENGTH } from './key'
 import type { KeyLimits } from './limits'
 import type { CreateApiKey } from './schema'
 import { type ApiKeyRow, apiKeys } from './table'
-import { forgetKey } from './verify'
 
 type KeyView = Omit<ApiKeyRow, 'version'> & {
   status: 'active' | 'expired' | 'revoked'
@@ -127,11 +127,11 @@ export async function revokeApiKey(ctx: Context, id: string): Promise<undefined>
         ctx.ifMatch === undefined ? undefined : eq(apiKeys.version, ctx.ifMatch),
       ),
     )
-  await commit(ctx, {
+  return commit(ctx, {
     statements: [{ statement: revoke, otherwise: problem.notFound('active API key', id) }],
     result: undefined,
     audit: { action: 'api_key.revoke', resource: 'api_key', resource_id: id },
     events: [{ type: 'api_key.revoked', data: { api_key_id: id, name: row.name, prefix: row.prefix } }],
+    tell: [ending('api_key', id)],
   })
-  forgetKey(id)
 }

@@ -7,10 +7,11 @@ import { iso } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { refuseOtherTenant } from '../../tenancy/tenants/pinned'
 import { tenants } from '../../tenancy/tenants/table'
+import { ending } from '../knowledge'
 import { users } from '../users/table'
 import { type Tokens, tokensFor } from './login'
 import { hashOf, REFRESH_TOKEN_SECONDS, successorOf } from './refresh-token'
-import { forgetSession, tenantView } from './standing'
+import { tenantView } from './standing'
 import { refreshTokens, sessions } from './table'
 
 /** A client that sends one token twice at the same time is given the same successor within this time. */
@@ -125,7 +126,7 @@ async function forgiveOrEnd(
     ],
     result: null,
     audit: { action: 'session.reuse_detected', resource: 'session', resource_id: sid },
+    tell: [ending('session', sid)],
   })
-  forgetSession(sid)
   throw problem.unauthorized('token_revoked', 'The refresh token was used before; the session has ended')
 }

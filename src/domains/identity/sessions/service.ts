@@ -1,11 +1,11 @@
-import { and, desc, eq, gt, isNull, lt } from 'drizzle-orm'
+import { and, desc, eq, gt, isNull, lt, sql } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
 import type { Page } from '../../../data/page'
 import { pageOf } from '../../../data/page'
 import { iso } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
-import { forgetSession } from './standing'
+import { ending } from '../knowledge'
 import { sessions } from './table'
 
 type SessionView = Omit<typeof sessions.$inferSelect, 'tenant_id' | 'ended_at'> & { is_current: boolean }
@@ -43,7 +43,7 @@ export async function listSessions(
 }
 
 /** Ends one of the caller's sessions; its tokens stop here at once and everywhere within ten seconds. */
-export async function endSession(ctx: Context, id: string): Promise<undefined> {
+export function endSession(ctx: Context, id: string): Promise<undefined> {
   const own = ownSession(ctx)
   const end = ctx.db
     .update(sessions)
@@ -56,12 +56,12 @@ export async function endSession(ctx: Context, id: string): Promise<undefined> {
         isNull(sessions.ended_at),
       ),
     )
-  await commit(ctx, {
+  return commit(ctx, {
     statements: [{ statement: end, otherwise: problem.notFound('session', id) }],
     result: undefined,
     audit: { action: 'session.end', resource: 'session', resource_id: id },
+    tell: [ending('session', id)],
   })
-  forgetSession(id)
 }
 
 /** Ends the session of the caller's own token. */
@@ -70,15 +70,14 @@ export function logout(ctx: Context): Promise<undefined> {
 }
 
 /** Ends every session of the caller. */
-export async function logoutAll(ctx: Context): Promise<undefined> {
+export function logoutAll(ctx: Context): Promise<undefined> {
   const own = ownSession(ctx)
   const mine = and(
     eq(sessions.tenant_id, ctx.tenant.id),
     eq(sessions.user_id, own.user_id),
     isNull(sessions.ended_at),
   )
-  const ended = await ctx.db.select({ id: sessions.id }).from(sessions).where(mine)
-  await commit(ctx, {
+  return commit(ctx, {
     statements: [
       ctx.db
         .update(sessions)
@@ -87,6 +86,6 @@ export async function logoutAll(ctx: Context): Promise<undefined> {
     ],
     result: undefined,
     audit: { action: 'session.end_all', resource: 'user', resource_id: own.user_id },
+    tell: [{ kind: 'session', from: sql`${sessions} where ${mine}` }],
   })
-  for (const { id } of ended) forgetSession(id)
 }

@@ -1,65 +1,54 @@
 import { and, eq } from 'drizzle-orm'
 import type { RequestContext, Tenant } from '../../../data/context'
 import { directory } from '../../../data/database'
-import { Remembered } from '../../../lib/remembered'
 import { effectiveSettings } from '../../tenancy/tenants/settings'
 import { tenants } from '../../tenancy/tenants/table'
+import { recall, remember, TokenCaller } from '../callers'
+import { knowledgeOf, type TenantState } from '../knowledge'
+import { type AccessClaims, verifyAccessToken } from '../tokens/access-token'
 import { users } from '../users/table'
 import { sessions } from './table'
 
-/** How a session stands: whether it still counts, and what of its user and tenant may have changed since it began. */
-export type Standing = {
-  session_id: string
-  tenant: Tenant
-  is_platform: boolean
-  role: string
-  user_status: 'active' | 'suspended'
-  ended: boolean
+type Caller = Pick<RequestContext, 'env' | 'settings' | 'now'>
+
+/**
+ * Who an access token stands for: from memory, else verified and its session read from D1. 401 for a token that is none
+ * of ours or has expired; whether it still counts is the caller's `refusal`.
+ */
+export function callerByToken(caller: Caller, token: string): TokenCaller | Promise<TokenCaller> {
+  const known = recall(caller.env, token)
+  if (!(known instanceof TokenCaller)) return firstSight(caller, token)
+  const expired = known.expired(caller.now)
+  if (expired) throw expired
+  return known
 }
 
-/** What was revoked stops within ten seconds everywhere (identity.md): an isolate believes itself for nine at the most. */
-export const STANDING_FRESH_MS = 5_000
-export const STANDING_MAX_MS = 9_000
-
-const standings = new Remembered<Standing | null>(STANDING_FRESH_MS, STANDING_MAX_MS)
-
-type Caller = Pick<RequestContext, 'env' | 'now'>
-
-/** How the session stands, as this isolate knew it at most nine seconds ago; null where there is no such session. */
-export function standingOf(
-  caller: Caller,
-  tenantId: string,
-  userId: string,
-  sessionId: string,
-): Promise<Standing | null> {
-  return standings.get(`${tenantId}:${userId}:${sessionId}`, caller.now, async () => {
-    const row = await directory(caller.env)
-      .select({ tenant: tenants, role: users.role, user_status: users.status, ended_at: sessions.ended_at })
-      .from(sessions)
-      .innerJoin(users, and(eq(users.tenant_id, sessions.tenant_id), eq(users.id, sessions.user_id)))
-      .innerJoin(tenants, eq(tenants.id, sessions.tenant_id))
-      .where(and(eq(sessions.tenant_id, tenantId), eq(sessions.id, sessionId), eq(sessions.user_id, userId)))
-      .get()
-    if (!row) return null
-    return {
-      session_id: sessionId,
-      tenant: tenantView(row.tenant),
-      is_platform: row.tenant.is_platform === 1,
-      role: row.role,
-      user_status: row.user_status,
-      ended: row.ended_at !== null,
-    }
-  })
+async function firstSight(caller: Caller, token: string): Promise<TokenCaller> {
+  const claims = await verifyAccessToken(caller, token)
+  const knowledge = knowledgeOf(caller.env, claims.tenant_id)
+  const row = await read(caller, claims)
+  if (row) knowledge.learnTenant(tenantState(row.tenant))
+  const found = new TokenCaller(
+    knowledge,
+    claims,
+    row ? { ended: row.ended_at !== null, user: row.user } : null,
+  )
+  remember(caller.env, token, found)
+  return found
 }
 
-/** Makes this isolate look again: what it ended itself stops here at once. */
-export function forgetSession(sessionId: string): void {
-  standings.forgetWhere((standing) => standing?.session_id === sessionId)
-}
-
-/** Makes this isolate look again at every session of a tenant. */
-export function forgetTenant(tenantId: string): void {
-  standings.forgetWhere((standing) => standing?.tenant.id === tenantId)
+function read(caller: Caller, { tenant_id, sid, sub }: AccessClaims) {
+  return directory(caller.env)
+    .select({
+      tenant: tenants,
+      user: { role: users.role, status: users.status, version: users.version },
+      ended_at: sessions.ended_at,
+    })
+    .from(sessions)
+    .innerJoin(users, and(eq(users.tenant_id, sessions.tenant_id), eq(users.id, sessions.user_id)))
+    .innerJoin(tenants, eq(tenants.id, sessions.tenant_id))
+    .where(and(eq(sessions.tenant_id, tenant_id), eq(sessions.id, sid), eq(sessions.user_id, sub)))
+    .get()
 }
 
 /** A tenant's row as a context carries it. */
@@ -72,4 +61,9 @@ export function tenantView(row: typeof tenants.$inferSelect): Tenant {
     settings: effectiveSettings(row.plan, row.settings),
     rate_limits: row.rate_limits,
   }
+}
+
+/** A tenant's row as isolates know it. */
+export function tenantState(row: typeof tenants.$inferSelect): TenantState {
+  return { tenant: tenantView(row), is_platform: row.is_platform === 1, version: row.version }
 }

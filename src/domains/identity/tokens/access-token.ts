@@ -55,26 +55,18 @@ export async function signAccessToken(
     .sign(key)
 }
 
-/** Tokens this isolate has verified already: the signature of the same bytes does not change, only their time runs out. */
-const verified = new Map<string, AccessClaims>()
-const MOST_REMEMBERED = 5_000
-
 /**
  * The claims of a token of ours, after RFC 8725 and RFC 9068: ES256 only, our issuer and audience, `typ` and `type`,
  * a time that has not run out, and nothing but strings where strings belong. 401 for everything else.
  */
 export async function verifyAccessToken(caller: Caller, token: string): Promise<AccessClaims> {
-  const known = verified.get(token)
-  if (known) {
-    if (known.exp + LEEWAY_SECONDS <= caller.now / 1000) throw expired()
-    return known
-  }
   if (token.length > MAX_TOKEN_BYTES) throw invalid('The token is too long')
-  const claims = claimsOf(await verify(caller, token))
-  if (verified.size >= MOST_REMEMBERED) verified.clear()
-  verified.set(token, claims)
-  return claims
+  return claimsOf(await verify(caller, token))
 }
+
+/** Whether the time of a token that was verified has run out since. */
+export const hasExpired = ({ exp }: Pick<AccessClaims, 'exp'>, now: number): boolean =>
+  exp + LEEWAY_SECONDS <= now / 1000
 
 async function verify(caller: Caller, token: string): Promise<JWTPayload> {
   if (!isCanonical(token)) throw invalid('The token is malformed')
@@ -99,7 +91,7 @@ async function verify(caller: Caller, token: string): Promise<JWTPayload> {
     )
     return payload
   } catch (error) {
-    if (error instanceof errors.JWTExpired) throw expired()
+    if (error instanceof errors.JWTExpired) throw tokenExpired()
     if (error instanceof errors.JOSEError) throw invalid('The token is not valid')
     throw error
   }
@@ -140,4 +132,4 @@ function claimsOf(payload: JWTPayload): AccessClaims {
 }
 
 const invalid = (message: string) => problem.unauthorized('invalid_token', message)
-const expired = () => problem.unauthorized('token_expired', 'The token has expired')
+export const tokenExpired = () => problem.unauthorized('token_expired', 'The token has expired')

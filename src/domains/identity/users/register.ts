@@ -12,9 +12,9 @@ import { refuseOtherTenant, tenantMeant } from '../../tenancy/tenants/pinned'
 import { effectiveSettings } from '../../tenancy/tenants/settings'
 import { tenants } from '../../tenancy/tenants/table'
 import { invitations } from '../invitations/table'
-import { forgetTenant, tenantView } from '../sessions/standing'
-import { sessions } from '../sessions/table'
+import { tenantView } from '../sessions/standing'
 import { hashPassword } from './password'
+import { raced, replacement } from './replacement'
 import type { Register } from './schema'
 import { type UserRow, users } from './table'
 import { verificationMail } from './verification'
@@ -76,19 +76,21 @@ async function makePersonalTenant(request: RequestContext, input: Register): Pro
     is_personal: 1,
   })
   const existing = await directory(request.env)
-    .select()
+    .select({ user: users, tenant: tenants })
     .from(users)
+    .innerJoin(tenants, eq(tenants.id, users.tenant_id))
     .where(and(eq(users.email, input.email), eq(users.is_personal, 1)))
     .get()
-  if (existing?.email_verified_at) return tellOwner(request, existing, user)
+  if (existing?.user.email_verified_at) return tellOwner(request, existing.user, user)
 
   const tenant = newTenant(request, { id, name: input.full_name ?? input.email, slug: `personal-${id}` })
   const ctx = contextFor(request, tenantView(tenant))
   const mail = await verificationMail(ctx, user)
   const everything = directory(request.env)
-  const registered = await commit(ctx, {
+  const end = existing ? replacement(request, existing) : null
+  return commit(ctx, {
     statements: [
-      ...(existing ? replaced(request, existing) : []),
+      ...(end?.statements ?? []),
       everything.insert(tenants).values(tenant),
       ctx.db.insert(users).values(user),
       ...mail,
@@ -102,39 +104,8 @@ async function makePersonalTenant(request: RequestContext, input: Register): Pro
     },
     events: [userCreated(user)],
     unique: { 'users.email': raced() },
+    ...(end ? { tell: end.tell } : {}),
   })
-  if (existing) forgetTenant(existing.tenant_id)
-  return registered
-}
-
-const raced = () => problem('conflict', 'The address is being registered by another request')
-
-/** Ends what an unverified registration had: the tenant is cancelled, its sessions end, the address is free. */
-function replaced(request: RequestContext, old: UserRow) {
-  const db = directory(request.env)
-  const now = iso(request.now)
-  return [
-    {
-      statement: db
-        .update(users)
-        .set({ is_personal: 0 })
-        .where(
-          and(eq(users.tenant_id, old.tenant_id), eq(users.id, old.id), isNull(users.email_verified_at)),
-        ),
-      // Verified since it was read: the owner has it, and nothing is taken away.
-      otherwise: raced(),
-    },
-    db
-      .update(tenants)
-      .set({ status: 'cancelled', cancelled_at: now, updated_at: now, version: sql`version + 1` })
-      .where(eq(tenants.id, old.tenant_id)),
-    db
-      .update(sessions)
-      .set({ ended_at: now })
-      .where(
-        and(eq(sessions.tenant_id, old.tenant_id), eq(sessions.user_id, old.id), isNull(sessions.ended_at)),
-      ),
-  ]
 }
 
 /** The same answer as a registration gets; the owner of the address learns of it by mail. */

@@ -3,12 +3,17 @@ type Fact = string | number | boolean | null
 /** Something an isolate must know within ten seconds. What a kind means is for those who write and read it. */
 export type Change = {
   revision: number
+  /** Ascends in the order of commit; one that comes after a later one of its kind and id is too late. */
+  seq: number
   kind: string
   id: string
   /** Milliseconds since 1970 after which nobody needs it, such as the end of the revoked token; null: never. */
   until: number | null
   data: Fact | { [field: string]: Fact }
 }
+
+/** A change as it was committed; the Meter numbers it. */
+export type Told = Omit<Change, 'revision'>
 
 /** Many enough for any burst of revocations, few enough for one answer (about 200 kB). */
 const AT_ONCE = 2_000
@@ -36,7 +41,15 @@ export class Ledger {
     return this.changes.size
   }
 
-  add(change: Omit<Change, 'revision'>): Change {
+  /** Everything, by ascending revision. */
+  all(): Change[] {
+    return [...this.changes.values()]
+  }
+
+  /** Null where this one, or a later one of its kind and id, is known already. */
+  add(change: Told): Change | null {
+    const known = this.changes.get(keyOf(change))
+    if (known && known.seq >= change.seq) return null
     const added = { ...change, revision: ++this.last }
     // A Map keeps the place of a key that is set again; the newest belongs at the end.
     this.changes.delete(keyOf(added))
@@ -67,6 +80,6 @@ export class Ledger {
   }
 }
 
-const keyOf = ({ kind, id }: Change) => `${kind}\n${id}`
+const keyOf = ({ kind, id }: Told) => `${kind}\n${id}`
 
 const isOver = ({ until }: Change, now: number) => until !== null && until <= now

@@ -5,12 +5,19 @@ import type { Period } from './window'
 
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS windows (name TEXT PRIMARY KEY, period TEXT NOT NULL, reserve INTEGER NOT NULL, buckets TEXT NOT NULL) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS changes (kind TEXT, id TEXT, revision INTEGER NOT NULL, until INTEGER, data TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS changes (kind TEXT, id TEXT, revision INTEGER NOT NULL, seq INTEGER NOT NULL, until INTEGER, data TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 `
 
 type WindowRow = { name: string; period: Period; reserve: number; buckets: string }
-type ChangeRow = { kind: string; id: string; revision: number; until: number | null; data: string }
+type ChangeRow = {
+  kind: string
+  id: string
+  revision: number
+  seq: number
+  until: number | null
+  data: string
+}
 type Lending = Pick<SavedMeter, 'leases' | 'clock'>
 
 /** A Meter's memory in its object's own SQLite. Rows are few and whole, for each row written is paid for. */
@@ -44,26 +51,26 @@ export class SqliteStore implements MeterStore {
     })
   }
 
-  readChanges(): { changes: Change[]; revision: number } {
+  /** The last revision that was given; null before the first time. */
+  readChanges(): { changes: Change[]; revision: number | null } {
     const rows = this.sql
-      .exec<ChangeRow>('SELECT kind, id, revision, until, data FROM changes ORDER BY revision')
+      .exec<ChangeRow>('SELECT kind, id, revision, seq, until, data FROM changes ORDER BY revision')
       .toArray()
     const changes = rows.map((row): Change => ({ ...row, data: JSON.parse(row.data) }))
-    return { changes, revision: this.get<number>('revision') ?? 0 }
+    return { changes, revision: this.get<number>('revision') }
   }
 
-  writeChanges(added: Change[], gone: Change[]): void {
+  writeChanges(added: Change[], gone: Change[], revision: number): void {
     this.storage.transactionSync(() => {
       for (const { kind, id } of gone)
         this.sql.exec('DELETE FROM changes WHERE kind = ? AND id = ?', kind, id)
-      for (const { kind, id, revision, until, data } of added)
+      for (const { kind, id, revision, seq, until, data } of added)
         this.sql.exec(
-          'INSERT OR REPLACE INTO changes (kind, id, revision, until, data) VALUES (?, ?, ?, ?, ?)',
-          ...[kind, id, revision, until, JSON.stringify(data)],
+          'INSERT OR REPLACE INTO changes (kind, id, revision, seq, until, data) VALUES (?, ?, ?, ?, ?, ?)',
+          ...[kind, id, revision, seq, until, JSON.stringify(data)],
         )
-      const revision = added.at(-1)?.revision
       // Kept apart, for the change that bore it may be pruned, and a revision is never given twice.
-      if (revision !== undefined) this.set('revision', revision)
+      this.set('revision', revision)
     })
   }
 

@@ -6,7 +6,8 @@ import { contextFor } from '../../../data/system'
 import type { Bindings } from '../../../env'
 import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
-import { forgetTenant, tenantView } from '../../identity/sessions/standing'
+import { tenantChange } from '../../identity/knowledge'
+import { tenantState, tenantView } from '../../identity/sessions/standing'
 import { hashPassword } from '../../identity/users/password'
 import { newUser, userCreated } from '../../identity/users/register'
 import { type UserRow, users } from '../../identity/users/table'
@@ -118,16 +119,12 @@ export async function changeTenant<T = TenantShown>(
       .where(and(eq(tenants.id, id), eq(tenants.version, row.version)))
     const before = Object.fromEntries(Object.keys(set).map((key) => [key, row[key as keyof TenantRow]]))
     try {
-      const result = await commit(
-        id === ctx.tenant.id ? ctx : contextFor(ctx, tenantView(row), ctx.principal),
-        {
-          statements: [{ statement: update, otherwise: stale }],
-          result: view(shown(next)),
-          audit: { action, resource: 'tenant', resource_id: id, before, after: set },
-        },
-      )
-      forgetTenant(id)
-      return result
+      return await commit(id === ctx.tenant.id ? ctx : contextFor(ctx, tenantView(row), ctx.principal), {
+        statements: [{ statement: update, otherwise: stale }],
+        result: view(shown(next)),
+        audit: { action, resource: 'tenant', resource_id: id, before, after: set },
+        tell: [tenantChange(tenantState(next))],
+      })
     } catch (error) {
       if (error !== stale || ctx.ifMatch !== undefined || attempt === ATTEMPTS) throw error
     }

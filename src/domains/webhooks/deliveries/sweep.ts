@@ -1,7 +1,9 @@
 import { asc, sql } from 'drizzle-orm'
 import { directory } from '../../../data/database'
+import { tellAgain } from '../../../data/tell'
 import type { Bindings } from '../../../env'
 import { firstIdAt, iso } from '../../../lib/ids'
+import { describeError, log } from '../../../lib/log'
 import { events } from '../../events/table'
 import { firstPending } from './first-pending'
 import { dispatch } from './queue'
@@ -13,14 +15,20 @@ const GRACE_MS = 2_000
 const MOST_EVENTS = 500
 
 /**
- * Looks at what a crash may have left, over all tenants: events whose deliveries were not made, and endpoints with
- * deliveries that are overdue. Sees to both; answers with how many things were not done yet when it looked.
+ * Looks at what a crash may have left, over all tenants: events whose deliveries were not made, endpoints with
+ * deliveries that are overdue, and changes that not everybody was told. Sees to all of them; answers with how many things
+ * were not done yet when it looked.
  */
 export async function sweep(
   env: Bindings,
   ctx: Pick<ExecutionContext, 'waitUntil'>,
   now = Date.now(),
 ): Promise<number> {
+  // Beside the others: a Meter that hangs must not hold deliveries up.
+  const telling = tellAgain(env, now).catch((error: unknown) => {
+    log.error('changes_not_told', { cause: describeError(error) })
+    return 1
+  })
   const [undispatched, overdue] = await Promise.all([
     directory(env)
       .select({ tenant_id: events.tenant_id, event_id: events.id })
@@ -37,7 +45,7 @@ export async function sweep(
     ctx,
   )
   await Promise.all(overdue.map((endpoint) => wakeEndpoint(env, endpoint)))
-  return undispatched.length + overdue.length
+  return undispatched.length + overdue.length + (await telling)
 }
 
 /** Active endpoints whose longest-due delivery is overdue. */

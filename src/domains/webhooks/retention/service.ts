@@ -2,11 +2,13 @@ import { and, asc, eq, gt, lt } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
 import { systemContext } from '../../../data/system'
+import { dropOldChanges } from '../../../data/tell'
 import type { Bindings } from '../../../env'
 import { firstIdAt } from '../../../lib/ids'
 import { log } from '../../../lib/log'
 import { events } from '../../events/table'
 import { dropOldKeys } from '../../metering/idempotency/service'
+import { dropOldHours } from '../../metering/usage/archive'
 import { eachTenant } from '../../tenancy/tenants/service'
 import { deliveries } from '../deliveries/table'
 
@@ -28,13 +30,15 @@ export async function retain(env: Bindings, execution: Deferring, now: number): 
     )
   })
   await dropOldKeys(env, now)
+  await dropOldChanges(env, now)
 }
 
-/** One tenant: payloads by its own setting, events and deliveries after ninety days. */
+/** One tenant: payloads by its own setting; events, deliveries and hours of usage after ninety days. */
 export async function retainTenant(ctx: Context): Promise<void> {
   const days = Number(ctx.tenant.settings.payload_retention_days)
   await dropPayloads(ctx, `msg_${firstIdAt(ctx.now - days * DAY_MS)}`)
   await dropMetadata(ctx, firstIdAt(ctx.now - METADATA_DAYS * DAY_MS))
+  await dropOldHours(ctx)
 }
 
 /** Ids carry their time, so what is old is a span of them; how far it was cleared stands in KV and may be forgotten. */

@@ -1,0 +1,157 @@
+import { onChange } from '../../data/changes'
+import type { Tenant } from '../../data/context'
+import { type Database, tenantDatabase } from '../../data/database'
+import type { Bindings } from '../../env'
+
+// What this isolate knows of tenants: how they stood when it first saw a credential of theirs, and what it was told
+// since. It hangs on the isolate's bindings, so that tests can play several isolates.
+
+export type TenantState = { tenant: Tenant; is_platform: boolean; version: number }
+export type UserState = { role: string; status: 'active' | 'suspended'; version: number }
+
+/** What ends for ever. */
+type Ending = 'session' | 'token' | 'api_key'
+
+/** Beyond so many entries those that are over are looked for. */
+const PRUNE_AT = 1_000
+
+/** What is known of one tenant. */
+export class Knowledge {
+  /** Counts what was learned: who was judged at this count is still as he was judged. */
+  count = 0
+  /** Whether it was forgotten: it learns nothing any more, and nobody may go by it. */
+  dropped = false
+  readonly db: Database
+  private state: TenantState | null = null
+  private readonly ended = new Map<string, number>()
+  private readonly users = new Map<string, UserState & { until: number }>()
+  private pruneAt = PRUNE_AT
+
+  constructor(
+    env: Bindings,
+    readonly tenantId: string,
+  ) {
+    this.db = tenantDatabase(env, tenantId)
+  }
+
+  get tenant(): Tenant {
+    return this.known.tenant
+  }
+
+  get isPlatform(): boolean {
+    return this.known.is_platform
+  }
+
+  private get known(): TenantState {
+    if (!this.state) throw new Error(`nothing is known of tenant ${this.tenantId}`)
+    return this.state
+  }
+
+  hasEnded(kind: Ending, id: string): boolean {
+    return this.ended.has(keyOf(kind, id))
+  }
+
+  /** The user as told, or as `read` in D1, whichever is newer. */
+  userNow(id: string, read: UserState): UserState {
+    const told = this.users.get(id)
+    return told && told.version > read.version ? told : read
+  }
+
+  /** Takes the tenant as it was read or told, unless a newer one is known. */
+  learnTenant(state: TenantState): void {
+    const { state: known } = this
+    if (known && known.version > state.version) return
+    // The same object for the same tenant, for what is remembered by it. One that was changed by hand has no new version.
+    if (known?.version === state.version && JSON.stringify(known) === JSON.stringify(state)) return
+    this.state = state
+    this.count += 1
+  }
+
+  learnUser(id: string, state: UserState, until: number): void {
+    const known = this.users.get(id)
+    if (known && known.version >= state.version) return
+    this.users.set(id, { ...state, until })
+    this.learned()
+  }
+
+  learnEnd(kind: Ending, id: string, until: number): void {
+    if (this.hasEnded(kind, id)) return
+    this.ended.set(keyOf(kind, id), until)
+    this.learned()
+  }
+
+  private learned(): void {
+    this.count += 1
+    if (this.ended.size + this.users.size < this.pruneAt) return
+    const now = Date.now()
+    for (const [key, until] of this.ended) if (until <= now) this.ended.delete(key)
+    for (const [id, { until }] of this.users) if (until <= now) this.users.delete(id)
+    this.pruneAt = Math.max(PRUNE_AT, 2 * (this.ended.size + this.users.size))
+  }
+}
+
+const keyOf = (kind: Ending, id: string) => `${kind}\n${id}`
+
+/** About 1 kB each. */
+const MOST = 10_000
+
+const memories = new WeakMap<Bindings, Map<string, Knowledge>>()
+
+/** What this isolate knows of a tenant. Asked for before D1 is: what is told meanwhile must not be missed. */
+export function knowledgeOf(env: Bindings, tenantId: string): Knowledge {
+  let memory = memories.get(env)
+  if (!memory) {
+    memory = new Map()
+    memories.set(env, memory)
+  }
+  let knowledge = memory.get(tenantId)
+  if (knowledge) return knowledge
+  knowledge = new Knowledge(env, tenantId)
+  memory.set(tenantId, knowledge)
+  if (memory.size > MOST) forgetOldest(memory)
+  return knowledge
+}
+
+function forgetOldest(memory: Map<string, Knowledge>): void {
+  const [oldest] = memory
+  if (!oldest) return
+  oldest[1].dropped = true
+  memory.delete(oldest[0])
+}
+
+/** The change of a user, as it is told. */
+export const userChange = (id: string, { role, status, version }: UserState) => ({
+  kind: 'user',
+  id,
+  data: { role, status, version },
+})
+
+/** The end of a session, of one access token (by its `jti`) or of an API key, as it is told. */
+export const ending = (kind: Ending, id: string) => ({ kind, id, data: null })
+
+/** The change of a tenant, as it is told: the whole of what its requests carry. */
+export const tenantChange = ({ tenant, is_platform, version }: TenantState) => ({
+  kind: 'tenant',
+  id: tenant.id,
+  tenant_id: tenant.id,
+  data: { is_platform, version, tenant: JSON.stringify(tenant) },
+})
+
+const untilOf = ({ until }: { until: number | null }) => until ?? Number.POSITIVE_INFINITY
+
+for (const kind of ['session', 'token', 'api_key'] as const)
+  onChange(kind, (env, tenantId, change) =>
+    knowledgeOf(env, tenantId).learnEnd(kind, change.id, untilOf(change)),
+  )
+
+onChange('user', (env, tenantId, change) => {
+  // As userChange wrote it.
+  const state = change.data as UserState
+  knowledgeOf(env, tenantId).learnUser(change.id, state, untilOf(change))
+})
+
+onChange('tenant', (env, tenantId, change) => {
+  // As tenantChange wrote it.
+  const { tenant, ...state } = change.data as { tenant: string; is_platform: boolean; version: number }
+  knowledgeOf(env, tenantId).learnTenant({ ...state, tenant: JSON.parse(tenant) as Tenant })
+})
