@@ -76,6 +76,7 @@ export async function readBytes(
   const whole = await collect(c.req.raw.body, limit, tooLarge)
   const cache: { arrayBuffer?: unknown } = c.req.bodyCache
   cache.arrayBuffer = Promise.resolve(whole.buffer)
+  c.set('requestBytes', whole.byteLength)
   return whole
 }
 

@@ -18,6 +18,7 @@ export const SCOPES = {
   'service:write': 'Switch the taking of interactions on and off',
   'tenants:read': 'Read the tenant',
   'tenants:write': 'Change the tenant’s name and settings',
+  'usage:read': 'Read what the tenant used, and its limits',
   'users:read': 'Read users',
   'users:write': 'Invite, change and remove users',
   'webhooks:read': 'Read endpoints',

@@ -2,7 +2,7 @@ import { and, asc, eq, gte, lt, sql } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
 import { iso } from '../../../lib/ids'
-import { DAY_MS, type UsageGroup } from './book'
+import { DAY_MS, floorTo, HOUR_MS, type UsageGroup } from './book'
 import { addStat, emptyStat, PARTS, type Part, type Stat } from './stat'
 import type { Totals } from './store'
 import { usageLogs } from './table'
@@ -124,7 +124,7 @@ export async function dropOldHours(ctx: Context): Promise<void> {
           eq(usageLogs.tenant_id, ctx.tenant.id),
           eq(usageLogs.grain, 'hour'),
           eq(usageLogs.part, part),
-          lt(usageLogs.started_at, iso(ctx.now - HOURS_ARCHIVED_MS)),
+          lt(usageLogs.started_at, iso(floorTo(HOUR_MS, ctx.now - HOURS_ARCHIVED_MS))),
         ),
       ),
   )

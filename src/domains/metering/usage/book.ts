@@ -6,13 +6,13 @@ import {
   emptyParts,
   emptyStat,
   OTHERS,
-  type Parts,
+  type Part,
   type Stat,
   statOf,
 } from './stat'
 import type { Totals, UsageStore } from './store'
 
-const MINUTE_MS = 60_000
+export const MINUTE_MS = 60_000
 export const HOUR_MS = 3_600_000
 export const DAY_MS = 24 * HOUR_MS
 /** Minutes are kept this long (limits.md). */
@@ -29,7 +29,10 @@ const AHEAD_MS = MINUTE_MS
 /** `last_used_at` of a key in steady use is that old at most. */
 export const KEY_USE_MS = 5 * MINUTE_MS
 
-export type GroupBy = 'minute' | 'hour' | 'day' | keyof Parts
+type TimeGroup = 'minute' | 'hour' | 'day'
+export type GroupBy = TimeGroup | Part
+
+export const isTime = (by: GroupBy): by is TimeGroup => by === 'minute' || by === 'hour' || by === 'day'
 
 /** One group of requests: a time in milliseconds since 1970, or a name. */
 export type UsageGroup = { group: number | string; stat: Stat }
@@ -135,7 +138,7 @@ export class UsageBook {
   }
 
   /** Whole hours as such, what lies before and behind them by minutes. */
-  private part(part: keyof Parts, from: number, to: number): Record<string, Stat> {
+  private part(part: Part, from: number, to: number): Record<string, Stat> {
     const found: Record<string, Stat> = {}
     const add = (grain: 'minute' | 'hour', start: number, end: number) => {
       if (start >= end) return

@@ -26,13 +26,20 @@ export class UsageKeeper {
     this.chores = new UsageChores(this.store, this.book)
   }
 
-  /** Takes what an isolate measured; it is on disk before the Meter's answer leaves. */
+  /**
+   * Takes what an isolate measured; it is on disk before the Meter's answer leaves. Never throws: a report that can't be
+   * taken would be sent again and again, and the tenant's limits must not stand still for it.
+   */
   take(isolate: string, report: UsageReport, now: number): void {
-    if (!this.book.apply(isolate, report, now)) return
-    const tenantId = this.store.tenant() ?? this.state.id.name
-    if (tenantId === undefined) throw new Error('a Meter is named by its tenant')
-    this.store.keepTenant(tenantId)
-    this.arm(now, tenantId)
+    try {
+      if (!this.book.apply(isolate, report, now)) return
+      const tenantId = this.store.tenant() ?? this.state.id.name
+      if (tenantId === undefined) throw new Error('a Meter is named by its tenant')
+      this.store.keepTenant(tenantId)
+      this.arm(now, tenantId)
+    } catch (error) {
+      log.error('usage_report_lost', { meter: this.state.id.name ?? null, cause: describeError(error) })
+    }
   }
 
   /** Sets the next alarm first and never throws: an alarm that fails seven times is dropped for good. */

@@ -67,4 +67,5 @@ export function addParts(parts: Parts, more: Parts): void {
       addStat(statOf(parts[part], name, MOST_NAMES), stat)
 }
 
-const endpointName = ({ method, endpoint }: UsageLine): string => `${method} ${endpoint}`
+const endpointName = ({ method, endpoint }: UsageLine): string =>
+  endpoint === OTHERS ? OTHERS : `${method} ${endpoint}`

@@ -92,7 +92,7 @@ export class UsageSums {
     const full = this.lines.length >= this.mostLines
     const folded = full && this.lines.findLast((line) => line.caller === OTHERS && line.status === status)
     if (folded) return folded
-    const names = full ? { caller: OTHERS, endpoint: '*', method: '*' } : { caller, endpoint, method }
+    const names = full ? { caller: OTHERS, endpoint: OTHERS, method: '' } : { caller, endpoint, method }
     const sizes = { requests: 0, request_size_bytes: 0, response_size_bytes: 0 }
     const line = { minute, ...names, status, ...sizes, last_at: 0, latency: new Uint32Array(BUCKETS) }
     this.lines.push(line)

@@ -1,0 +1,33 @@
+import type { UsageRow } from './schema'
+
+const COUNTS = ['requests', 'errors'] as const
+const PERCENTILES = ['p50', 'p95', 'p99'] as const
+const SIZES = ['request_size_bytes', 'response_size_bytes'] as const
+
+/** The names of a group's own columns. */
+export const GROUP_COLUMNS: Record<string, (keyof UsageRow)[]> = {
+  minute: ['minute'],
+  hour: ['hour'],
+  day: ['day'],
+  endpoint: ['method', 'endpoint'],
+  status: ['status'],
+  api_key: ['api_key_id', 'principal'],
+}
+
+/** Usage as CSV (RFC 4180): a line of names, then a line for each row. */
+export function usageCsv(groupBy: string, rows: readonly UsageRow[]): string {
+  const columns = GROUP_COLUMNS[groupBy] ?? []
+  const head = [...columns, ...COUNTS, ...PERCENTILES.map((name) => `latency_ms_${name}`), ...SIZES]
+  const lines = rows.map((row) => [
+    ...columns.map((name) => row[name]),
+    ...COUNTS.map((name) => row[name]),
+    ...PERCENTILES.map((name) => row.latency_ms[name]),
+    ...SIZES.map((name) => row[name]),
+  ])
+  return [head, ...lines].map((line) => `${line.map(field).join(',')}\r\n`).join('')
+}
+
+function field(value: unknown): string {
+  const text = value === null || value === undefined ? '' : String(value)
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+}

@@ -1,0 +1,69 @@
+import type { Context as HonoContext, MiddlewareHandler } from 'hono'
+import type { AppEnv } from '../../../http/app-env'
+import { isContinuation } from '../../../http/continuation'
+import { routeOf } from '../../../http/notes'
+import { Problem } from '../../../lib/problem'
+import { tenantLimiter } from '../isolate'
+import { USERS } from './line'
+
+/**
+ * Measures every request of a tenant, whatever became of it. The time is that to the answer's beginning: a stream may go
+ * on for hours. What belongs to a request that is measured already is not measured again.
+ */
+export const usageMeter: MiddlewareHandler<AppEnv> = async (c, next) => {
+  await next()
+  if (c.get('ctx') === undefined || isContinuation(c.req.raw) || isStranger(c)) return
+  const size = responseSize(c)
+  if (typeof size === 'number') record(c, size)
+  else c.get('request').defer(size.then((bytes) => record(c, bytes)))
+}
+
+/** A credential that was found not to count any more: it is not the tenant's, and counts by its address. */
+const NO_CREDENTIAL = new Set<string>(['token_revoked', 'invalid_api_key', 'invalid_token', 'token_expired'])
+
+const isStranger = ({ res, error }: HonoContext<AppEnv>): boolean =>
+  res.status === 401 && error instanceof Problem && NO_CREDENTIAL.has(error.code)
+
+function record(c: HonoContext<AppEnv>, response_size_bytes: number): void {
+  const { now, requestId, defer } = c.get('request')
+  const { tenant, principal } = c.get('ctx')
+  const at = Date.now()
+  tenantLimiter(c.env, tenant.id).measure(
+    {
+      at,
+      caller: principal.kind === 'api_key' ? principal.id : USERS,
+      method: c.req.method,
+      endpoint: routeOf(c).pattern,
+      status: c.res.status,
+      latency_ms: Math.max(0, at - now),
+      request_size_bytes: requestSize(c),
+      response_size_bytes,
+      request_id: requestId,
+    },
+    defer,
+  )
+}
+
+/** The bytes of the body as it was announced, or read. */
+function requestSize(c: HonoContext<AppEnv>): number {
+  if (c.req.method === 'GET' || c.req.method === 'HEAD') return 0
+  const announced = c.req.raw.headers.get('Content-Length')
+  if (announced !== null) return Number(announced) || 0
+  return c.get('requestBytes') ?? 0
+}
+
+/** The bytes of the answer's body, as its maker said or counted where nobody did. Streams are not waited for. */
+function responseSize(c: HonoContext<AppEnv>): number | Promise<number> {
+  const { res } = c
+  if (res.body === null || c.req.method === 'HEAD') return 0
+  const known = c.get('responseBytes') ?? res.headers.get('Content-Length')
+  if (known !== undefined && known !== null) return Number(known) || 0
+  if (res.headers.get('Content-Type')?.startsWith('text/event-stream')) return 0
+  return res
+    .clone()
+    .arrayBuffer()
+    .then(
+      ({ byteLength }) => byteLength,
+      () => 0,
+    )
+}
