@@ -82,7 +82,7 @@ export function countRequest(
   arrange(env, isolate, defer)
 }
 
-/** Counts something that happened; whoever counted sees to it that it is told: `reportSoon`. */
+/** Counts something that happened. In an object, which may be gone before any timer, whoever counts sees to `report`. */
 export function count(env: object, metric: CounterName, labels?: Labels, by = 1): void {
   isolateOf(env).tally.count(series(metric, labels), by)
 }
@@ -95,11 +95,6 @@ export function measure(env: object, metric: HistogramName, value: number, label
 /** Has counters that are kept elsewhere told along; `read` gives their series as they stand. */
 export function watchCounters(env: object, read: () => Record<string, number>): void {
   isolateOf(env).watched.push({ read, told: {} })
-}
-
-/** Sees to it that what was counted is told within REPORT_EVERY_MS. */
-export function reportSoon(env: Bindings, defer: Defer): void {
-  arrange(env, isolateOf(env), defer)
 }
 
 function arrange(env: Bindings, isolate: Isolate, defer: Defer): void {

@@ -2,13 +2,11 @@ import { evictDurableObject, runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import {
-  count,
   countRequest,
   METRICS_SHARDS,
   type MetricsReport,
   measure,
   report,
-  reportSoon,
   shardName,
   watchCounters,
 } from '../../src/data/metrics'
@@ -233,19 +231,6 @@ describe('when it is told', () => {
     vi.setSystemTime(start + 20_001)
     await Promise.all(answer(one, endpoint, 1))
     expect(await totalOf(seriesFor(endpoint))).toBe(3)
-  })
-
-  it('is arranged for by objects too', async () => {
-    vi.spyOn(scheduler, 'wait').mockImplementation(async () => undefined)
-    const before = await totalOf(series('webhook_attempts_total', { outcome: 'failed' }))
-    const one = isolate()
-    const deferred: Promise<unknown>[] = []
-    count(one, 'webhook_attempts_total', { outcome: 'failed' })
-    reportSoon(one, (work) => deferred.push(work))
-    reportSoon(one, (work) => deferred.push(work))
-    expect(deferred.length).toBe(1)
-    await Promise.all(deferred)
-    expect(await totalOf(series('webhook_attempts_total', { outcome: 'failed' }))).toBe(before + 1)
   })
 })
 

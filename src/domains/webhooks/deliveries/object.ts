@@ -1,5 +1,5 @@
 import { DurableObject } from 'cloudflare:workers'
-import { reportSoon } from '../../../data/metrics'
+import { report as reportMetrics } from '../../../data/metrics'
 import { bareTenant, systemContext } from '../../../data/system'
 import { type Bindings, type Settings, settingsOf } from '../../../env'
 import { log } from '../../../lib/log'
@@ -71,6 +71,7 @@ export class EndpointSender extends DurableObject<Bindings> {
       if (!this.name) return await this.ctx.storage.deleteAlarm()
       // A handler that waits keeps the object alive; a longer run goes on under the alarm that is due by then.
       await Promise.race([this.start(this.name), scheduler.wait(KEEP_ALIVE_MS)])
+      await reportMetrics(this.env)
       if (this.run || this.pending) return
       this.armedAt = null
       await this.ctx.storage.deleteAlarm()
@@ -110,6 +111,8 @@ export class EndpointSender extends DurableObject<Bindings> {
     if (next === null) return
     this.armedAt = next
     await this.ctx.storage.setAlarm(next)
+    // Where the next alarm is far off, the object may be gone by then, and with it what it counted.
+    if (next > Date.now() + KEEP_ALIVE_MS) await reportMetrics(this.env)
   }
 
   private makeDrain(name: Name): Drain<Job> {
@@ -129,7 +132,6 @@ export class EndpointSender extends DurableObject<Bindings> {
       attempt: async (job, number) => {
         const made = await attempt(settingsOf(this.env), name.tenant_id, job, number)
         countAttempt(this.env, made.verdict, job.timestamp, Date.now())
-        reportSoon(this.env, (work) => this.ctx.waitUntil(work))
         return made
       },
       report: (reports) => report(context(), name.endpoint_id, reports),
