@@ -13,6 +13,7 @@ import { devMail } from './domains/mail/routes'
 import { refuseFallen, stillStands } from './domains/metering/changes/middleware'
 import { idempotency } from './domains/metering/idempotency/middleware'
 import { admitAddress, admitTenant, countRefusal } from './domains/metering/limits/middleware'
+import { limitRoutes } from './domains/metering/limits/routes'
 import { usageMeter } from './domains/metering/usage/middleware'
 import { usageRoutes } from './domains/metering/usage/routes'
 import { documents } from './domains/operations/docs/routes'
@@ -76,6 +77,7 @@ app.route('/api/v1/webhooks', webhooks)
 app.route('/api/v1/deliveries', deliveries)
 app.route('/api/v1/events', events)
 app.route('/api/v1/usage', usageRoutes)
+app.route('/api/v1/usage/limits', limitRoutes)
 app.route('/api/v1/dev', devMail)
 
 app.route('/api/platform', platform)

@@ -261,6 +261,7 @@ const DIRECTORY: Record<string, string> = {
   'domains/mail/routes.ts': 'the development mail box is everybody’s',
   'domains/metering/idempotency/service.ts': 'keys are dropped by their age, whoever they belong to',
   'domains/tenancy/platform/service.ts': 'the platform’s own list of tenants',
+  'domains/tenancy/tenants/limits.ts': 'a tenant’s own row is in the directory',
   'domains/tenancy/tenants/service.ts': 'a tenant’s own row is in the directory',
   'domains/webhooks/deliveries/backlog.ts': 'counts what is undone, over all tenants',
   'domains/webhooks/deliveries/sweep.ts': 'looks at what is undone, over all tenants',

@@ -71,6 +71,8 @@ export type RequestContext = {
   /** The row version that `If-Match` names; undefined without the header, -1 where it can match nothing. */
   ifMatch: number | undefined
   idempotency: IdempotencyClaim | null
+  /** Counts the request against a tenant that only the verb finds out; 429. Set on open routes that carry a credential. */
+  admit?: (tenant: Pick<Tenant, 'id'>) => void | Promise<void>
   /** Lets `work` finish after the answer; a failure is logged and changes nothing. */
   defer: (work: Promise<unknown>) => void
 }

@@ -1,5 +1,6 @@
 import { actingUser, type Context } from '../../../data/context'
 import { problem } from '../../../lib/problem'
+import type { KeyLimits } from '../../identity/api-keys/limits'
 
 /** Who reads or writes a chat, as the object knows and re-checks it; small enough to lie beside a sleeping socket. */
 export type Caller = {
@@ -12,6 +13,8 @@ export type Caller = {
   user_id: string | null
   session_id: string | null
   role: string
+  /** Of an API key: its own limits. Absent beside sockets that were opened before there were any. */
+  limits?: KeyLimits | null
   /** Of the scopes only those of chats. */
   scopes: string[]
 }
@@ -29,6 +32,7 @@ export function callerOf(ctx: Context): Caller {
     user_id: actingUser(ctx),
     session_id: session,
     role: principal.role,
+    ...(principal.kind === 'api_key' && principal.limits ? { limits: principal.limits } : {}),
     scopes: chatScopes(principal.scopes),
   }
 }

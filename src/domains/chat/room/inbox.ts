@@ -21,7 +21,11 @@ export class Inbox {
   private readonly seen = new WeakMap<SocketReader, number[]>()
   private readonly queues = new WeakMap<SocketReader, Promise<void>>()
 
-  constructor(private readonly room: Room) {}
+  constructor(
+    private readonly room: Room,
+    /** Counts a frame as the request it stands for; rejects with a 429. */
+    private readonly count: (caller: Caller, kind: 'message' | 'request') => Promise<void>,
+  ) {}
 
   /** Takes one frame; what is wrong with it is said by an `error` frame. */
   receive(reader: SocketReader, frame: string | ArrayBuffer): Promise<void> {
@@ -65,12 +69,14 @@ export class Inbox {
     switch (type) {
       case 'message': {
         const input = parse(SendMessage, data, ['data'])
+        await this.count(caller, 'message')
         const { traceparent } = this.room.access.context()
         await this.room.send({ caller: writing(caller), traceparent, input })
         return
       }
       case 'stop': {
         const { run_id } = parse(StopRun, data ?? {}, ['data'])
+        await this.count(caller, 'request')
         await this.room.stop(writing(caller), run_id)
         return
       }

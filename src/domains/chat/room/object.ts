@@ -3,6 +3,9 @@ import { type Bindings, settingsOf } from '../../../env'
 import { isUuid } from '../../../lib/ids'
 import { log as logger } from '../../../lib/log'
 import { Problem, problem } from '../../../lib/problem'
+import { countFrame } from '../../metering/limits/frames'
+import { OpenStreams } from '../../metering/limits/open-streams'
+import type { StreamReport } from '../../metering/meter/streams'
 import { Inbox } from './inbox'
 import { lineUp } from './line-up'
 import { parseCursor } from './protocol'
@@ -16,6 +19,7 @@ import { CALL_HEADER, type Call, type PostedMessage, REFUSED, type RoomVerbs, ty
 export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
   private room: Room | null = null
   private inbox: Inbox | null = null
+  private streams: OpenStreams | null = null
   private readonly sockets = new Map<WebSocket, SocketReader>()
 
   constructor(ctx: DurableObjectState, env: Bindings) {
@@ -30,7 +34,11 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
   furnish(ids: Ids, seams?: Seams): Room {
     const room = new Room(this.ctx.storage, this.env, ids, seams)
     this.room = room
-    this.inbox = new Inbox(room)
+    this.inbox = new Inbox(room, (caller, kind) =>
+      countFrame(this.env, ids.tenant_id, caller, kind, (work) => void work.catch(() => {})),
+    )
+    const holder = `${ids.tenant_id}/${ids.chat_id}`
+    this.streams = new OpenStreams(this.env, ids.tenant_id, holder, () => this.sockets.size)
     this.sockets.clear()
     for (const socket of this.ctx.getWebSockets()) {
       const reader = this.readerOf(socket)
@@ -102,9 +110,11 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
     room.rights.admit(call.caller, Date.now())
     await room.access.chat(call.caller)
     const { 0: client, 1: socket } = new WebSocketPair()
-    this.ctx.acceptWebSocket(socket)
-    socket.serializeAttachment({ caller: call.caller, format, behind: false } satisfies Attachment)
-    room.follow(this.readerOf(socket), cursor)
+    await this.streams?.admit(() => {
+      this.ctx.acceptWebSocket(socket)
+      socket.serializeAttachment({ caller: call.caller, format, behind: false } satisfies Attachment)
+      room.follow(this.readerOf(socket), cursor)
+    })
     return new Response(null, { status: 101, webSocket: client })
   }
 
@@ -121,24 +131,31 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
     room.audience.pull(reader)
   }
 
-  override webSocketClose(socket: WebSocket, code: number): void {
-    this.drop(socket)
+  override async webSocketClose(socket: WebSocket, code: number): Promise<void> {
+    const told = this.drop(socket)
     try {
       // 1005 and 1006 say that there was no code, and can’t be sent.
       socket.close(code === 1005 || code === 1006 ? 1000 : code)
     } catch {
       // It was closed from this side.
     }
+    await told
   }
 
-  override webSocketError(socket: WebSocket): void {
-    this.drop(socket)
+  override async webSocketError(socket: WebSocket): Promise<void> {
+    await this.drop(socket)
   }
 
-  private drop(socket: WebSocket): void {
+  private async drop(socket: WebSocket): Promise<void> {
     const reader = this.sockets.get(socket)
     if (reader) this.room?.audience.remove(reader)
-    this.sockets.delete(socket)
+    if (this.sockets.delete(socket)) await this.streams?.tell()
+  }
+
+  /** How many streams and sockets it holds, for the tenant's Meter. */
+  openStreams(): StreamReport {
+    const name = this.ctx.id.name ?? ''
+    return this.streams?.report() ?? { holder: name, life: '', sequence: 0, open: 0 }
   }
 
   override async alarm(): Promise<void> {

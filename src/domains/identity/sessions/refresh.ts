@@ -27,6 +27,7 @@ export async function refresh(request: RequestContext, token: string): Promise<T
   if (!found) throw problem.unauthorized('invalid_token', 'The refresh token is not valid')
   const { used, session, user, tenant } = found
   refuseOtherTenant(request, tenant.id)
+  await request.admit?.(tenant)
   const now = iso(request.now)
   if (session.ended_at !== null || tenant.status === 'cancelled')
     throw problem.unauthorized('token_revoked', 'The session has ended')

@@ -8,7 +8,7 @@ import { addressLimiter, tenantLimiter } from '../isolate'
 import { limitProblem } from './headers'
 import type { Want } from './held-window'
 import type { Limiter } from './limiter'
-import { ADDRESS_WANTS, type Kind, wantsOf } from './policy'
+import { ADDRESS_WANTS, type Kind, SELF_HELP_WANTS, wantsOf } from './policy'
 import type { Verdict } from './verdict'
 
 // Which line of the table of limits.md counts a request, and the refusal where it is one too many.
@@ -24,6 +24,8 @@ const SELF_HELP = /^\/api\/v1\/(?:auth|usage|tenants\/current)(?:\/|$)/
 type Row = {
   address: readonly Want[] | null
   tenant: Kind | 'stream'
+  /** Its body or cookie says the tenant: it is counted when that is known. */
+  later: boolean
   /** Where requests without any credential are counted. */
   bare: readonly Want[]
 }
@@ -45,6 +47,7 @@ function newRow({ pattern, note }: MatchedRoute): Row {
   const open = note?.open === true && counts !== 'credential' && !UNCOUNTED.test(pattern)
   return {
     bare,
+    later: counts === 'credential',
     address: open ? (pattern === LOGIN ? ADDRESS_WANTS.login : bare) : null,
     tenant: SELF_HELP.test(pattern)
       ? 'self_help'
@@ -56,7 +59,8 @@ function newRow({ pattern, note }: MatchedRoute): Row {
 
 /** Counts a request that needs no credential against its address; 429 `rate_limited`. */
 export const admitAddress: Check = (c) => {
-  const { address } = rowOf(routeOf(c))
+  const { address, later } = rowOf(routeOf(c))
+  if (later) c.get('request').admit = ({ id }) => admit(c, tenantLimiter(c.env, id), SELF_HELP_WANTS)
   if (address === null) return
   return admit(c, addressLimiter(c.env, c.get('request').address), address)
 }
@@ -70,7 +74,7 @@ export const admitTenant: Check = (c) => {
   if (!ctx) return
   const limiter = tenantLimiter(c.env, ctx.tenant.id)
   const kind = rowOf(routeOf(c)).tenant
-  if (kind !== 'stream') return admit(c, limiter, wantsOf(ctx, kind))
+  if (kind !== 'stream') return admit(c, limiter, wantsOf(ctx.tenant, ctx.principal, kind))
   const known = limiter.refresh(ctx.defer)
   return known?.then(() => undefined)
 }

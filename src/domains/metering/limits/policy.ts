@@ -1,4 +1,4 @@
-import type { Context, Tenant } from '../../../data/context'
+import type { Principal, Tenant } from '../../../data/context'
 import type { KeyLimits } from '../../identity/api-keys/limits'
 import { type Limits, limitsOf } from '../../tenancy/plans'
 import type { Period } from '../meter/window'
@@ -37,7 +37,7 @@ export const ADDRESS_WANTS = {
 } satisfies Record<string, readonly Want[]>
 
 /** By tenant, whatever its plan: over its limit it can still revoke a leaked key, and see why. */
-const SELF_HELP: readonly Want[] = [want('self_help', 'minute', 60)]
+export const SELF_HELP_WANTS: readonly Want[] = [want('self_help', 'minute', 60)]
 
 /** More policies than this are of tenants with numbers of their own that come and go. */
 const MOST_POLICIES = 1_000
@@ -78,7 +78,7 @@ function newPolicy(limits: Limits): Policy {
     request,
     message: [...request, want('messages', 'minute', limits.messages_per_minute)],
     upload: [...request, want('uploads', 'minute', limits.uploads_per_minute)],
-    self_help: SELF_HELP,
+    self_help: SELF_HELP_WANTS,
   }
 }
 
@@ -95,20 +95,21 @@ export function keyWants(id: string, limits: KeyLimits): Want[] {
 /** A key's policy by its limits, which are one object as long as the key is remembered. */
 const byKey = new WeakMap<KeyLimits, { of: Policy; policy: Policy }>()
 
-/** The windows that a caller's request must pass: the tenant's, and those of the key, if it has any. */
-export function wantsOf(
-  { tenant, principal }: Pick<Context, 'tenant' | 'principal'>,
-  kind: Kind,
-): readonly Want[] {
+/** Who is calling, as far as limits go. */
+export type Counted = { kind: Principal['kind']; id: string | null; limits?: KeyLimits | null }
+
+/** The windows that a request must pass: the tenant's, and those of the key, if it has any. */
+export function wantsOf(tenant: Terms, caller: Counted, kind: Kind): readonly Want[] {
   const policy = policyOf(tenant)
-  if (principal.kind !== 'api_key' || principal.limits === null) return policy[kind]
-  let known = byKey.get(principal.limits)
+  const { limits, id } = caller
+  if (!limits || id === null) return policy[kind]
+  let known = byKey.get(limits)
   if (known?.of !== policy) {
-    const own = keyWants(principal.id, principal.limits)
+    const own = keyWants(id, limits)
     const { request, message, upload, self_help } = policy
     const more = { request: [...request, ...own], message: [...message, ...own], upload: [...upload, ...own] }
     known = { of: policy, policy: { ...more, self_help } }
-    byKey.set(principal.limits, known)
+    byKey.set(limits, known)
   }
   return known.policy[kind]
 }

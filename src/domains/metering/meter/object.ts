@@ -1,12 +1,19 @@
 import { DurableObject } from 'cloudflare:workers'
 import { committedChanges } from '../../../data/tell'
 import type { Bindings } from '../../../env'
+import { type Limits, limitsOf } from '../../tenancy/plans'
+import { termsNow } from '../../tenancy/tenants/limits'
+import type { GroupBy, UsageGroup } from '../usage/book'
+import { UsageKeeper } from '../usage/keeper'
+import type { Sample } from '../usage/line'
 import { Grants, type WindowUse } from './grants'
 import type { LeaseAnswer, LeaseRequest } from './lease'
 import type { Told } from './ledger'
 import { News } from './news'
+import { Pace, type Paced } from './pace'
 import { MIN_LIFE_MS } from './sizing'
 import { SqliteStore } from './sqlite'
+import { audit, type StreamReport, Streams, type StreamUse } from './streams'
 import type { Period } from './window'
 
 /** Owns the windows of one tenant, and tells its isolates what changed. Its name is the tenant's id. */
@@ -14,6 +21,9 @@ export class Meter extends DurableObject<Bindings> {
   private readonly store: SqliteStore
   private readonly grants: Grants
   private readonly news: News
+  private readonly usage: UsageKeeper
+  private readonly streams: Streams
+  private readonly deliveries = new Pace()
 
   constructor(ctx: DurableObjectState, env: Bindings) {
     super(ctx, env)
@@ -21,6 +31,8 @@ export class Meter extends DurableObject<Bindings> {
     this.grants = new Grants(this.store, Date.now())
     const readAll = () => committedChanges(env, ctx.id.name ?? '', Date.now())
     this.news = new News(this.store, readAll, Date.now())
+    this.usage = new UsageKeeper(ctx, env)
+    this.streams = new Streams(ctx.storage.sql)
   }
 
   /** Lends requests of the windows that are asked for, and says what changed since the isolate asked last. */
@@ -28,6 +40,7 @@ export class Meter extends DurableObject<Bindings> {
     const ready = this.news.ready(Date.now())
     if (ready) await ready
     const now = Date.now()
+    if (request.usage) this.usage.take(request.isolate, request.usage, now)
     const { fresh: _, life, ...decision } = this.grants.lease(request, now)
     const news = this.news.since(request.revision, now)
     return { ...decision, life: news.more ? Math.min(life, MIN_LIFE_MS) : life, ...news }
@@ -42,5 +55,56 @@ export class Meter extends DurableObject<Bindings> {
   /** How the windows stand. What isolates hold counts as used until they report it. */
   async look(windows: { name: string; period: Period; limit: number }[]): Promise<WindowUse[]> {
     return this.grants.look(windows, Date.now())
+  }
+
+  /** What was used from `from` on and before `to` (milliseconds since 1970), of the last seven days. */
+  async usageGroups(by: GroupBy, from: number, to: number): Promise<UsageGroup[]> {
+    return this.usage.book.groups(by, from, to)
+  }
+
+  /** Failed and slow requests of the last day, newest first, before the one of that id. */
+  async usageSamples(before: number | null, limit: number): Promise<(Sample & { id: number })[]> {
+    return this.usage.book.samples(Date.now(), before, limit)
+  }
+
+  /** Whether a holder may have as many streams open as it says; then it is noted. */
+  async openStream(report: StreamReport): Promise<StreamUse & { admitted: boolean }> {
+    const { open_streams: limit } = await this.limits()
+    if (!this.streams.fits(report, limit)) await this.auditStreams(report.holder)
+    const admitted = this.streams.fits(report, limit)
+    if (admitted) this.streams.take(report, Date.now())
+    return { admitted, open: this.streams.open, limit }
+  }
+
+  /** Notes how many streams a holder has open. */
+  async noteStreams(report: StreamReport): Promise<void> {
+    this.streams.take(report, Date.now())
+  }
+
+  /** How many streams are open. Holders that have said nothing lately are asked. */
+  async streamUse(): Promise<StreamUse> {
+    const { open_streams: limit } = await this.limits()
+    await this.auditStreams()
+    return { open: this.streams.open, limit }
+  }
+
+  /** So many of `wanted` deliveries may be made now, and when more may. */
+  async pace(wanted: number): Promise<Paced> {
+    const { deliveries_per_second: limit } = await this.limits()
+    return this.deliveries.take(wanted, limit, Date.now(), Math.random())
+  }
+
+  private auditStreams(except?: string): Promise<void> {
+    // The chats' objects are the only holders there are; their names are the holders'.
+    const ask = (holder: string) => this.env.CHATS.getByName(holder).openStreams()
+    return audit(this.streams, ask, Date.now(), except)
+  }
+
+  private async limits(): Promise<Limits> {
+    return limitsOf(await termsNow(this.env, this.ctx.id.name ?? ''))
+  }
+
+  override async alarm(): Promise<void> {
+    await this.usage.alarm()
   }
 }

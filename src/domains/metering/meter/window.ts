@@ -4,6 +4,8 @@
  * than 98.4 % of the limit could ever be admitted, leases not yet reckoned.
  */
 export const PERIODS = {
+  /** For what is held instead of refused. */
+  second: { length: 1_000, bucket: 25 },
   minute: { length: 60_000, bucket: 250 },
   hour: { length: 3_600_000, bucket: 60_000 },
   day: { length: 86_400_000, bucket: 3_600_000 },

@@ -19,6 +19,8 @@ export type DrainPorts<D extends Due> = {
   now: () => number
   /** At most `limit` due deliveries, none of `except`. */
   load: (except: readonly string[], limit: number) => Promise<Work<D>>
+  /** So many of `wanted` attempts may begin now by the tenant's rate; `wait` is how long the others are held. */
+  pace: (wanted: number) => Promise<{ count: number; wait: number }>
   attempt: (delivery: D, number: number) => Promise<{ attempt: Attempt; verdict: Verdict }>
   report: (reports: readonly Report[]) => Promise<void>
 }
@@ -43,6 +45,8 @@ export class Drain<D extends Due> {
   private againAfterReport = false
   private failure: unknown
   private nextAt: number | null = null
+  /** Before this the tenant's rate lets no attempt begin. */
+  private heldUntil = 0
   private signal: () => void = () => {}
 
   constructor(
@@ -82,6 +86,7 @@ export class Drain<D extends Due> {
 
   private mayClaim(): boolean {
     if (this.running >= IN_FLIGHT || !(this.woken || this.isDue())) return false
+    if (this.ports.now() < this.heldUntil) return false
     // An answer that stops the endpoint, or makes it wait, counts from its arrival, not from when D1 knows.
     return ![...this.unreported.values()].some(({ verdict }) => verdict.disable ?? verdict.wait_until)
   }
@@ -90,8 +95,13 @@ export class Drain<D extends Due> {
     this.woken = false
     const free = IN_FLIGHT - this.running
     const work = await this.ports.load([...this.busy], free)
-    for (const delivery of work.due) this.start(delivery)
+    const wanted = work.due.length
+    const { count, wait } = wanted === 0 ? { count: 0, wait: 0 } : await this.ports.pace(wanted)
+    for (const delivery of work.due.slice(0, count)) this.start(delivery)
     this.nextAt = work.next_at
+    if (count === wanted) return
+    this.heldUntil = this.ports.now() + wait
+    this.woken = true
   }
 
   private start(delivery: D): void {
@@ -155,8 +165,10 @@ export class Drain<D extends Due> {
   private async change(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
     this.signal = resolve
+    const now = this.ports.now()
+    const next = this.woken || this.isDue() ? this.heldUntil : this.nextAt
     // Where it is due already, something else holds it back, and says so when it is over.
-    const wait = this.nextAt === null || this.isDue() ? null : this.nextAt - this.ports.now()
+    const wait = next === null || next <= now ? null : next - now
     const timer = wait === null || this.running >= IN_FLIGHT ? null : setTimeout(resolve, wait)
     await promise
     if (timer !== null) clearTimeout(timer)

@@ -7,6 +7,7 @@ import { AttemptLog } from './attempt-log'
 import { countAttempt } from './counts'
 import { Drain } from './drain'
 import { type DueDelivery, loadDue } from './due'
+import { paceOf } from './pace'
 import { report } from './report'
 import type { Attempt } from './schema'
 import { send, type Target, targetOf } from './sending'
@@ -129,6 +130,7 @@ export class EndpointSender extends DurableObject<Bindings> {
         const { target } = this.opened
         return { due: due.map((delivery) => ({ ...delivery, target })), next_at }
       },
+      pace: (wanted) => paceOf(this.env, name.tenant_id, wanted),
       attempt: async (job, number) => {
         const made = await attempt(settingsOf(this.env), name.tenant_id, job, number)
         countAttempt(this.env, made.verdict, job.timestamp, Date.now())

@@ -1,0 +1,87 @@
+import type { Bindings } from '../../../env'
+import { log } from '../../../lib/log'
+import { problem } from '../../../lib/problem'
+import type { StreamReport, StreamUse } from '../meter/streams'
+
+/** Longer than this nobody waits for the Meter, which may be asking others (streams.ts). */
+const PATIENCE_MS = 2_000
+/** When others may have left: nobody knows when they will. */
+const RETRY_AFTER_S = 10
+
+type Admission = (StreamUse & { admitted: boolean }) | null
+
+/** The streams and sockets that one object holds, as its tenant's Meter hears of them. */
+export class OpenStreams {
+  private readonly life = crypto.randomUUID()
+  private sequence = 0
+  /** Admitted, or asking to be, and not yet among those that are counted. */
+  private opening = 0
+  private reporting = false
+  private changed = false
+
+  constructor(
+    private readonly env: Pick<Bindings, 'METERS'>,
+    private readonly tenantId: string,
+    private readonly holder: string,
+    /** How many are open. */
+    private readonly count: () => number,
+  ) {}
+
+  /** What the Meter is told, also when it asks. */
+  report(): StreamReport {
+    const { holder, life } = this
+    return { holder, life, sequence: ++this.sequence, open: this.count() + this.opening }
+  }
+
+  /**
+   * Runs `open`, which makes one more, if the tenant may have it; 429 `rate_limited`. A Meter that does not answer
+   * refuses nobody.
+   */
+  async admit<T>(open: () => T): Promise<T> {
+    const before = this.sequence
+    this.opening += 1
+    let answer: Admission
+    try {
+      answer = await this.ask()
+    } finally {
+      this.opening -= 1
+    }
+    if (!answer || answer.admitted) return open()
+    // Who asked meanwhile has counted this one in.
+    if (this.sequence > before + 1) await this.tell()
+    throw problem('rate_limited', `The limit open_streams is reached: ${answer.limit} at a time`, {
+      headers: { 'Retry-After': String(RETRY_AFTER_S) },
+      details: { window: 'open_streams', limit: answer.limit, remaining: 0, retry_after: RETRY_AFTER_S },
+    })
+  }
+
+  private ask(): Promise<Admission> {
+    const answer = this.meter.openStream(this.report()).catch((error: unknown) => {
+      log.warn('streams_uncounted', { tenant_id: this.tenantId, cause: String(error) })
+      return null
+    })
+    return Promise.race([answer, scheduler.wait(PATIENCE_MS).then(() => null)])
+  }
+
+  /** Tells that some have closed. One word at a time: what closes meanwhile goes with the next. */
+  async tell(): Promise<void> {
+    this.changed = true
+    if (this.reporting) return
+    this.reporting = true
+    try {
+      while (this.changed) {
+        this.changed = false
+        await this.meter.noteStreams(this.report())
+      }
+    } catch (error) {
+      // The Meter asks before it refuses anyone.
+      log.warn('streams_uncounted', { tenant_id: this.tenantId, cause: String(error) })
+    } finally {
+      this.reporting = false
+    }
+  }
+
+  private get meter() {
+    return this.env.METERS.getByName(this.tenantId)
+  }
+}
