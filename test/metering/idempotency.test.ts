@@ -2,6 +2,7 @@ import { env } from 'cloudflare:workers'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { expectError } from '../http/expect-error'
 import { serviceWith } from '../http/service'
+import { changeUser } from '../identity/kit'
 import { makeReceiver } from '../webhooks/receiver'
 import { call, callJson, makePlatformAdmin, makeWorld, type World } from '../world'
 
@@ -333,7 +334,7 @@ describe('who may have a replay', () => {
     })
     const id = newKey()
     expect((await say(world, id, 'a', { key: key.data.key })).status).toBe(201)
-    await env.DB.prepare("update users set role = 'viewer' where id = ?").bind(world.admin.user.id).run()
+    await changeUser(world.admin.user, { role: 'viewer' })
     vi.useFakeTimers({ toFake: ['Date'] })
     vi.setSystemTime(Date.now() + 10_000)
     const again = await say(world, id, 'a', { key: key.data.key })

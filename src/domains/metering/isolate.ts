@@ -41,7 +41,7 @@ function newIsolate(env: Bindings): Isolate {
     [series('lease_refusals_total', { by: 'lease' })]: counts.refused - counts.refused_alone,
     [series('lease_refusals_total', { by: 'silence' })]: counts.refused_alone,
   }))
-  const clock = { now: Date.now, sleep: (ms: number) => scheduler.wait(ms), counts }
+  const clock = { now: () => Date.now(), sleep: (ms: number) => scheduler.wait(ms), counts }
   return {
     counts,
     tenants: new Limiters((tenantId) => ({
