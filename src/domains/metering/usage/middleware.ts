@@ -18,6 +18,9 @@ export const usageMeter: MiddlewareHandler<AppEnv> = async (c, next) => {
   else c.get('request').defer(size.then((bytes) => record(c, bytes)))
 }
 
+/** So long an answer that nobody has sized is read along, at most. */
+const PATIENCE_MS = 1_000
+
 /** A credential that was found not to count any more: it is not the tenant's, and counts by its address. */
 const NO_CREDENTIAL = new Set<string>(['token_revoked', 'invalid_api_key', 'invalid_token', 'token_expired'])
 
@@ -59,11 +62,10 @@ function responseSize(c: HonoContext<AppEnv>): number | Promise<number> {
   const known = c.get('responseBytes') ?? res.headers.get('Content-Length')
   if (known !== undefined && known !== null) return Number(known) || 0
   if (res.headers.get('Content-Type')?.startsWith('text/event-stream')) return 0
-  return res
+  const counted = res
     .clone()
     .arrayBuffer()
-    .then(
-      ({ byteLength }) => byteLength,
-      () => 0,
-    )
+    .then(({ byteLength }) => byteLength)
+  // A client that leaves takes the body along, and was a request all the same.
+  return Promise.race([counted, scheduler.wait(PATIENCE_MS).then(() => 0)]).catch(() => 0)
 }
