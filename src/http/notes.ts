@@ -1,6 +1,7 @@
 import type { Context as HonoContext, MiddlewareHandler } from 'hono'
 import { matchedRoutes } from 'hono/route'
 import type * as z from 'zod'
+import type { Context } from '../data/context'
 import type { ProblemCode } from '../lib/problem'
 
 /** What the middleware of a route says of it; validation, limits and the OpenAPI document are all made from this. */
@@ -35,6 +36,8 @@ export type Note = {
   bodyLimit?: number
   /** The idempotency key: `commit` (the rule), `ignored` (login), or `claimed` where the route calls something outside. */
   idempotency?: 'ignored' | 'claimed'
+  /** What a caller must be allowed besides the scopes, asked before a stored answer is given again; throws the refusal. */
+  again?: (ctx: Context, params: Record<string, string>) => Promise<void>
   /**
    * What it counts as (limits.md): a message or an upload besides a request; a stream by how many are open instead of how
    * often they are opened. `credential`: an open route whose body or cookie is a credential, so not counted by address.

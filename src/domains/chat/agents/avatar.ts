@@ -1,7 +1,7 @@
 import type { Context } from '../../../data/context'
 import { find, revise } from '../../../data/revise'
 import { newId } from '../../../lib/ids'
-import { problem } from '../../../lib/problem'
+import { Problem, problem } from '../../../lib/problem'
 import { type AgentRow, agents } from './table'
 
 /** The largest picture (chat.md). */
@@ -45,7 +45,8 @@ export async function setAvatar(ctx: Context, id: string, bytes: Uint8Array<Arra
     if (replaced !== null) ctx.defer(dropPicture(ctx, id, replaced))
     return row
   } catch (error) {
-    ctx.defer(dropPicture(ctx, id, avatar))
+    // Only what was refused stands nowhere: after any other failure the row may name it.
+    if (error instanceof Problem) ctx.defer(dropPicture(ctx, id, avatar))
     throw error
   }
 }

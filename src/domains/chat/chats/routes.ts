@@ -5,7 +5,7 @@ import { Id } from '../../../lib/wire'
 import { allow } from '../../tenancy/authorize'
 import { messageRoutes } from '../messages/routes'
 import { Chat, ChatWithMessages, CreateChat, ListedChat, listFilters, UpdateChat } from './schema'
-import { createChat, deleteChat, getChat, listChats, updateChat } from './service'
+import { checkEntry, createChat, deleteChat, getChat, listChats, updateChat } from './service'
 
 const tag = 'Chats'
 const id = params({ id: Id })
@@ -41,6 +41,7 @@ export const chats = new Hono<AppEnv>()
     doc('Rename, archive, pin or tag a chat', {
       tag,
       description: 'What is not sent stays as it is, with `PUT` too.',
+      again: (ctx, { id = '' }) => checkEntry(ctx, id),
     }),
     allow('chats:write'),
     id,

@@ -123,6 +123,12 @@ function entered(ctx: Context, row: ChatRow): void {
   if (!mayEnter(callerOf(ctx), row.user_id)) throw problem.notFound('chat', row.id)
 }
 
+/** 404 where the chat is another's and the caller may not enter it (any more); one that was deleted is nobody's. */
+export async function checkEntry(ctx: Context, id: string): Promise<void> {
+  const row = await find(ctx, chats, id)
+  if (row) entered(ctx, row)
+}
+
 /** Merges the fields that were sent into a chat. 404, 412. */
 export async function updateChat(ctx: Context, id: string, input: UpdateChat): Promise<ChatRow> {
   let renamed: string | null = null

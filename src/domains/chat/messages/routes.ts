@@ -6,6 +6,7 @@ import { problem } from '../../../lib/problem'
 import { Id, paging } from '../../../lib/wire'
 import { keyOf } from '../../metering/idempotency/middleware'
 import { allow } from '../../tenancy/authorize'
+import { checkEntry } from '../chats/service'
 import { SSE_HEADERS } from '../room/sse'
 import { wantedAnswer } from './accept'
 import { CursorText, Exchange, LoggedEvent, SendMessage, StartedRun, Stopped, StopRun } from './schema'
@@ -122,6 +123,7 @@ export const messageRoutes = new Hono<AppEnv>()
     doc('Stop the answer', {
       tag,
       description: 'From any tab, any number of times; the text so far is kept.',
+      again: (ctx, { id = '' }) => checkEntry(ctx, id),
     }),
     allow('chats:write'),
     id,

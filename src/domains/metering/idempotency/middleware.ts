@@ -4,14 +4,15 @@ import type { IdempotencyClaim, StoredAnswer } from '../../../data/context'
 import type { AppEnv } from '../../../http/app-env'
 import { readBytes } from '../../../http/body'
 import { type Note, routeOf } from '../../../http/notes'
-import { sha256 } from '../../../lib/crypto'
-import { utf8 } from '../../../lib/encoding'
 import { problem } from '../../../lib/problem'
+import { fingerprintOf } from './fingerprint'
 import { answerOf, claimKey, keepAnswer, releaseKey } from './service'
 
 const UNSAFE = new Set(['POST', 'PUT', 'PATCH', 'DELETE'])
 /** Refusals that the same request would get again (http.md); others may be gone on the next try. */
 const KEPT_REFUSALS = new Set([400, 404, 413, 415, 422])
+/** Headers that an answer's reader goes on with. */
+const KEPT_HEADERS = ['ETag', 'Location']
 
 /**
  * A request that carries an idempotency key is carried out once: `commit` finishes the key in the batch of the change,
@@ -23,11 +24,14 @@ export const idempotency: MiddlewareHandler<AppEnv> = async (c, next) => {
   if (!note || key === null || !mayReplay(c, note)) return next()
 
   const claim = await claimOf(c, key)
+  const ctx = c.get('ctx')
   const earlier = await answerOf(c.var.request, claim)
-  if (earlier) return replay(earlier)
+  if (earlier) {
+    if (ctx) await note.again?.(ctx, paramsOf(c))
+    return replay(earlier)
+  }
   if (note.idempotency === 'claimed') await claimKey(c.var.request, claim)
   c.var.request.idempotency = claim
-  const ctx = c.get('ctx')
   if (ctx) ctx.idempotency = claim
 
   await next()
@@ -64,19 +68,21 @@ function mayReplay(c: HonoContext<AppEnv>, note: Note): boolean {
   return note.open === true || (note.scopes ?? []).every((scope) => held?.has(scope))
 }
 
+/** The parameters of the route's path, which a middleware of all paths is not told. */
+function paramsOf(c: HonoContext<AppEnv>): Record<string, string> {
+  const values = c.req.path.split('/')
+  const names = routeOf(c).pattern.split('/')
+  const params = names.flatMap((name, i) => (name.startsWith(':') ? [[name.slice(1), values[i] ?? '']] : []))
+  return Object.fromEntries(params)
+}
+
 async function claimOf(c: HonoContext<AppEnv>, key: string): Promise<IdempotencyClaim> {
-  const body = await readBytes(c)
-  const url = new URL(c.req.url)
-  const head = utf8(`${c.req.method}\n${url.pathname}${url.search}\n`)
-  const whole = new Uint8Array(head.byteLength + body.byteLength)
-  whole.set(head)
-  whole.set(body, head.byteLength)
   const ctx = c.get('ctx')
   return {
     tenant_id: ctx?.tenant.id ?? 'public',
     principal: ctx ? `${ctx.principal.kind}:${ctx.principal.id}` : `address:${c.var.request.address}`,
     key,
-    fingerprint: await sha256(whole),
+    fingerprint: await fingerprintOf(c.req.raw, await readBytes(c)),
     // Not the request's id: a client may send one id again with every attempt.
     claim: crypto.randomUUID(),
     claimed: false,
@@ -84,26 +90,28 @@ async function claimOf(c: HonoContext<AppEnv>, key: string): Promise<Idempotency
   }
 }
 
-function replay(answer: StoredAnswer): Response {
+function replay({ status, headers: kept, body }: StoredAnswer): Response {
   const headers: Record<string, string> = {
-    'Cache-Control': 'no-store',
-    ...answer.headers,
+    'Cache-Control': kept.ETag ? 'private, no-cache' : 'no-store',
+    ...kept,
     'Idempotency-Replayed': 'true',
   }
-  if (answer.body === '') return new Response(null, { status: answer.status, headers })
-  return new Response(answer.body, {
-    status: answer.status,
-    headers: { 'Content-Type': 'application/json; charset=UTF-8', ...headers },
-  })
+  if (body !== '') headers['Content-Type'] = 'application/json; charset=UTF-8'
+  return new Response(body === '' ? null : body, { status, headers })
 }
 
 /** Keeps or frees the key after an answer that no commit stored; false where another request may have finished the key. */
 async function settle(c: HonoContext<AppEnv>, claim: IdempotencyClaim): Promise<boolean> {
-  const { status } = c.res
-  const isJson = c.res.headers.get('Content-Type')?.startsWith('application/json') ?? status === 204
-  if (isJson && (KEPT_REFUSALS.has(status) || (status >= 200 && status < 300))) {
+  const { status, headers: sent } = c.res
+  const isJson = sent.get('Content-Type')?.startsWith('application/json') ?? status === 204
+  const succeeded = status >= 200 && status < 300
+  if (isJson && (succeeded || KEPT_REFUSALS.has(status))) {
     const body = status === 204 ? '' : await c.res.clone().text()
-    return keepAnswer(c.var.request, claim, { status, headers: {}, body, secret: false })
+    const headers = Object.fromEntries(
+      KEPT_HEADERS.flatMap((name) => (sent.has(name) ? [[name, sent.get(name) ?? '']] : [])),
+    )
+    // No verb said whether it holds a secret.
+    return keepAnswer(c.var.request, claim, { status, headers, body, secret: succeeded })
   }
   if (claim.claimed) await releaseKey(c.var.request, claim)
   return claim.claimed || status < 400

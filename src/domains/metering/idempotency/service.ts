@@ -60,13 +60,20 @@ export async function claimKey(request: RequestContext, claim: IdempotencyClaim)
   claim.claimed = true
 }
 
-/** Keeps an answer that no commit kept: a refusal that a repeat would get again. False where another one stands. */
+/**
+ * Keeps an answer that no commit kept: a refusal that a repeat would get again, or what was done without a change in D1.
+ * False where another one stands.
+ */
 export async function keepAnswer(
   request: RequestContext,
   claim: IdempotencyClaim,
   answer: StoredAnswer,
 ): Promise<boolean> {
-  const { status, headers, body } = answer
+  const { status, headers } = answer
+  const sealed = answer.secret && answer.body !== ''
+  const body = sealed
+    ? await answerSealer(request).seal(answer.body, `${claim.tenant_id}:${claim.principal}`)
+    : answer.body
   const db = database(request, claim)
   const kept = claim.claimed
     ? await db

@@ -1,0 +1,128 @@
+import { env } from 'cloudflare:workers'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { OPERATIONS, type Operation } from '../contract/operations'
+import { pathOf, rowsOf, type Seeded, seed } from '../contract/seeds'
+import { call, newAddress } from '../world'
+
+// http.md: every POST, PUT, PATCH and DELETE takes a key. A route joins this test by being in the OpenAPI document.
+
+const WRITES = OPERATIONS.filter(({ method }) => method !== 'GET' && method !== 'HEAD')
+const taking = WRITES.filter(({ note }) => note.idempotency !== 'ignored')
+
+/** What ends what others need: each has a tenant of its own. */
+const isAlone = ({ method, path }: Operation) =>
+  method === 'DELETE' || /\/(logout|logout-all|retry|suspend|cancel)$/.test(path)
+
+/** Refused in the state that the seed leaves: with what a repeat would get again. */
+const REFUSED = ['POST /api/v1/auth/verify-email/confirm']
+
+let shared: Seeded
+beforeAll(async () => {
+  shared = await seed()
+}, 60_000)
+
+function ask(a: Seeded, op: Operation, key: string, address: string) {
+  const headers: Record<string, string> = { 'X-Idempotency-Key': key, 'CF-Connecting-IP': address }
+  const token = op.open ? {} : { token: op.platform ? a.platform.token : a.world.admin.token }
+  const path = pathOf(a, op.path)
+  if (op.contentType === 'multipart/form-data') {
+    // A boundary of its own each time, as a browser makes it.
+    const form = new FormData()
+    form.set('file', new Blob([PNG], { type: 'image/png' }), 'a.png')
+    const request = new Request('http://localhost/', { method: 'POST', body: form })
+    return request.arrayBuffer().then((raw) =>
+      call(op.method, path, {
+        ...token,
+        headers: {
+          ...headers,
+          'Content-Type': request.headers.get('Content-Type') ?? '',
+          'Content-Length': String(raw.byteLength),
+        },
+        raw,
+      }),
+    )
+  }
+  return call(op.method, path, {
+    ...token,
+    headers,
+    ...(op.body ? { body: bodyOf(a, op.body.example, key) } : {}),
+  })
+}
+
+/** The document's example, with what stands for something that is there, or has to be new. */
+function bodyOf(a: Seeded, example: unknown, key: string): object {
+  const real: Record<string, string> = {
+    agent_id: a.ids['/api/v1/agents/{id}'] ?? '',
+    tenant_id: a.world.tenant.id,
+    slug: `t-${key.slice(0, 12)}`,
+    email: `${key}@example.com`,
+    uid: key,
+    url: `${env.RECEIVER_URL}/hook/to?key=${key}`,
+    webhook_url: `${env.RECEIVER_URL}/upstream/none`,
+  }
+  const sent = Object.entries(example as object).filter(([name]) => name !== 'is_active')
+  return Object.fromEntries(sent.map(([name, value]) => [name, real[name] ?? value]))
+}
+
+/** What a write leaves: how many rows of each kind, and their versions. What goes on by itself moves none of it. */
+async function traces(tenantId: string): Promise<Record<string, unknown>> {
+  const { deliveries: _, ...tables } = await rowsOf(tenantId)
+  const versions = (rows: unknown[]) => rows.map((row) => (row as { version?: number }).version ?? null)
+  return Object.fromEntries(Object.entries(tables).map(([table, rows]) => [table, versions(rows)]))
+}
+
+const PNG = Uint8Array.from(
+  atob('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='),
+  (char) => char.charCodeAt(0),
+)
+
+const stored = async (key: string) =>
+  (
+    await env.DB.prepare('select * from idempotency_keys where key = ?')
+      .bind(key)
+      .all<Record<string, unknown>>()
+  ).results
+
+/** Values that are nobody's business at rest, wherever they are in an answer. */
+function secretsIn(value: unknown, name = ''): string[] {
+  if (typeof value === 'string') return /secret|token|password|^key$/i.test(name) ? [value] : []
+  if (typeof value !== 'object' || value === null) return []
+  return Object.entries(value).flatMap(([key, child]) => secretsIn(child, key))
+}
+
+describe('every write', { timeout: 30_000 }, () => {
+  it('takes a key, but for logging in, and for streams, whose messages have an id of their own', () => {
+    expect(taking.length).toBeGreaterThan(25)
+    const ignoring = WRITES.filter(({ note }) => note.idempotency === 'ignored').map(({ name }) => name)
+    expect(ignoring.sort()).toEqual([
+      'POST /api/v1/agents/{id}/test',
+      'POST /api/v1/auth/login',
+      'POST /api/v1/auth/refresh',
+      'POST /api/v1/chats/{id}/messages',
+    ])
+  })
+
+  for (const op of taking)
+    it(`is done once: ${op.name}`, async () => {
+      const a = isAlone(op) ? await seed() : shared
+      const key = crypto.randomUUID()
+      const address = newAddress()
+      const first = await ask(a, op, key, address)
+      const said = await first.text()
+      const before = await traces(a.world.tenant.id)
+      const again = await ask(a, op, key, address)
+      expect([op.name, first.status < 300, said]).toEqual([op.name, !REFUSED.includes(op.name), said])
+      expect(first.headers.get('Idempotency-Replayed')).toBeNull()
+      const endsItself = /\/logout(-all)?$|\/sessions\/\{id\}$/.test(op.path)
+      if (endsItself) return expect(again.status).toBe(401)
+      expect([again.status, again.headers.get('Idempotency-Replayed')]).toEqual([first.status, 'true'])
+      expect(await again.text()).toBe(said)
+      for (const name of ['Content-Type', 'ETag', 'Location', 'Cache-Control'])
+        expect([name, again.headers.get(name)]).toEqual([name, first.headers.get(name)])
+      expect(await traces(a.world.tenant.id)).toEqual(before)
+      const rows = await stored(key)
+      expect(rows.length).toBe(1)
+      const secrets = first.ok && said !== '' ? secretsIn(JSON.parse(said)) : []
+      for (const secret of secrets) expect(JSON.stringify(rows)).not.toContain(secret)
+    })
+})
