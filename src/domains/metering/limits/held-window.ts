@@ -67,6 +67,8 @@ export class HeldWindow {
     this.seen += 1
     this.seenAt = now
     if (this.limit !== want.limit) {
+      // What was lent of another limit goes back with the next asking.
+      this.tokens = 0
       this.askAt = 0
       this.policy = null
       this.limit = want.limit
