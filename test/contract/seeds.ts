@@ -84,14 +84,18 @@ async function keysWithout(world: World): Promise<Record<string, string>> {
   return keys
 }
 
-/** Every row that a tenant has in any table. */
+/** What a request changes by having been made, whatever it asked for. */
+const TRACES = { table: 'usage_logs', column: 'last_used_at' }
+
+/** Every row that a tenant has in any table, but for what every request leaves. */
 export async function rowsOf(tenantId: string): Promise<Record<string, unknown[]>> {
-  const tables = [...tenantTables].sort()
+  const tables = [...tenantTables].filter((table) => table !== TRACES.table).sort()
   const found = await env.DB.batch<Record<string, unknown>>([
     ...tables.map((table) => env.DB.prepare(`select * from ${table} where tenant_id = ?`).bind(tenantId)),
     env.DB.prepare('select * from tenants where id = ?').bind(tenantId),
   ])
-  return Object.fromEntries([...tables, 'tenants'].map((table, i) => [table, found[i]?.results ?? []]))
+  const rowsIn = (i: number) => (found[i]?.results ?? []).map(({ [TRACES.column]: _, ...row }) => row)
+  return Object.fromEntries([...tables, 'tenants'].map((table, i) => [table, rowsIn(i)]))
 }
 
 /** The same once nothing moves any more: what was said in a chat reaches D1 a moment later. */
