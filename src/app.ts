@@ -19,6 +19,7 @@ import { usageRoutes } from './domains/metering/usage/routes'
 import { documents } from './domains/operations/docs/routes'
 import { health, liveness } from './domains/operations/health/routes'
 import { metrics } from './domains/operations/metrics/routes'
+import { authorize } from './domains/tenancy/authorize'
 import { checkTenant, routeBoundary } from './domains/tenancy/boundary'
 import { platform } from './domains/tenancy/platform/routes'
 import { tenantRoutes } from './domains/tenancy/tenants/routes'
@@ -29,9 +30,9 @@ import { inOrder } from './http/checks'
 import { requestContext } from './http/context'
 import { requestMetrics } from './http/measure'
 import { answerUnknown } from './http/method'
-import { anyThrow, problemResponse } from './http/problems'
+import { problemResponse } from './http/problems'
 import { RememberingRouter } from './http/router'
-import { crossOrigin, requireHttps, securityHeaders, trustedHost } from './http/security'
+import { crossOrigin, requireHttps, trustedHost } from './http/security'
 
 // The whole HTTP surface on one page: the life of a request from top to bottom, then the routes.
 
@@ -39,16 +40,14 @@ export const app = new Hono<AppEnv>({ strict: false, router: new RememberingRout
 
 app.onError(async (error, c) => problemResponse(c, await countRefusal(c, error)))
 
-app.use(requestContext) // ids, clock, settings; the log line
-app.use(requestMetrics)
-app.use(usageMeter) // what the tenant used
-app.use(securityHeaders)
+// Ids, clock, settings; the headers of every answer; the log line, and whoever counts what was answered.
+app.use(requestContext(requestMetrics, usageMeter))
 app.route('/', liveness) // answers without settings, so before whoever reads them
-app.use(inOrder(trustedHost, requireHttps))
-app.use(crossOrigin) // a preflight ends here
-app.use(anyThrow) // what is thrown and no Error gets the one shape too
 app.use(
   inOrder(
+    trustedHost,
+    requireHttps,
+    crossOrigin, // a preflight ends here
     admitAddress, // who needs no credential is counted by address
     authenticate, // who is calling, and with it the tenant
     refuseFallen, // a credential that is known not to count goes no further
@@ -56,9 +55,10 @@ app.use(
     stillStands, // the credential against what was learned since
     checkTenant, // a tenant that a header names must be that one
     routeBoundary, // platform routes for the platform, tenant routes for tenants
+    authorize, // the scopes that the route asks for
   ),
 )
-app.use(idempotency) // a repeated request is answered, not repeated
+app.on(['POST', 'PUT', 'PATCH', 'DELETE'], '*', idempotency) // a repeated request is answered, not repeated
 
 app.route('/', health)
 app.route('/', metrics)

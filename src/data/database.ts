@@ -9,8 +9,23 @@ export type Database = DrizzleD1Database
  * before D1 hears of it. Tables without a tenant (the directory) are out of reach.
  */
 export function tenantDatabase(env: Bindings, tenantId: string): Database {
-  return drizzle(new ConfinedD1(env.DB, tenantId) as unknown as D1Database)
+  let databases = confined.get(env)
+  if (!databases) {
+    databases = new Map()
+    confined.set(env, databases)
+  }
+  let database = databases.get(tenantId)
+  if (!database) {
+    database = drizzle(new ConfinedD1(env.DB, tenantId) as unknown as D1Database)
+    if (databases.size >= MOST_DATABASES) databases.clear()
+    databases.set(tenantId, database)
+  }
+  return database
 }
+
+/** Drizzle's object for a tenant holds no state, and takes as long to make as a request to check. */
+const confined = new WeakMap<Bindings, Map<string, Database>>()
+const MOST_DATABASES = 1_000
 
 /**
  * The whole database, for the directory (tenants, signing keys), for a login that does not know its tenant yet, and

@@ -1,6 +1,5 @@
 import type { Caller } from '../data/caller'
 import type { Context, RequestContext } from '../data/context'
-import type { Verdict } from '../domains/metering/limits/verdict'
 import type { Bindings } from '../env'
 import type { MatchedRoute } from './notes'
 
@@ -16,8 +15,8 @@ export type AppEnv = {
     caller?: Caller
     /** Set by `routeOf`, which is asked several times a request. */
     route?: MatchedRoute
-    /** What the limits said of the request; unset where it was not counted. */
-    limits?: Verdict
+    /** What the limits say of the request, for its answer; unset where it was not counted. */
+    limitHeaders?: readonly (readonly [name: string, value: string])[]
     /** Bytes of the request's body, where it was read without having been announced. */
     requestBytes?: number
     /** Bytes of the answer's body, where its maker knows. */

@@ -40,9 +40,7 @@ const MOST_OFFSET = 1_000
 
 /** `fetch` with the legacy paths of `table` before it: asked as documented, answered bare. */
 export function withLegacyPaths(table: readonly LegacyPath[], fetch: Fetch): Fetch {
-  return async (request, env, execution) => {
-    // Every other request pays for this one look.
-    if (/^https?:\/\/[^/]+\/api\/v1\//.test(request.url)) return fetch(request, env, execution)
+  const translate: Fetch = async (request, env, execution) => {
     const url = new URL(request.url)
     const path = url.pathname.replace(/(.)\/+$/, '$1')
     const entries = table.filter(({ from }) => from.test(path))
@@ -59,7 +57,12 @@ export function withLegacyPaths(table: readonly LegacyPath[], fetch: Fetch): Fet
     const done = await ask(continuing(new Request(url, request)))
     return bare(entry, done.ok ? before : done)
   }
+  return (request, env, execution) =>
+    // Every other request pays for this one look.
+    CURRENT.test(request.url) ? fetch(request, env, execution) : translate(request, env, execution)
 }
+
+const CURRENT = /^https?:\/\/[^/]+\/api\/v1\//
 
 async function translated(entry: LegacyPath, url: URL, request: Request, group?: string): Promise<Request> {
   const sent = entry.body ? await objectIn(request) : null

@@ -1,11 +1,10 @@
-import type { MiddlewareHandler } from 'hono'
+import type { Context as HonoContext } from 'hono'
 import { countRequest } from '../data/metrics'
 import type { AppEnv } from './app-env'
 import { routeOf } from './notes'
 
 /** Counts every request by its route’s pattern, whoever answered it. */
-export const requestMetrics: MiddlewareHandler<AppEnv> = async (c, next) => {
-  await next()
+export function requestMetrics(c: HonoContext<AppEnv>): void {
   const { env, now, defer } = c.get('request')
   const { status } = c.res
   countRequest(

@@ -1,7 +1,7 @@
 import type { Hono } from 'hono'
 import { problem } from '../lib/problem'
 import type { AppEnv } from './app-env'
-import { noteOf } from './notes'
+import { isNoted } from './notes'
 import { problemResponse } from './problems'
 
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']
@@ -10,7 +10,7 @@ const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']
 export function answerUnknown(app: Hono<AppEnv>): void {
   app.notFound((c) => {
     const allowed = METHODS.filter((method) =>
-      app.router.match(method, c.req.path)[0].some(([[handler]]) => noteOf(handler)),
+      app.router.match(method, c.req.path)[0].some(([[, route]]) => isNoted(route)),
     )
     if (allowed.length === 0)
       return problemResponse(c, problem('route_not_found', `There is no ${c.req.path}`))

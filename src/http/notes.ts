@@ -46,16 +46,43 @@ export type Note = {
 }
 
 const NOTE = Symbol('note')
+const ONLY = Symbol('only a note')
 
 /** Attaches a note to a middleware. */
 export function noted<M extends MiddlewareHandler>(middleware: M, note: Note): M {
   return Object.assign(middleware, { [NOTE]: note })
 }
 
+/** A word of a route that only says something of it: the router keeps what it says and never runs it. */
+export function onlyNoted<M extends MiddlewareHandler>(note: Note): M {
+  const pass: MiddlewareHandler = (_c, next) => next()
+  return noted(Object.assign(pass as M, { [ONLY]: true }), note)
+}
+
+/** Whether a handler does nothing but carry a note. */
+export const isOnlyNote = (handler: unknown): boolean => (handler as { [ONLY]?: true })[ONLY] === true
+
 /** The note on a handler, if it carries one. */
 export function noteOf(handler: unknown): Note | undefined {
   return (handler as { [NOTE]?: Note })[NOTE]
 }
+
+/** A route as Hono keeps it: one for each handler. */
+type Registered = { path: string; method: string; handler: unknown }
+
+/** Handlers that the router does not run, by the handler that follows them on their route. */
+const leftOut = new WeakMap<object, readonly unknown[]>()
+
+/** Keeps what `handlers`, which are not run, say of `route`. */
+export function leaveOut(route: object, handlers: readonly unknown[]): void {
+  leftOut.set(route, handlers)
+}
+
+const handlersOf = (route: Registered) => [...(leftOut.get(route) ?? []), route.handler]
+
+/** Whether a route says anything of itself, as middleware does not. */
+export const isNoted = (route: Registered): boolean =>
+  leftOut.has(route) || noteOf(route.handler) !== undefined
 
 /** Merges the notes of one route's handlers. */
 export function mergeNotes(handlers: readonly unknown[]): Note {
@@ -88,14 +115,14 @@ export function routeOf(c: HonoContext): MatchedRoute {
 
 function findRoute(c: HonoContext): MatchedRoute {
   const routes = matchedRoutes(c)
-  const last = routes.at(-1)
-  const remembered = last && known.get(last)
-  if (remembered) return remembered
-  // Middleware that was registered after a route matches as well, so the route is not always the last.
-  const noted = routes.findLast(({ handler }) => noteOf(handler))
-  if (!last || !noted) return { pattern: '*', note: null }
-  const own = routes.filter(({ path, method }) => path === noted.path && method === noted.method)
-  const route = { pattern: noted.path, note: mergeNotes(own.map(({ handler }) => handler)) }
-  if (own.includes(last)) known.set(last, route)
+  // The first that matches is the one that answers: `/things/kinds` comes before `/things/:id`.
+  const first = routes.find(isNoted)
+  if (!first) return { pattern: '*', note: null }
+  let route = known.get(first)
+  if (!route) {
+    const own = routes.filter(({ path, method }) => path === first.path && method === first.method)
+    route = { pattern: first.path, note: mergeNotes(own.flatMap(handlersOf)) }
+    known.set(first, route)
+  }
   return route
 }

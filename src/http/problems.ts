@@ -1,8 +1,9 @@
-import type { Context as HonoContext, MiddlewareHandler } from 'hono'
+import type { Context as HonoContext } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import { iso } from '../lib/ids'
 import { describeError, log } from '../lib/log'
 import { Problem, problem } from '../lib/problem'
+import { answerWith } from './answer-headers'
 import type { AppEnv } from './app-env'
 
 /** Whatever was thrown, as a Problem; what is not one is a bug and becomes a 500 that says nothing of its cause. */
@@ -20,17 +21,6 @@ export function asProblem(error: unknown): Problem {
 
 /** D1's words for "not now": a repeat may pass (developers.cloudflare.com/d1/observability/debug-d1). */
 const BUSY = /SQLITE_BUSY|D1 DB is overloaded|D1_ERROR: Network connection lost|caused object to be reset/
-
-/** Hono hands only an Error to `onError`; whatever else is thrown is an error all the same. */
-export const anyThrow: MiddlewareHandler = async (_c, next) => {
-  try {
-    await next()
-  } catch (thrown) {
-    throw thrown instanceof Error
-      ? thrown
-      : new Error('something was thrown that is no Error', { cause: thrown })
-  }
-}
 
 /** What an error says besides of which request it was. */
 export function shownProblem(failure: Problem) {
@@ -61,12 +51,10 @@ export function problemResponse(c: HonoContext<AppEnv>, error: unknown): Respons
     correlation_id: request?.correlationId ?? null,
     ts: iso(request?.now ?? Date.now()),
   }
-  return new Response(JSON.stringify({ error: { ...shownProblem(failure), ...asked } }), {
-    status: failure.status,
-    headers: {
-      'Content-Type': 'application/json; charset=UTF-8',
-      'Cache-Control': 'no-store',
-      ...failure.headers,
-    },
-  })
+  return answerWith(
+    c,
+    failure.status,
+    JSON.stringify({ error: { ...shownProblem(failure), ...asked } }),
+    failure.headers,
+  )
 }

@@ -1,30 +1,28 @@
 import { zValidator } from '@hono/zod-validator'
 import type { Context as HonoContext, MiddlewareHandler } from 'hono'
-import type { StatusCode } from 'hono/utils/http-status'
 import * as z from 'zod'
 import type { StoredAnswer } from '../data/context'
 import type { Page } from '../data/page'
 import { fieldErrors } from '../lib/fields'
 import { iso } from '../lib/ids'
 import { problem } from '../lib/problem'
+import { answerWith } from './answer-headers'
 import type { AppEnv } from './app-env'
 import { readText, refuseUnusable } from './body'
-import { type Note, noted, routeOf } from './notes'
+import { type Note, noted, onlyNoted, routeOf } from './notes'
 
 // The words of a route:
 //   .post('/', doc('Create an endpoint'), allow('webhooks:write'), body(CreateEndpoint), returns(201, Endpoint), handler)
 // One zod schema validates, types the handler, documents the operation and filters the answer.
 
-const pass: MiddlewareHandler<AppEnv> = (_c, next) => next()
-
 /** Summary (and more) of an operation, for the document. */
 export function doc(summary: string, note: Omit<Note, 'summary'> = {}): MiddlewareHandler<AppEnv> {
-  return noted(((c, next) => pass(c, next)) as MiddlewareHandler<AppEnv>, { summary, ...note })
+  return onlyNoted({ summary, ...note })
 }
 
 /** Marks a route that needs no credential; one that is sent is ignored. */
 export function open(): MiddlewareHandler<AppEnv> {
-  return noted(((c, next) => pass(c, next)) as MiddlewareHandler<AppEnv>, { open: true })
+  return onlyNoted({ open: true })
 }
 
 const refuse = (result: { success: boolean; error?: unknown }): undefined => {
@@ -156,13 +154,13 @@ function respond(c: HonoContext<AppEnv>, answer: StoredAnswer): Response {
   const known = etag !== undefined && reads && matches(c.req.header('If-None-Match'), etag)
   const status = known ? 304 : answer.status
   const empty = known || status === 204
-  const headers: Record<string, string> = {
-    ...answer.headers,
-    'Cache-Control': etag ? 'private, no-cache' : 'no-store',
-  }
-  if (!empty) headers['Content-Type'] = 'application/json; charset=UTF-8'
-  // Through Hono, so that cookies set on the way are on the answer.
-  return c.newResponse(empty ? null : answer.body, status as StatusCode, headers)
+  return answerWith(
+    c,
+    status,
+    empty ? null : answer.body,
+    answer.headers,
+    etag ? 'private, no-cache' : 'no-store',
+  )
 }
 
 /** If-None-Match (RFC 9110, 13.1.2): a list of tags, compared weakly, or `*`. */

@@ -1,6 +1,5 @@
-import type { MiddlewareHandler } from 'hono'
+import type { Context as HonoContext } from 'hono'
 import { cors } from 'hono/cors'
-import { secureHeaders } from 'hono/secure-headers'
 import type { Settings } from '../env'
 import { problem } from '../lib/problem'
 import type { AppEnv } from './app-env'
@@ -50,23 +49,14 @@ const answerCors = cors({
 })
 
 /** CORS with credentials for the allowed origins; a request without an Origin has nothing to be told. */
-export const crossOrigin: MiddlewareHandler<AppEnv> = (c, next) =>
-  c.req.raw.headers.get('Origin') === null ? next() : answerCors(c, next)
+export const crossOrigin: Check = (c) => {
+  if (c.req.raw.headers.get('Origin') !== null) return preflightOf(c)
+}
 
-// same-site: a picture of ours may be shown by a page on another port or subdomain of the same site.
-const common = {
-  crossOriginResourcePolicy: 'same-site',
-  xXssProtection: false,
-  xDownloadOptions: false,
-  xDnsPrefetchControl: false,
-  originAgentCluster: false,
-} as const
-const plain = secureHeaders({ ...common, strictTransportSecurity: false })
-const strict = secureHeaders({ ...common, strictTransportSecurity: 'max-age=63072000; includeSubDomains' })
-
-/** Security headers on every answer, HSTS among them in production. */
-export const securityHeaders: MiddlewareHandler<AppEnv> = (c, next) =>
-  (c.get('request').settings.ENVIRONMENT === 'production' ? strict : plain)(c, next)
+/** The answer to a preflight; the headers of any other are put where Hono adds them to whatever comes. */
+async function preflightOf(c: HonoContext<AppEnv>): Promise<Response | undefined> {
+  return (await answerCors(c, async () => {})) ?? undefined
+}
 
 /** In production plain http goes no further: a redirect, or a refusal where a credential was sent in the clear. */
 export const requireHttps: Check = (c) => {

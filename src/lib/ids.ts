@@ -50,5 +50,9 @@ export function firstIdAt(ms: number): string {
 
 /** ISO 8601 in UTC with milliseconds, the one form of a time in JSON and in D1. */
 export function iso(ms: number): string {
-  return new Date(ms).toISOString()
+  if (ms !== printed.ms) printed = { ms, text: new Date(ms).toISOString() }
+  return printed.text
 }
+
+/** The last one: a request prints its time several times. */
+let printed = { ms: 0, text: '1970-01-01T00:00:00.000Z' }

@@ -1,5 +1,7 @@
 // One JSON object a line. Nothing here may be given a secret, a token, a password or the text of a message.
 
+import { iso } from './ids'
+
 const LEVELS = { debug: 10, info: 20, warn: 30, error: 40, silent: 50 } as const
 
 export type LogLevel = keyof typeof LEVELS
@@ -10,7 +12,10 @@ type Fields = Record<string, string | number | boolean | null | undefined>
 
 function write(level: Exclude<LogLevel, 'silent'>, message: string, fields: Fields): void {
   if (LEVELS[level] < threshold) return
-  const line = JSON.stringify({ time: new Date().toISOString(), level, message, ...fields }, withoutValues)
+  const entry = { time: iso(Date.now()), level, message, ...fields }
+  let line = JSON.stringify(entry)
+  // A replacer is called for every field, so only where there is something to replace.
+  if (line.includes(PRINTED_VALUES)) line = JSON.stringify(entry, withoutValues)
   if (level === 'error') console.error(line)
   else if (level === 'warn') console.warn(line)
   else console.log(line)
@@ -18,6 +23,7 @@ function write(level: Exclude<LogLevel, 'silent'>, message: string, fields: Fiel
 
 /** Drizzle ends the message of a failed statement with its values, which are passwords' hashes and people's words. */
 const VALUES = /\nparams: [\s\S]*/
+const PRINTED_VALUES = '\\nparams: '
 
 const withoutValues = (_name: string, value: unknown): unknown =>
   typeof value === 'string' ? value.replace(VALUES, '') : value

@@ -78,7 +78,8 @@ export const isOf = (pattern: string, path: string): boolean =>
 export function routesOfApp(): Map<string, unknown[]> {
   const routes = new Map<string, unknown[]>()
   for (const { method, path, handler } of app.routes) {
-    if (method === 'ALL') continue
+    // Middleware.
+    if (method === 'ALL' || path === '/*') continue
     const key = `${method} ${path.replace(/(.)\/$/, '$1')}`
     routes.set(key, [...(routes.get(key) ?? []), handler])
   }

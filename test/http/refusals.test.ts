@@ -12,7 +12,7 @@ import { expectError } from './expect-error'
 function refusing(code: ProblemCode): Promise<Response> {
   const app = new Hono<AppEnv>()
   app.onError((error, c) => problemResponse(c, error))
-  app.use(requestContext)
+  app.use(requestContext())
   app.get('/', () => {
     throw problem(code, 'Not now', { headers: { 'Retry-After': '7' }, details: { window: 'minute' } })
   })

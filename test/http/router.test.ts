@@ -1,5 +1,9 @@
 import { Hono } from 'hono'
 import { describe, expect, it } from 'vitest'
+import { allow } from '../../src/domains/tenancy/authorize'
+import type { AppEnv } from '../../src/http/app-env'
+import { routeOf } from '../../src/http/notes'
+import { doc } from '../../src/http/route'
 import { RememberingRouter } from '../../src/http/router'
 
 const handlersOf = (router: RememberingRouter<string>, method: string, path: string) =>
@@ -40,6 +44,30 @@ describe('the router', () => {
     router.add('GET', '/things', 'all')
     expect(router.match('GET', '/made-up')).not.toBe(router.match('GET', '/made-up'))
     expect(router.match('MADEUP', '/things')).not.toBe(router.match('MADEUP', '/things'))
+  })
+
+  it('does not run what is only a note, and keeps what it says', async () => {
+    const seen: string[] = []
+    const app = new Hono<AppEnv>({ router: new RememberingRouter() })
+    app.use(async (c, next) => {
+      const { pattern, note } = routeOf(c)
+      seen.push(`${pattern} ${note?.summary} ${note?.scopes}`)
+      await next()
+    })
+    app.get('/things/kinds', doc('List kinds'), allow('agents:read'), (c) => c.text(`${c.req.routeIndex}`))
+    app.get('/things/:id', doc('Read one'), allow('chats:read'), (c) => c.text(`${c.req.routeIndex}`))
+    app.post('/things', doc('Make one'), async (_c, next) => next())
+    app.post('/things', (c) => c.text('made'))
+    // One middleware stands before each: the handler is the second that runs.
+    expect(await (await app.request('/things/kinds')).text()).toBe('1')
+    expect(await (await app.request('/things/7')).text()).toBe('1')
+    expect(await (await app.request('/things', { method: 'POST' })).text()).toBe('made')
+    expect(seen).toEqual([
+      // The first that matches is the one that answers.
+      '/things/kinds List kinds agents:read',
+      '/things/:id Read one chats:read',
+      '/things Make one undefined',
+    ])
   })
 
   it('takes side by side what Hono’s faster router refuses', async () => {

@@ -5,7 +5,7 @@ import { isContinuation } from '../../../http/continuation'
 import { type MatchedRoute, routeOf } from '../../../http/notes'
 import { Problem } from '../../../lib/problem'
 import { addressLimiter, tenantLimiter } from '../isolate'
-import { limitProblem } from './headers'
+import { limitHeaders, limitProblem } from './headers'
 import type { Want } from './held-window'
 import type { Limiter } from './limiter'
 import { ADDRESS_WANTS, type Kind, SELF_HELP_WANTS, wantsOf } from './policy'
@@ -91,7 +91,7 @@ function admit(
 }
 
 function heed(c: HonoContext<AppEnv>, verdict: Verdict): undefined {
-  c.set('limits', verdict)
+  c.set('limitHeaders', limitHeaders(verdict))
   if (verdict.refusedBy) throw limitProblem(verdict.refusedBy)
 }
 
@@ -107,6 +107,6 @@ export async function countRefusal(c: HonoContext<AppEnv>, error: unknown): Prom
   if (!request || row.address !== null) return error
   const wants = error.code === 'credential_required' ? row.bare : ADDRESS_WANTS.public
   const verdict = await addressLimiter(c.env, request.address).admit(wants, request.defer)
-  c.set('limits', verdict)
+  c.set('limitHeaders', limitHeaders(verdict))
   return verdict.refusedBy ? limitProblem(verdict.refusedBy) : error
 }

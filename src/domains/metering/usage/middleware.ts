@@ -1,4 +1,4 @@
-import type { Context as HonoContext, MiddlewareHandler } from 'hono'
+import type { Context as HonoContext } from 'hono'
 import type { AppEnv } from '../../../http/app-env'
 import { isContinuation } from '../../../http/continuation'
 import { routeOf } from '../../../http/notes'
@@ -10,8 +10,7 @@ import { USERS } from './line'
  * Measures every request of a tenant, whatever became of it. The time is that to the answer's beginning: a stream may go
  * on for hours. What belongs to a request that is measured already is not measured again.
  */
-export const usageMeter: MiddlewareHandler<AppEnv> = async (c, next) => {
-  await next()
+export function usageMeter(c: HonoContext<AppEnv>): void {
   if (c.get('ctx') === undefined || isContinuation(c.req.raw) || isStranger(c)) return
   const size = responseSize(c)
   if (typeof size === 'number') record(c, size)

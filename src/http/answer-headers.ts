@@ -1,0 +1,90 @@
+import { Hono, type Context as HonoContext } from 'hono'
+import { secureHeaders } from 'hono/secure-headers'
+import type { StatusCode } from 'hono/utils/http-status'
+import type { AppEnv } from './app-env'
+
+// The headers that answers have in common are copied whole, by the runtime: to set each by itself costs more than all
+// else that a request without storage does.
+
+const options = {
+  // A picture of ours may be shown by a page on another port or subdomain of the same site.
+  crossOriginResourcePolicy: 'same-site',
+  strictTransportSecurity: false,
+  xXssProtection: false,
+  xDownloadOptions: false,
+  xDnsPrefetchControl: false,
+  originAgentCluster: false,
+} as const
+
+/** What Hono's middleware would set on each answer, asked once. */
+async function securityHeaders(): Promise<[string, string][]> {
+  const app = new Hono().use(secureHeaders(options)).get('/', (c) => c.body(null))
+  return [...(await app.request('/')).headers]
+}
+
+const SECURITY = await securityHeaders()
+/** RFC 6797; two years, as browsers' preload lists ask for. */
+const STRICT: [string, string][] = [
+  ...SECURITY,
+  ['strict-transport-security', 'max-age=63072000; includeSubDomains'],
+]
+
+const securityFor = (c: HonoContext<AppEnv>) =>
+  c.get('request').settings.ENVIRONMENT === 'production' ? STRICT : SECURITY
+
+type Kind = { json: boolean; cache: 'no-store' | 'private, no-cache' }
+
+const shared = new Map<string, Headers>()
+
+function sharedHeaders(c: HonoContext<AppEnv>, { json, cache }: Kind): Headers {
+  const security = securityFor(c)
+  const key = `${security.length} ${json} ${cache}`
+  let headers = shared.get(key)
+  if (!headers) {
+    headers = new Headers(security)
+    headers.set('Cache-Control', cache)
+    if (json) headers.set('Content-Type', 'application/json; charset=UTF-8')
+    shared.set(key, headers)
+  }
+  return headers
+}
+
+/** An answer of the API: JSON, or nothing where `body` is null, with the headers of every answer and `more`. */
+export function answerWith(
+  c: HonoContext<AppEnv>,
+  status: number,
+  body: string | null,
+  more: Readonly<Record<string, string>>,
+  cache: Kind['cache'] = 'no-store',
+): Response {
+  const headers = sharedHeaders(c, { json: body !== null, cache })
+  c.set('responseBytes', body === null ? 0 : Buffer.byteLength(body))
+  const reads = c.req.method === 'GET' || c.req.method === 'HEAD'
+  // Through Hono, so that cookies set on the way are on the answer; who only reads sets none.
+  const answer = reads
+    ? new Response(body, { status, headers })
+    : c.newResponse(body, { status: status as StatusCode, headers })
+  for (const name in more) answer.headers.set(name, more[name] ?? '')
+  identify(c, answer.headers)
+  return answer
+}
+
+/** Puts the headers of every answer on one that was made without them: a stream, a file, a document. */
+export function complete(c: HonoContext<AppEnv>): void {
+  const { status, headers } = c.res
+  // The answer to an upgrade has headers that can't be changed.
+  if (status === 101 || headers.has('X-Request-ID')) return
+  for (const [name, value] of securityFor(c)) headers.set(name, value)
+  identify(c, headers)
+}
+
+/** Names the request and how long it took, and says how its limits stand. */
+function identify(c: HonoContext<AppEnv>, headers: Headers): void {
+  const { requestId, correlationId, traceparent, now } = c.get('request')
+  headers.set('X-Request-ID', requestId)
+  headers.set('X-Correlation-ID', correlationId)
+  headers.set('X-Trace-ID', traceparent.slice(3, 35))
+  headers.set('X-Gateway-Request-ID', c.req.raw.headers.get('CF-Ray') ?? requestId)
+  headers.set('X-Gateway-Time-Ms', String(Date.now() - now))
+  for (const [name, value] of c.get('limitHeaders') ?? []) headers.set(name, value)
+}
