@@ -147,7 +147,7 @@ type Outside = (text: string) => Promise<void>
 function calling(world: World, outside: Outside) {
   const app = new Hono<AppEnv>()
   app.onError((error, c) => problemResponse(c, error))
-  app.use(requestContext)
+  app.use(requestContext())
   app.use((c, next) => {
     const { tenant, principal, db } = world.ctx
     c.set('ctx', { ...c.get('request'), tenant, principal, db })
