@@ -23,7 +23,7 @@ const GIVE_UP_MS = 5_000
 const GRACE_MS = 2_000
 /** Changes that one sweep tells; the next takes the next. */
 const MOST_AT_ONCE = 500
-/** KV takes so many bytes beside a key's name, where one listing brings them along. */
+/** KV takes 1,024 bytes of JSON beside a key's name, and one listing brings them along. */
 const MOST_METADATA = 1_000
 
 export type StateChange = typeof stateChanges.$inferSelect
@@ -117,7 +117,7 @@ async function copy(env: Bindings, tenantId: string, changes: Told[]): Promise<v
   const small = new TextEncoder().encode(text).byteLength <= MOST_METADATA
   await env.KV.put(name, small ? '' : text, {
     expirationTtl: TOLD_MS / 1000,
-    ...(small ? { metadata: text } : {}),
+    ...(small ? { metadata: changes } : {}),
   })
 }
 

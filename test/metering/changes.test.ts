@@ -134,6 +134,22 @@ describe('while the Meter is away', () => {
     expect(tell.filter(({ id }) => !knowledge.hasEnded('session', id))).toEqual([])
   })
 
+  it('what is committed together is copied whole, however much it is', async () => {
+    const there = new Isolate({ METERS: metersThat(throwing) })
+    await there.knock({ token: world.member.token })
+    const ids: string[] = []
+    for (let size = 1; size <= 15; size++) {
+      const tell = Array.from({ length: size }, (_, i) => ending('session', `"${size}"-"${i}"`))
+      ids.push(...tell.map(({ id }) => id))
+      await commit(contextIn(new Isolate()), { statements: [], result: null, tell })
+    }
+    await vi.waitFor(async () => expect(await copies()).toHaveLength(15))
+    later(9)
+    await there.knock({ token: world.member.token })
+    const knowledge = knowledgeOf(there.bindings, world.tenant.id)
+    expect(ids.filter((id) => !knowledge.hasEnded('session', id))).toEqual([])
+  })
+
   it('another tenant’s copies are no concern of this one', async () => {
     const other = await makeWorld()
     const there = new Isolate({ METERS: metersThat(throwing) })

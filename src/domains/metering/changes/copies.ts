@@ -36,11 +36,9 @@ async function list(env: Bindings, tenantId: string): Promise<void> {
   const prefix = copiesOf(tenantId)
   let cursor: string | null = null
   do {
-    const page: KVNamespaceListResult<string> = await env.KV.list<string>({ prefix, cursor })
-    for (const { name, metadata } of page.keys) {
-      const text = metadata ?? (await env.KV.get(name))
-      if (text) hear(env, tenantId, JSON.parse(text) as Told[])
-    }
+    const page: KVNamespaceListResult<Told[]> = await env.KV.list<Told[]>({ prefix, cursor })
+    for (const { name, metadata } of page.keys)
+      hear(env, tenantId, metadata ?? (await env.KV.get<Told[]>(name, 'json')) ?? [])
     cursor = page.list_complete ? null : page.cursor
   } while (cursor !== null)
 }
