@@ -1,14 +1,14 @@
 import type { Context as HonoContext, MiddlewareHandler } from 'hono'
+import { tryDecodeURIComponent } from 'hono/utils/url'
 import { IdempotencyRace } from '../../../data/commit'
 import type { IdempotencyClaim, StoredAnswer } from '../../../data/context'
 import type { AppEnv } from '../../../http/app-env'
 import { readBytes } from '../../../http/body'
-import { type Note, routeOf } from '../../../http/notes'
+import { routeOf } from '../../../http/notes'
 import { problem } from '../../../lib/problem'
 import { fingerprintOf } from './fingerprint'
 import { answerOf, claimKey, keepAnswer, releaseKey } from './service'
 
-const UNSAFE = new Set(['POST', 'PUT', 'PATCH', 'DELETE'])
 /** Refusals that the same request would get again (http.md); others may be gone on the next try. */
 const KEPT_REFUSALS = new Set([400, 404, 413, 415, 422])
 /** Headers that an answer's reader goes on with. */
@@ -16,12 +16,12 @@ const KEPT_HEADERS = ['ETag', 'Location']
 
 /**
  * A request that carries an idempotency key is carried out once: `commit` finishes the key in the batch of the change,
- * a repeat gets the stored answer.
+ * a repeat gets the stored answer. For methods that write, and after `authorize`: who has lost a scope has lost the replay.
  */
 export const idempotency: MiddlewareHandler<AppEnv> = async (c, next) => {
   const { note } = routeOf(c)
-  const key = note && UNSAFE.has(c.req.method) && note.idempotency !== 'ignored' ? keyOf(c) : null
-  if (!note || key === null || !mayReplay(c, note)) return next()
+  const key = note && note.idempotency !== 'ignored' ? keyOf(c) : null
+  if (!note || key === null) return next()
 
   const claim = await claimOf(c, key)
   const ctx = c.get('ctx')
@@ -62,18 +62,13 @@ export function keyOf(c: { req: { raw: Request } }): string | null {
   return key
 }
 
-/** Authorization comes before a replay: who lost the scope goes on to the route's own refusal. */
-function mayReplay(c: HonoContext<AppEnv>, note: Note): boolean {
-  const held = c.get('ctx')?.principal.scopes
-  return note.open === true || (note.scopes ?? []).every((scope) => held?.has(scope))
-}
-
-/** The parameters of the route's path, which a middleware of all paths is not told. */
+/** The parameters of the route's path as the route itself reads them, which a middleware of all paths is not told. */
 function paramsOf(c: HonoContext<AppEnv>): Record<string, string> {
-  const values = c.req.path.split('/')
-  const names = routeOf(c).pattern.split('/')
-  const params = names.flatMap((name, i) => (name.startsWith(':') ? [[name.slice(1), values[i] ?? '']] : []))
-  return Object.fromEntries(params)
+  const { pattern, note } = routeOf(c)
+  const values = c.req.path.split('/').map(tryDecodeURIComponent)
+  const named = pattern.split('/').flatMap((name, i) => (name[0] === ':' ? [[name.slice(1), values[i]]] : []))
+  const params = Object.fromEntries(named)
+  return (note?.params?.safeParse(params).data as Record<string, string> | undefined) ?? params
 }
 
 async function claimOf(c: HonoContext<AppEnv>, key: string): Promise<IdempotencyClaim> {
