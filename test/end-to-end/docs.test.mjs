@@ -249,6 +249,8 @@ test('the pages in docs/', { timeout: 240_000 }, async (t) => {
     assert.equal(connected, 'And over the socket')
   })
 
+  await t.test('usage.md: every line', (t) => followPage(t, 'usage.md'))
+
   await t.test('operations.md: every line', (t) => followPage(t, 'operations.md'))
 
   await t.test('operations.md: the lines for nginx', { skip: noNginx }, async (t) => {
