@@ -56,10 +56,13 @@ function requestSize(c: HonoContext<AppEnv>): number {
 
 /** The bytes of the answer's body, as its maker said or counted where nobody did. Streams are not waited for. */
 function responseSize(c: HonoContext<AppEnv>): number | Promise<number> {
+  if (c.req.method === 'HEAD') return 0
+  const known = c.get('responseBytes')
+  if (known !== undefined) return known
   const { res } = c
-  if (res.body === null || c.req.method === 'HEAD') return 0
-  const known = c.get('responseBytes') ?? res.headers.get('Content-Length')
-  if (known !== undefined && known !== null) return Number(known) || 0
+  const announced = res.headers.get('Content-Length')
+  if (announced !== null) return Number(announced) || 0
+  if (res.body === null) return 0
   if (res.headers.get('Content-Type')?.startsWith('text/event-stream')) return 0
   const counted = res
     .clone()
