@@ -12,7 +12,7 @@ import { type Asked, ask, by, type Seeded, saying, seed } from './seed.ts'
 import { measureStreams } from './stream.ts'
 import type { Plan, Recorded } from './workers/floor.ts'
 
-// npm run bench [-- --quick | --costs | --only=me,list,streams]
+// npm run bench [-- --quick | --costs | --only=one,list,streams]
 
 const { values: options } = parseArgs({
   options: { quick: { type: 'boolean' }, costs: { type: 'boolean' }, only: { type: 'string' } },
@@ -65,7 +65,7 @@ async function prepare(state: string): Promise<Prepared> {
         await ask(recorder, method, route, { headers, body })
       })
     const PLANS = {
-      me: await plan('GET', ME),
+      one: await plan('GET', one(seeded)),
       list: await plan('GET', LIST),
       post: await plan('POST', POST, saying(0)),
     }
@@ -88,7 +88,7 @@ function answerOf({ headers, text }: Asked): Recorded {
 }
 
 const TYPES = '/api/v1/webhooks/event-types'
-const ME = '/api/v1/auth/me'
+const one = ({ interactionId }: Seeded) => `/api/v1/interactions/${interactionId}`
 const LIST = '/api/v1/interactions?limit=20'
 const POST = '/api/v1/interactions'
 
@@ -145,7 +145,7 @@ function pairs(ports: { service: number; floor: number }, seeded: Seeded): Pair[
     pair('event-types by token', 0.6, TYPES, '/hello', token),
     pair('event-types by token', null, TYPES, '/answer', token),
     pair('event-types by API key', 0.6, TYPES, '/hello', { 'X-API-Key': seeded.key }),
-    pair('me', 0.75, ME, '/plans/me', token),
+    pair('one', 0.75, one(seeded), '/plans/one', token),
     pair('list of 20', 0.75, LIST, '/plans/list', token),
     posting(pair('post', 0.75, POST, '/plans/post', token)),
   ]

@@ -1,7 +1,9 @@
 import * as z from 'zod'
 import { iso } from '../lib/ids'
 import { PROBLEMS, type ProblemCode } from '../lib/problem'
+import { isCounted } from './counted'
 import type { Note } from './notes'
+import { LIMIT_HEADERS } from './openapi-parts'
 import type { JsonSchema } from './openapi-schemas'
 
 const CODES = Object.keys(PROBLEMS) as ProblemCode[]
@@ -53,6 +55,7 @@ export function codesOf(method: string, path: string, note: Note): ProblemCode[]
     for (const code of more) codes.add(code)
   }
   const writes = method !== 'get'
+  if (isCounted(path)) add('rate_limited')
   if (!note.open) {
     add('malformed_header', 'credential_required', 'invalid_token', 'token_expired', 'token_revoked')
     add('invalid_api_key', 'ambiguous_credentials', 'tenant_mismatch', 'tenant_suspended', 'tenant_cancelled')
@@ -97,6 +100,7 @@ function headersOf(status: number): Record<string, unknown> {
   const headers: Record<string, unknown> = { 'X-Request-ID': header('X-Request-ID') }
   if (status === 401) headers['WWW-Authenticate'] = header('WWW-Authenticate')
   if (status === 409 || status === 429 || status === 503) headers['Retry-After'] = header('Retry-After')
+  if (status === 429) for (const name of LIMIT_HEADERS) headers[name] = header(name)
   return headers
 }
 

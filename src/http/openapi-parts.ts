@@ -34,8 +34,22 @@ export const HEADERS = {
   Location: header('Where the new resource is.', '/api/v1/chats/0197b3c2-8f4e-7c1a-9d2b-3e4f5a6b7c8d'),
   ETag: header('The version of the resource, for If-None-Match and If-Match.', '"v3"'),
   'WWW-Authenticate': header('What is wrong with the credential.', 'Bearer error="invalid_token"'),
+  'X-RateLimit-Limit': header('The limit of the window of which least is left.', '1000'),
+  'X-RateLimit-Remaining': header('What is left of it, as this part of the service knows.', '999'),
+  'X-RateLimit-Reset': header('Seconds until more of it is left.', '30'),
+  'RateLimit-Policy': header(
+    'The same window: its name, limit and width in seconds.',
+    '"minute";q=1000;w=60',
+  ),
+  RateLimit: header('The same window: what is left, and until when.', '"minute";r=999;t=30'),
   'Retry-After': header('Seconds after which to try again, where waiting helps.', '1'),
 }
+
+/** On every answer to a request that was counted. */
+export const LIMIT_HEADERS = [
+  ...(['X-RateLimit-Limit', 'X-RateLimit-Remaining', 'X-RateLimit-Reset'] as const),
+  ...(['RateLimit-Policy', 'RateLimit'] as const),
+]
 
 // Without `example`s: Swagger UI would fill them in and send them.
 export const PARAMETERS = {

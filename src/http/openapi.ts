@@ -2,10 +2,11 @@ import type { Hono } from 'hono'
 import * as z from 'zod'
 import type { ProblemCode } from '../lib/problem'
 import type { AppEnv } from './app-env'
+import { isCounted } from './counted'
 import { mergeNotes, type Note, noteOf } from './notes'
 import { codesOf, ErrorAnswer, errorAnswers, errorExample, OF_ONE, takesVersion } from './openapi-errors'
 import { exampleOf } from './openapi-examples'
-import { HEADERS, PARAMETERS, ref, SECURITY_SCHEMES } from './openapi-parts'
+import { HEADERS, LIMIT_HEADERS, PARAMETERS, ref, SECURITY_SCHEMES } from './openapi-parts'
 import { type JsonSchema, Schemas } from './openapi-schemas'
 
 /** What the document says of the service as a whole. */
@@ -198,7 +199,8 @@ function success(
   description: string
   content?: Record<string, unknown>
 } {
-  const headers = ['X-Request-ID', 'X-Correlation-ID']
+  const headers: string[] = ['X-Request-ID', 'X-Correlation-ID']
+  if (isCounted(op.path)) headers.push(...LIMIT_HEADERS)
   if (answer.status === 201) headers.push('Location')
   if (isOneResource(op)) headers.push('ETag')
   const described = {

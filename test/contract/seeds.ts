@@ -1,6 +1,7 @@
 import { env } from 'cloudflare:workers'
 import { tenantTables } from '../../src/data/columns'
 import { insertKey } from '../../src/domains/identity/api-keys/service'
+import { MOST } from '../../src/domains/tenancy/plans'
 import { SCOPES } from '../../src/domains/tenancy/scopes'
 import { eventually, makeReceiver } from '../webhooks/receiver'
 import { callJson, makePlatformAdmin, makeWorld, type Person, type World } from '../world'
@@ -17,7 +18,7 @@ export type Seeded = {
 type Made = { id: string }
 
 export async function seed(): Promise<Seeded> {
-  const world = await makeWorld()
+  const world = await makeWorld({ rate_limits: MOST })
   const token = world.admin.token
   const make = async (path: string, body: object): Promise<string> => {
     const made = await callJson<Made>('POST', path, { token, body })

@@ -2,7 +2,17 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
-import { call, freePort, must, readEvents, signUp, startReceiver, startService, waitFor } from './harness.mjs'
+import {
+  call,
+  freePort,
+  must,
+  readEvents,
+  setLimits,
+  signUp,
+  startReceiver,
+  startService,
+  waitFor,
+} from './harness.mjs'
 
 const WRITERS = 8
 /** Interactions that are accepted before the kill. */
@@ -81,7 +91,9 @@ const wordsIn = (text) => text.split(' ').length
 
 test('kill -9 in the middle of work', { timeout: 180_000 }, async (t) => {
   const service = await startService(t)
-  const { key, login } = await signUp(service)
+  const { key, login, tenant } = await signUp(service)
+  // What is accepted in three seconds is more than a starter's twenty deliveries a second send in half a minute.
+  setLimits(service, tenant.id, { deliveries_per_second: 1_000 })
   const get = (route) => must(service, 'GET', route, { as: key })
   const post = (route, body, headers) => must(service, 'POST', route, { as: key, body, headers })
 

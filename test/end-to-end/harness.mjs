@@ -6,7 +6,7 @@ import net from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { copyAssets } from '../../scripts/lib/assets.mjs'
-import { migrateLocally, ROOT, startWorker, untilHealthy } from '../../scripts/lib/wrangler.mjs'
+import { migrateLocally, ROOT, startWorker, untilHealthy, wrangler } from '../../scripts/lib/wrangler.mjs'
 
 export { ROOT }
 
@@ -155,11 +155,23 @@ export async function waitFor(condition, patience = 10_000, what = 'it') {
   }
 }
 
-/** One call of the API; answers `{ status, headers, data, meta, error, json }`. `as` is a token or an API key. */
+let addresses = 0
+
+/** An address that nobody has called from yet; locally the service believes whoever names one. */
+export function newAddress() {
+  addresses += 1
+  return `10.${(addresses >> 16) & 255}.${(addresses >> 8) & 255}.${addresses & 255}`
+}
+
+/**
+ * One call of the API, each from an address of its own, since logins are few a minute for each; answers `{ status,
+ * headers, data, meta, error, json }`. `as` is a token or an API key.
+ */
 export async function call(service, method, route, { as, body, headers = {} } = {}) {
   const response = await fetch(service.url + route, {
     method,
     headers: {
+      'CF-Connecting-IP': newAddress(),
       ...(as ? { Authorization: `Bearer ${as}` } : {}),
       ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
       ...headers,
@@ -188,6 +200,15 @@ export async function signUp(service, slug = `t-${randomBytes(6).toString('hex')
   const { access_token: token } = await must(service, 'POST', '/api/v1/auth/login', { body: login })
   const { key } = await must(service, 'POST', '/api/v1/auth/api-keys', { as: token, body: { name: 'test' } })
   return { tenant, user, login, token, key }
+}
+
+/** Gives a tenant limits of its own, where a test does more than its plan allows; within ten seconds they hold. */
+export function setLimits(service, tenantId, limits) {
+  const set = `update tenants set rate_limits = '${JSON.stringify(limits)}', version = version + 1`
+  wrangler([
+    ...['d1', 'execute', 'DB', '--local', '--persist-to', service.stateDir],
+    ...['--command', `${set} where id = '${tenantId}'`],
+  ])
 }
 
 /** The events of a `text/event-stream` body as they come: `{ id, event, data }`, data parsed where it is JSON. */

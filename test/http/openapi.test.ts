@@ -77,7 +77,7 @@ function fleet() {
     )
     .post(
       '/',
-      doc('Launch a boat', { tag: 'Boats', errors: ['already_exists', 'rate_limited'] }),
+      doc('Launch a boat', { tag: 'Boats', errors: ['already_exists'] }),
       allow('chats:write', 'agents:read'),
       body(NewBoat),
       returns(201, Boat),
@@ -227,7 +227,7 @@ describe('the OpenAPI document', () => {
     expect(codes('422')).toEqual(['validation_failed', 'idempotency_key_reused'])
     expect(responses['429']?.headers).toHaveProperty('Retry-After')
     expect(responses['401']?.headers).toHaveProperty('WWW-Authenticate')
-    expect(Object.keys(at(document, '/tide', 'get').responses)).toEqual(['200', '400', '500'])
+    expect(Object.keys(at(document, '/tide', 'get').responses)).toEqual(['200', '400', '429', '500'])
     expect(document.components.schemas?.Error).toMatchObject({
       properties: { error: { properties: { code: { enum: Object.keys(PROBLEMS) } } } },
     })

@@ -2,6 +2,7 @@ import type { Context as HonoContext } from 'hono'
 import type { AppEnv } from '../../../http/app-env'
 import type { Check } from '../../../http/checks'
 import { isContinuation } from '../../../http/continuation'
+import { isCounted } from '../../../http/counted'
 import { type MatchedRoute, routeOf } from '../../../http/notes'
 import { Problem } from '../../../lib/problem'
 import { addressLimiter, tenantLimiter } from '../isolate'
@@ -13,8 +14,6 @@ import type { Verdict } from './verdict'
 
 // Which line of the table of limits.md counts a request, and the refusal where it is one too many.
 
-/** Not counted at all: whoever watches the service, its keys, its pages. */
-const UNCOUNTED = /^\/(?:health|ready|metrics|docs|redoc|favicon\.svg|\.well-known)(?:\/|$)/
 const AUTH = /^\/api\/v1\/auth(?:\/|$)/
 const LOGIN = '/api/v1/auth/login'
 /** What a tenant needs to help itself, over its limit as well. */
@@ -44,7 +43,7 @@ function rowOf(route: MatchedRoute): Row {
 function newRow({ pattern, note }: MatchedRoute): Row {
   const bare = AUTH.test(pattern) ? ADDRESS_WANTS.auth : ADDRESS_WANTS.public
   const counts = note?.counts
-  const open = note?.open === true && counts !== 'credential' && !UNCOUNTED.test(pattern)
+  const open = note?.open === true && counts !== 'credential' && isCounted(pattern)
   return {
     bare,
     later: counts === 'credential',
