@@ -6,6 +6,7 @@ import { type Bundle, ROOT } from './bundle.ts'
 import { type Cost, MOST_ROWS_WRITTEN, WHOLE } from './costs.ts'
 import type { Comparison, Pace, Speed } from './rounds.ts'
 import type { Delay, StreamResult } from './stream.ts'
+import type { UsageRun } from './usage.ts'
 
 /** Lines of a Markdown table; columns after the first `left` ones are figures, set to the right. */
 export function table(heads: string[], rows: string[][], left = 1): string {
@@ -48,6 +49,12 @@ export function speedTable(comparisons: Comparison[], pace: Pace): string {
 }
 
 const speed = (of: Speed) => [whole(of.perSecond), ...delays(of), of.cpu === null ? '' : whole(of.cpu)]
+
+/** Whether usage says what was sent. */
+export function usageLine({ sent, counted, errors }: UsageRun): string {
+  const verdict = sent === counted && errors === 0 ? 'all of them' : `${whole(sent - counted)} are missing`
+  return `Usage: ${whole(sent)} requests were sent and ${whole(counted)} are counted right after the last (${verdict})`
+}
 
 export function streamTable(result: StreamResult): string {
   const rows = (['first', 'token'] as const).flatMap((kind) => {

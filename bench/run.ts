@@ -5,11 +5,12 @@ import { parseArgs } from 'node:util'
 import { type Bundle, bundle, quietWorkerd, ROOT } from './bundle.ts'
 import { type Cost, measureCosts } from './costs.ts'
 import { record } from './notes.ts'
-import { bundleTable, costTable, machine, speedTable, streamTable } from './report.ts'
+import { bundleTable, costTable, machine, speedTable, streamTable, usageLine } from './report.ts'
 import { type Comparison, compare, type Pace, type Pair } from './rounds.ts'
 import { ORIGIN, portOf, startMeasured, startRecorder } from './runtime.ts'
 import { type Asked, ask, by, type Seeded, saying, seed } from './seed.ts'
 import { measureStreams } from './stream.ts'
+import { countUsage } from './usage.ts'
 import type { Plan, Recorded } from './workers/floor.ts'
 
 // npm run bench [-- --quick | --costs | --only=one,list,streams]
@@ -114,6 +115,10 @@ async function measure(
       console.log(
         `${streamTable(await measureStreams(miniflare, ports, seeded.token, { lanes: 4, answers }))}\n`,
       )
+    if (wanted('usage')) {
+      const run = { requests: 20_000, connections: pace.connections }
+      console.log(`${usageLine(await countUsage(miniflare, ports.service, seeded, run))}\n`)
+    }
   } finally {
     await miniflare.dispose()
   }
