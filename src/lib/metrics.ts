@@ -65,6 +65,7 @@ export const METRICS = {
     help: 'Deliveries whose time for an attempt has come; counted up to ten thousand.',
   },
   deliveries_overdue_seconds: { type: 'gauge', help: 'How long the most overdue of them has been due.' },
+  open_streams: { type: 'gauge', help: 'Streams and sockets that are open, as the tenants’ Meters know.' },
   lease_admissions_total: {
     type: 'counter',
     help: 'Requests that a limiter admitted, by a lease or by the rule for a silent Meter.',

@@ -365,6 +365,23 @@ describe('a shard', () => {
       expect(ids()).toEqual(['b'])
     }))
 
+  it('adds up its gauges, each source as it said last, for a day', () =>
+    inShard((storage) => {
+      const hour = 3600_000
+      const hold = (sums: Sums, source: string, value: number, at: number) =>
+        sums.hold({ metric: 'open_streams', source, value }, at)
+      const sums = new Sums(storage)
+      hold(sums, 'a', 3, hour)
+      hold(sums, 'b', 4, hour)
+      hold(sums, 'a', 1, 2 * hour)
+      expect(sums.gauges(2 * hour)).toEqual({ open_streams: 5 })
+      expect(new Sums(storage).gauges(2 * hour)).toEqual({ open_streams: 5 })
+      hold(sums, 'a', 0, 3 * hour)
+      expect(sums.gauges(3 * hour)).toEqual({ open_streams: 4 })
+      expect(sums.gauges(25 * hour - 1)).toEqual({ open_streams: 4 })
+      expect(sums.gauges(25 * hour + 1)).toEqual({})
+    }))
+
   it('writes two rows a report', () =>
     inShard((storage) => {
       const sums = new Sums(storage)

@@ -1,4 +1,5 @@
 import { DurableObject } from 'cloudflare:workers'
+import { tellGauge } from '../../../data/gauges'
 import { committedChanges } from '../../../data/tell'
 import type { Bindings } from '../../../env'
 import { type Limits, limitsOf } from '../../tenancy/plans'
@@ -13,6 +14,7 @@ import { News } from './news'
 import { Pace, type Paced } from './pace'
 import { MIN_LIFE_MS } from './sizing'
 import { SqliteStore } from './sqlite'
+import { StreamGauge } from './stream-gauge'
 import { audit, type StreamReport, Streams, type StreamUse } from './streams'
 import type { Period } from './window'
 
@@ -23,6 +25,7 @@ export class Meter extends DurableObject<Bindings> {
   private readonly news: News
   private readonly usage: UsageKeeper
   private readonly streams: Streams
+  private readonly gauge: StreamGauge
   private readonly deliveries = new Pace()
 
   constructor(ctx: DurableObjectState, env: Bindings) {
@@ -33,6 +36,11 @@ export class Meter extends DurableObject<Bindings> {
     this.news = new News(this.store, readAll, Date.now())
     this.usage = new UsageKeeper(ctx, env)
     this.streams = new Streams(ctx.storage.sql)
+    this.gauge = new StreamGauge(
+      () => this.streams.open,
+      (value) => tellGauge(env, { metric: 'open_streams', source: ctx.id.name ?? '', value }),
+      (work) => ctx.waitUntil(work),
+    )
   }
 
   /** Lends requests of the windows that are asked for, and says what changed since the isolate asked last. */
@@ -43,6 +51,7 @@ export class Meter extends DurableObject<Bindings> {
     if (request.usage) this.usage.take(request.isolate, request.usage, now)
     const { fresh: _, life, ...decision } = this.grants.lease(request, now)
     const news = this.news.since(request.revision, now)
+    if (this.streams.open > 0) this.gauge.touch(now)
     return { ...decision, life: news.more ? Math.min(life, MIN_LIFE_MS) : life, ...news }
   }
 
@@ -73,18 +82,21 @@ export class Meter extends DurableObject<Bindings> {
     if (!this.streams.fits(report, limit)) await this.auditStreams(report.holder)
     const admitted = this.streams.fits(report, limit)
     if (admitted) this.streams.take(report, Date.now())
+    this.gauge.touch(Date.now())
     return { admitted, open: this.streams.open, limit }
   }
 
   /** Notes how many streams a holder has open. */
   async noteStreams(report: StreamReport): Promise<void> {
     this.streams.take(report, Date.now())
+    this.gauge.touch(Date.now())
   }
 
   /** How many streams are open. Holders that have said nothing lately are asked. */
   async streamUse(): Promise<StreamUse> {
     const { open_streams: limit } = await this.limits()
     await this.auditStreams()
+    this.gauge.touch(Date.now())
     return { open: this.streams.open, limit }
   }
 

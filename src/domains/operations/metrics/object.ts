@@ -1,4 +1,5 @@
 import { DurableObject } from 'cloudflare:workers'
+import type { GaugeReport } from '../../../data/gauges'
 import type { MetricsReport } from '../../../data/metrics'
 import type { Bindings } from '../../../env'
 import type { Counted } from '../../../lib/tally'
@@ -18,8 +19,13 @@ export class MetricsShard extends DurableObject<Bindings> {
     this.sums.add(report, Date.now())
   }
 
-  /** What was reported to this shard since the beginning. */
-  async totals(): Promise<Counted> {
-    return this.sums.read()
+  /** Keeps how a gauge stands at one of the sources of this shard. */
+  async hold(report: GaugeReport): Promise<void> {
+    this.sums.hold(report, Date.now())
+  }
+
+  /** What was reported to this shard since the beginning, and how its gauges stand. */
+  async totals(): Promise<Counted & { gauges: Record<string, number> }> {
+    return { ...this.sums.read(), gauges: this.sums.gauges(Date.now()) }
   }
 }

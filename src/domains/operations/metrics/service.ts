@@ -36,16 +36,18 @@ export async function metricsPage(caller: Caller): Promise<string> {
   const { env } = caller
   // What this isolate counted so far is on the page too, so that who is alone sees all.
   await report(env)
-  const [totals, waiting] = await Promise.all([totalsOf(env), backlogOf(caller)])
-  return printMetrics(totals, waiting)
+  const [{ counted, open_streams }, waiting] = await Promise.all([totalsOf(env), backlogOf(caller)])
+  return printMetrics(counted, { ...waiting, open_streams })
 }
 
-async function totalsOf(env: Bindings): Promise<Counted> {
+async function totalsOf(env: Bindings): Promise<{ counted: Counted; open_streams: number }> {
   const tally = new Tally()
+  let open_streams = 0
   try {
     const shards = Array.from({ length: METRICS_SHARDS }, (_, n) => env.METRICS.getByName(shardName(n)))
     const parts = await Promise.all(shards.map((shard) => withinLimit(shard.totals(), PATIENCE_MS)))
-    for (const { counters, histograms } of parts) {
+    for (const { counters, histograms, gauges } of parts) {
+      open_streams += gauges.open_streams ?? 0
       for (const [name, value] of Object.entries(counters)) tally.count(name, value)
       for (const [name, value] of Object.entries(histograms)) tally.merge(name, value)
     }
@@ -55,7 +57,7 @@ async function totalsOf(env: Bindings): Promise<Counted> {
       cause,
     })
   }
-  return tally.take()
+  return { counted: tally.take(), open_streams }
 }
 
 const kept = new WeakMap<object, { at: number; value: Backlog }>()

@@ -1,14 +1,18 @@
+import type { GaugeReport } from '../../../data/gauges'
 import type { MetricsReport } from '../../../data/metrics'
 import { type Counted, sumOf } from '../../../lib/tally'
 
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS isolates (id TEXT PRIMARY KEY, sequence INTEGER NOT NULL, seen INTEGER NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS gauges (metric TEXT, source TEXT, value REAL NOT NULL, seen INTEGER NOT NULL, PRIMARY KEY (metric, source)) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 `
 
 /** An isolate gives a report up after a day; by then it may be forgotten, for it tells nothing twice any more. */
 const FORGET_MS = 48 * 3600_000
 const SWEEP_MS = 3600_000
+/** A source says at least every hour how it stands; after so long it is gone. */
+const GAUGE_MS = 24 * 3600_000
 /** A guard against labels that nobody bounded, not a limit that anyone should meet; the row that holds all ends at 2 MB. */
 const MOST_SERIES = 5_000
 
@@ -68,9 +72,32 @@ export class Sums {
     return { counters, histograms }
   }
 
+  /** Keeps how a gauge stands at one source, in place of what it said before. */
+  hold({ metric, source, value }: GaugeReport, now: number): void {
+    const { sql } = this.storage
+    if (value === 0) sql.exec('DELETE FROM gauges WHERE metric = ? AND source = ?', metric, source)
+    else
+      sql.exec(
+        'INSERT OR REPLACE INTO gauges (metric, source, value, seen) VALUES (?, ?, ?, ?)',
+        ...[metric, source, value, now],
+      )
+  }
+
+  /** Each gauge over all its sources. */
+  gauges(now: number): Record<string, number> {
+    const rows = this.storage.sql
+      .exec<{ metric: string; total: number }>(
+        'SELECT metric, sum(value) AS total FROM gauges WHERE seen > ? GROUP BY metric',
+        now - GAUGE_MS,
+      )
+      .toArray()
+    return Object.fromEntries(rows.map(({ metric, total }) => [metric, total]))
+  }
+
   private sweep(now: number): void {
     if (Math.abs(now - this.sweptAt) < SWEEP_MS) return
     this.sweptAt = now
     this.storage.sql.exec('DELETE FROM isolates WHERE seen < ?', now - FORGET_MS)
+    this.storage.sql.exec('DELETE FROM gauges WHERE seen < ?', now - FORGET_MS)
   }
 }
