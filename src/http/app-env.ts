@@ -15,6 +15,8 @@ export type AppEnv = {
     caller?: Caller
     /** Set by `routeOf`, which is asked several times a request. */
     route?: MatchedRoute
+    /** Answers with the value, as the route's `returns` prints it; a route that has none can't use it. */
+    reply: (value: never) => Response
     /** What the limits say of the request, for its answer; unset where it was not counted. */
     limitHeaders?: readonly (readonly [name: string, value: string])[]
     /** Bytes of the request's body, where it was read without having been announced. */

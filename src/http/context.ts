@@ -7,7 +7,7 @@ import { complete } from './answer-headers'
 import type { AppEnv } from './app-env'
 import { routeOf } from './notes'
 import { problemResponse } from './problems'
-import { parseIfMatch } from './route'
+import { parseIfMatch, respond } from './route'
 
 const CALLER_ID = /^[A-Za-z0-9._:-]{1,128}$/
 /** W3C Trace Context, version 00; ids of zeros are invalid. */
@@ -82,6 +82,8 @@ export const requestContext =
         )
       },
     })
+
+    c.set('reply', (value) => respond(c, value))
 
     try {
       if (misconfigured === undefined) await next()

@@ -1,8 +1,12 @@
 import type { Context as HonoContext, MiddlewareHandler } from 'hono'
 import { matchedRoutes } from 'hono/route'
 import type * as z from 'zod'
-import type { Context } from '../data/context'
+import type { Context, StoredAnswer } from '../data/context'
 import type { ProblemCode } from '../lib/problem'
+import type { AppEnv } from './app-env'
+
+/** Prints the answer for a handler's value. */
+export type Print = (c: HonoContext<AppEnv>, value: unknown) => StoredAnswer
 
 /** What the middleware of a route says of it; validation, limits and the OpenAPI document are all made from this. */
 export type Note = {
@@ -25,6 +29,7 @@ export type Note = {
     contentType?: string
     bare?: boolean
     description?: string
+    print?: Print
   }
   /** Answers besides `returns` that a caller may get, for the document. */
   also?: NonNullable<Note['returns']>[]

@@ -9,7 +9,7 @@ import { problem } from '../lib/problem'
 import { answerWith } from './answer-headers'
 import type { AppEnv } from './app-env'
 import { readText, refuseUnusable } from './body'
-import { type Note, noted, onlyNoted, routeOf } from './notes'
+import { type Note, noted, onlyNoted, type Print, routeOf } from './notes'
 
 // The words of a route:
 //   .post('/', doc('Create an endpoint'), allow('webhooks:write'), body(CreateEndpoint), returns(201, Endpoint), handler)
@@ -138,17 +138,19 @@ function answering<T>(
   note: NonNullable<Note['returns']>,
   print: (c: HonoContext<AppEnv>, value: T) => StoredAnswer,
 ): Returns<T> {
-  const middleware: Returns<T> = (c, next) => {
-    const context = c as unknown as HonoContext<AppEnv>
-    c.set('reply', (value: T) => respond(context, print(context, value)))
-    const idempotency = c.get('request').idempotency
-    if (idempotency) idempotency.render = (value) => print(context, value as T)
-    return next()
-  }
-  return noted(middleware as never, { returns: note })
+  return onlyNoted({ returns: { ...note, print: print as Print } }) as Returns<T>
 }
 
-function respond(c: HonoContext<AppEnv>, answer: StoredAnswer): Response {
+/** Prints the answer for a handler's value as the route's `returns` says. */
+export function printed(c: HonoContext<AppEnv>, value: unknown): StoredAnswer {
+  const { pattern, note } = routeOf(c)
+  if (!note?.returns?.print) throw new Error(`${pattern} does not say what it returns`)
+  return note.returns.print(c, value)
+}
+
+/** The answer for a handler's value. */
+export function respond(c: HonoContext<AppEnv>, value: unknown): Response {
+  const answer = printed(c, value)
   const etag = answer.headers.ETag
   const reads = c.req.method === 'GET' || c.req.method === 'HEAD'
   const known = etag !== undefined && reads && matches(c.req.header('If-None-Match'), etag)

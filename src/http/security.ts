@@ -67,18 +67,18 @@ export const requireHttps: Check = (c) => {
 }
 
 /** The origin that passed last: nearly every request names the same one, and to parse a URL takes a while. */
-let trusted: { settings?: Settings; origin?: string | undefined } = {}
+let trusted: { settings?: Settings; start: string } = { start: '' }
 
 /** Refuses a Host that the service is not configured for (DNS rebinding, host header injection). */
 export const trustedHost: Check = (c) => {
   const { settings } = c.get('request')
   const { ALLOWED_HOSTS, PUBLIC_URL, ENVIRONMENT } = settings
   if (ALLOWED_HOSTS.length === 0 && ENVIRONMENT !== 'production') return
-  const origin = /^https?:\/\/[^/?#]*/.exec(c.req.url)?.[0]
-  if (settings === trusted.settings && origin === trusted.origin) return
+  if (settings === trusted.settings && c.req.url.startsWith(trusted.start)) return
+  const start = /^https?:\/\/[^/?#]*\//.exec(c.req.url)?.[0]
   const { host, hostname } = new URL(c.req.url)
   const allowed = ALLOWED_HOSTS.length > 0 ? ALLOWED_HOSTS : [new URL(PUBLIC_URL).host]
   if (!allowed.includes(host) && !allowed.includes(hostname))
     throw problem('host_refused', `The host ${host} is not one of this service's`)
-  trusted = { settings, origin }
+  if (start) trusted = { settings, start }
 }

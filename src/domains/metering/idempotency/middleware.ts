@@ -5,6 +5,7 @@ import type { IdempotencyClaim, StoredAnswer } from '../../../data/context'
 import type { AppEnv } from '../../../http/app-env'
 import { readBytes } from '../../../http/body'
 import { routeOf } from '../../../http/notes'
+import { printed } from '../../../http/route'
 import { problem } from '../../../lib/problem'
 import { fingerprintOf } from './fingerprint'
 import { answerOf, claimKey, keepAnswer, releaseKey } from './service'
@@ -24,6 +25,7 @@ export const idempotency: MiddlewareHandler<AppEnv> = async (c, next) => {
   if (!note || key === null) return next()
 
   const claim = await claimOf(c, key)
+  if (note.returns?.print) claim.render = (value) => printed(c, value)
   const ctx = c.get('ctx')
   const earlier = await answerOf(c.var.request, claim)
   if (earlier) {

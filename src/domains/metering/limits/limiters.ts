@@ -8,6 +8,9 @@ const MOST = 10_000
 export class Limiters {
   private readonly limiters = new Map<string, Limiter>()
 
+  /** Who was asked for last is in its place already. */
+  private latest: Limiter | null = null
+
   constructor(
     private readonly portsOf: (subject: string) => Ports,
     private readonly most = MOST,
@@ -21,6 +24,8 @@ export class Limiters {
   of(subject: string): Limiter {
     // A limiter that was forgotten begins anew under another id: its Meter must not take it for the old one.
     const limiter = this.limiters.get(subject) ?? new Limiter(crypto.randomUUID(), this.portsOf(subject))
+    if (limiter === this.latest) return limiter
+    this.latest = limiter
     this.limiters.delete(subject)
     this.limiters.set(subject, limiter)
     if (this.limiters.size > this.most) {
