@@ -122,8 +122,8 @@ export class Sweeper extends objects.Sweeper {
   }
 }
 
-/** Bound like the others; they say nothing to D1. */
-export const { Meter, AddressMeter } = objects
+/** Bound like the others; what they say to D1, no request has asked for. */
+export const { Meter, AddressMeter, MetricsShard } = objects
 
 const handlers: ExportedHandler<Bindings, EventNudge> = service
 

@@ -72,6 +72,12 @@ export class Limiter {
     return admitted(this.windows.known(wants), this.tick(), 'lease')
   }
 
+  /** The refusal that a request would get, where it is known that it would; it counts nothing. */
+  refusal(wants: readonly Want[]): Verdict | null {
+    const now = this.tick()
+    return this.spent(this.windows.known(wants), now)
+  }
+
   /** Counts an answered request in; the Meter hears of it within ten seconds. */
   measure(request: Measured, defer: Defer): void {
     this.usage.add(request)
@@ -174,7 +180,16 @@ export class Limiter {
     this.windows.forget(now)
     this.revision = answer.revision
     if (answer.changes.length > 0) this.ports.learn(answer.changes)
-    if (answer.grants.length > 0) this.arrangeReport(answer.life + GRACE_MS, defer)
+    const lent = answer.grants.length > 0 ? answer.life + GRACE_MS : Number.POSITIVE_INFINITY
+    const next = Math.min(lent, this.usageDueIn(now))
+    if (next < Number.POSITIVE_INFINITY) this.arrangeReport(next, defer)
+  }
+
+  /** When what was measured since the last report must be told: at once, where the Meter was silent for long. */
+  private usageDueIn(now: number): number {
+    const { since } = this.usage
+    if (since === null) return Number.POSITIVE_INFINITY
+    return Math.max(0, Math.min(MAX_LIFE_MS + GRACE_MS, since + MAX_LIFE_MS + GRACE_MS - now))
   }
 
   private close(): void {

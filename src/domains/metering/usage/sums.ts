@@ -26,6 +26,7 @@ export class UsageSums {
   /** The lines of this minute, by caller, endpoint, and method with status. */
   private callers = new Map<string, Map<string, Map<string | number, Line>>>()
   private lines: Line[] = []
+  private firstAt = 0
   private samples: Sample[] = []
   private sampledAt = Number.NEGATIVE_INFINITY
   private refusedAt = Number.NEGATIVE_INFINITY
@@ -42,8 +43,14 @@ export class UsageSums {
     return this.lines.length > 0 || this.unanswered !== null
   }
 
+  /** When the first was measured of what no report holds yet; null where that is nothing. */
+  get since(): number | null {
+    return this.lines.length > 0 ? this.firstAt : null
+  }
+
   add(request: Measured): void {
     const { at, latency_ms } = request
+    if (this.lines.length === 0) this.firstAt = at
     const line = this.lineOf(request)
     line.requests += 1
     line.request_size_bytes += request.request_size_bytes
