@@ -284,6 +284,10 @@ describe('a forged key', () => {
     })
     await expectError(unknown, 'invalid_api_key')
     expect(asked).toHaveLength(1)
+    // And is remembered: a key whose row is gone never comes back.
+    const headers = { 'X-API-Key': real }
+    await expectError(service('GET', 'http://localhost:8787/api/v1/auth/me', { headers }), 'invalid_api_key')
+    expect(asked).toHaveLength(1)
   })
 
   it('pushes no genuine one out of memory', async () => {

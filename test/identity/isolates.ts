@@ -6,7 +6,12 @@ import { newAddress } from '../world'
 
 // Several isolates in one test: all that an isolate remembers hangs on its bindings, and each here has its own.
 
-type Init = { token?: string | undefined; key?: string | undefined; body?: unknown }
+type Init = {
+  token?: string | undefined
+  key?: string | undefined
+  body?: unknown
+  headers?: Record<string, string>
+}
 
 /** One isolate; `calls` are those of D1, KV and objects that it made, such as `DB.prepare`. */
 export class Isolate {
@@ -19,8 +24,8 @@ export class Isolate {
     this.bindings = own as unknown as Bindings
   }
 
-  async ask(method: string, path: string, { token, key, body }: Init): Promise<Response> {
-    const headers = new Headers({ 'CF-Connecting-IP': newAddress() })
+  async ask(method: string, path: string, { token, key, body, ...init }: Init): Promise<Response> {
+    const headers = new Headers({ 'CF-Connecting-IP': newAddress(), ...init.headers })
     if (token) headers.set('Authorization', `Bearer ${token}`)
     if (key) headers.set('X-API-Key', key)
     if (body !== undefined) headers.set('Content-Type', 'application/json')

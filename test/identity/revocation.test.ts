@@ -3,10 +3,12 @@ import { eq, sql } from 'drizzle-orm'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { commit } from '../../src/data/commit'
 import { ending, knowledgeOf } from '../../src/domains/identity/knowledge'
+import { tokensFor } from '../../src/domains/identity/sessions/login'
+import { hashOf } from '../../src/domains/identity/sessions/refresh-token'
 import { sessions } from '../../src/domains/identity/sessions/table'
 import { iso, newId } from '../../src/lib/ids'
 import { expectError } from '../http/expect-error'
-import { callJson, makePlatformAdmin, makeWorld, type World } from '../world'
+import { callJson, makePlatformAdmin, makeWorld, requestContext, type World } from '../world'
 import { Isolate } from './isolates'
 import { changeUser } from './kit'
 
@@ -91,7 +93,6 @@ describe('what another isolate ended', () => {
   it('a session whose refresh token was used twice', async () => {
     const { member, ctx } = world
     const [first, second] = ['1', '2'].map((digit) => digit.repeat(43))
-    const { hashOf } = await import('../../src/domains/identity/sessions/refresh-token')
     const insert = env.DB.prepare(
       'insert into refresh_tokens (tenant_id, hash, session_id, created_at, used_at) values (?, ?, ?, ?, ?)',
     )
@@ -168,6 +169,35 @@ describe('what another isolate ended', () => {
     expect(there.calls).toEqual([])
     later(9)
     expect((await there.knock({ token: world.member.token })).status).toBe(200)
+  })
+})
+
+describe('a refusal that may have been lifted', () => {
+  it('keeps nothing of the rules for cookies from being asked', async () => {
+    const { token } = await makePlatformAdmin()
+    const patch = (status: string) =>
+      done(here.ask('PATCH', `/api/platform/tenants/${world.tenant.id}`, { token, body: { status } }))
+    await patch('suspended')
+    const headers = { Cookie: `access_token=${world.member.token}`, Origin: 'https://evil.example' }
+    const write = (origin: string) =>
+      there.ask('POST', '/api/v1/interactions', {
+        body: { text: 'a' },
+        headers: { ...headers, Origin: origin },
+      })
+    await expectError(write('http://localhost:8787'), 'tenant_suspended')
+    await patch('active')
+    later(9)
+    await expectError(write('https://evil.example'), 'origin_refused')
+    expect((await write('http://localhost:8787')).status).toBe(201)
+  })
+
+  it('counts for both of two credentials that name one caller', async () => {
+    const { user, session_id, token: old } = world.member
+    const changed = await changeUser(user, { role: 'viewer' }, here.bindings)
+    const { access_token: token } = await tokensFor(requestContext(), changed, session_id, 'none', '')
+    expect((await here.knock({ token })).status).toBe(200)
+    await expectError(here.knock({ token, key: old }), 'token_revoked')
+    await expectError(here.knock({ token: old, key: token }), 'token_revoked')
   })
 })
 

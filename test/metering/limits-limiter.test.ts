@@ -155,6 +155,23 @@ describe('what changed', () => {
     expect(sim.calls).toHaveLength(2)
   })
 
+  it('is asked for by the time of the last asking, however long the answer took', async () => {
+    const sim = new Simulation(11, 1)
+    const limiter = sim.isolates[0]?.limiter
+    sim.extraDelay = 450
+    const refreshed = limiter?.refresh(() => undefined)
+    // The Meter has answered, and the answer is on its way.
+    await sim.run(500)
+    sim.ledger.add(told)
+    await sim.run(1_000)
+    await refreshed
+    expect(sim.isolates[0]?.learned).toEqual([])
+    await sim.run(6_400)
+    expect(limiter?.isCurrent()).toBe(true)
+    await sim.run(100)
+    expect(limiter?.isCurrent()).toBe(false)
+  })
+
   it('comes in parts where it is much, without losing any', async () => {
     const sim = new Simulation(10, 1)
     for (let i = 0; i < 5_000; i++) sim.ledger.add({ ...told, id: `s${i}` })
