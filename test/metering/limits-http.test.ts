@@ -174,6 +174,12 @@ describe('a refresh token', { timeout: 30_000 }, () => {
       call('POST', '/api/v1/auth/refresh', { headers, body: { refresh_token: `made-up-${i}` } }),
     )
     expect(seen).toEqual([...times(100, 401), 429])
+    // From then on nothing is looked up for that address.
+    const { status, error } = await callJson('POST', '/api/v1/auth/refresh', {
+      headers,
+      body: { refresh_token: 'made-up' },
+    })
+    expect([status, error.details.window]).toEqual([429, 'public'])
   })
 })
 

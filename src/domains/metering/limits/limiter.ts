@@ -84,6 +84,12 @@ export class Limiter {
     this.arrangeReport(MAX_LIFE_MS + GRACE_MS, defer)
   }
 
+  /** Counts in what a stream that was measured when it began has carried by its end. */
+  measureBytes(request: Measured, bytes: number, defer: Defer): void {
+    this.usage.addBytes(request, bytes)
+    this.arrangeReport(MAX_LIFE_MS + GRACE_MS, defer)
+  }
+
   /** Resolves when the Meter knows of all that was measured until now; false where it does not answer. */
   async settleUsage(defer: Defer): Promise<boolean> {
     // A call that is under way may have left without the last of it.
@@ -137,6 +143,11 @@ export class Limiter {
     if (silentSince !== null) return decideAlone(windows, silentSince, now)
     // Spent until the next bucket leaves. Now and then it is asked all the same, for what changed.
     if (now >= this.answeredAt + MAX_LIFE_MS) return null
+    return this.spent(windows, now)
+  }
+
+  /** The refusal by windows that are known to be spent. */
+  private spent(windows: readonly HeldWindow[], now: number): Verdict | null {
     const spent = windows.filter((window) => window.tokens === 0 && window.isSpent(now))
     if (spent.length === 0) return null
     const lacking = spent.map((window) => ({ window, until: window.freeAt() }))

@@ -59,9 +59,17 @@ function newRow({ pattern, note }: MatchedRoute): Row {
 /** Counts a request that needs no credential against its address; 429 `rate_limited`. */
 export const admitAddress: Check = (c) => {
   const { address, later } = rowOf(routeOf(c))
-  if (later) c.get('request').admit = ({ id }) => admit(c, tenantLimiter(c.env, id), SELF_HELP_WANTS)
+  if (later) return countLater(c)
   if (address === null) return
   return admit(c, addressLimiter(c.env, c.get('request').address), address)
+}
+
+/** A refresh token can't be told from a made-up one without a look: an address that made up too many gets none. */
+function countLater(c: HonoContext<AppEnv>): undefined {
+  const request = c.get('request')
+  const refusal = addressLimiter(c.env, request.address).refusal(ADDRESS_WANTS.public)
+  if (refusal) return heed(c, refusal)
+  request.admit = ({ id }) => admit(c, tenantLimiter(c.env, id), SELF_HELP_WANTS)
 }
 
 /**
