@@ -42,6 +42,7 @@ describe('the schema', () => {
     const elsewhere: Record<string, string> = {
       audit_log: 'seq',
       events: 'seq',
+      state_changes: 'seq',
       refresh_tokens: 'hash',
       mail_tokens: 'hash',
     }
