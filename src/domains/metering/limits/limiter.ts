@@ -84,12 +84,6 @@ export class Limiter {
     this.arrangeReport(MAX_LIFE_MS + GRACE_MS, defer)
   }
 
-  /** Counts in what a stream that was measured when it began has carried by its end. */
-  measureBytes(request: Measured, bytes: number, defer: Defer): void {
-    this.usage.addBytes(request, bytes)
-    this.arrangeReport(MAX_LIFE_MS + GRACE_MS, defer)
-  }
-
   /** Resolves when the Meter knows of all that was measured until now; false where it does not answer. */
   async settleUsage(defer: Defer): Promise<boolean> {
     // A call that is under way may have left without the last of it.

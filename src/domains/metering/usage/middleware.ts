@@ -5,6 +5,7 @@ import { routeOf } from '../../../http/notes'
 import { Problem } from '../../../lib/problem'
 import { tenantLimiter } from '../isolate'
 import { USERS } from './line'
+import type { Measured } from './sums'
 
 /**
  * Measures every request of a tenant, whatever became of it. The time is that to the answer's beginning: a stream may go
@@ -12,9 +13,15 @@ import { USERS } from './line'
  */
 export function usageMeter(c: HonoContext<AppEnv>): void {
   if (c.get('ctx') === undefined || isContinuation(c.req.raw) || isStranger(c)) return
+  const request = measured(c)
+  const { defer } = c.get('request')
+  const limiter = tenantLimiter(c.env, c.get('ctx').tenant.id)
   const size = responseSize(c)
-  if (typeof size === 'number') record(c, size)
-  else c.get('request').defer(size.then((bytes) => record(c, bytes)))
+  if (typeof size === 'number') {
+    request.response_size_bytes = size
+    limiter.measure(request, defer)
+  } else
+    defer(size.then((response_size_bytes) => limiter.measure({ ...request, response_size_bytes }, defer)))
 }
 
 /** So long an answer that nobody has sized is read along, at most. */
@@ -26,24 +33,21 @@ const NO_CREDENTIAL = new Set<string>(['token_revoked', 'invalid_api_key', 'inva
 const isStranger = ({ res, error }: HonoContext<AppEnv>): boolean =>
   res.status === 401 && error instanceof Problem && NO_CREDENTIAL.has(error.code)
 
-function record(c: HonoContext<AppEnv>, response_size_bytes: number): void {
-  const { now, requestId, defer } = c.get('request')
-  const { tenant, principal } = c.get('ctx')
+function measured(c: HonoContext<AppEnv>): Measured {
+  const { now, requestId } = c.get('request')
+  const { principal } = c.get('ctx')
   const at = Date.now()
-  tenantLimiter(c.env, tenant.id).measure(
-    {
-      at,
-      caller: principal.kind === 'api_key' ? principal.id : USERS,
-      method: c.req.method,
-      endpoint: routeOf(c).pattern,
-      status: c.res.status,
-      latency_ms: Math.max(0, at - now),
-      request_size_bytes: requestSize(c),
-      response_size_bytes,
-      request_id: requestId,
-    },
-    defer,
-  )
+  return {
+    at,
+    caller: principal.kind === 'api_key' ? principal.id : USERS,
+    method: c.req.method,
+    endpoint: routeOf(c).pattern,
+    status: c.res.status,
+    latency_ms: Math.max(0, at - now),
+    request_size_bytes: requestSize(c),
+    response_size_bytes: 0,
+    request_id: requestId,
+  }
 }
 
 /** The bytes of the body as it was announced, or read. */
@@ -54,7 +58,10 @@ function requestSize(c: HonoContext<AppEnv>): number {
   return c.get('requestBytes') ?? 0
 }
 
-/** The bytes of the answer's body, as its maker said or counted where nobody did. Streams are not waited for. */
+/**
+ * The bytes of the answer's body, as its maker said or counted where nobody did. Those of an event stream are not: to
+ * count them it would have to pass through here, and a reader that leaves would be noticed later.
+ */
 function responseSize(c: HonoContext<AppEnv>): number | Promise<number> {
   if (c.req.method === 'HEAD') return 0
   const known = c.get('responseBytes')
