@@ -34,7 +34,7 @@ describe('health', () => {
     const answer = await call('GET', path)
     expect(answer.status).toBe(200)
     const report = await answer.json<Record<string, unknown>>()
-    const parts = ['database', 'chats', 'sweeper', 'kv', 'queue', 'files']
+    const parts = ['database', 'chats', 'sweeper', 'meters', 'kv', 'queue', 'files']
     expect(report).toEqual({
       status: 'ready',
       healthy: true,
@@ -71,6 +71,7 @@ describe('a part that is down', () => {
 
   it.each([
     ['kv', { KV: { get: broken } }],
+    ['meters', { METERS: { getByName: () => ({ ping: broken }) } }],
     ['queue', { EVENTS_QUEUE: { metrics: broken } }],
     ['files', { FILES: { head: broken } }],
   ])('is degraded where they go on without it: %s', async (part, changed) => {

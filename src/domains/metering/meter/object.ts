@@ -43,6 +43,11 @@ export class Meter extends DurableObject<Bindings> {
     )
   }
 
+  /** Answers that objects of this class run (`/health/ready`); it counts nothing. */
+  async ping(): Promise<'pong'> {
+    return 'pong'
+  }
+
   /** Lends requests of the windows that are asked for, and says what changed since the isolate asked last. */
   async lease(request: LeaseRequest): Promise<LeaseAnswer> {
     const ready = this.news.ready(Date.now())

@@ -10,7 +10,10 @@ const PATIENCE_MS = 2_000
 const KEPT_MS = 5_000
 
 type Part = {
-  /** Requests go on without it: events are swept where the queue is away, KV holds copies, files can wait. */
+  /**
+   * Requests go on without it: isolates limit by themselves while Meters are away, events are swept where the queue is, KV
+   * holds copies, files can wait.
+   */
   optional?: true
   look: (env: Bindings) => Promise<unknown>
 }
@@ -21,6 +24,7 @@ export const PARTS: Record<string, Part> = {
   database: { look: (env) => env.DB.prepare('SELECT 1').run() },
   chats: { look: (env) => env.CHATS.getByName('health').ping() },
   sweeper: { look: (env) => env.SWEEPER.getByName('health').ping() },
+  meters: { optional: true, look: (env) => env.METERS.getByName('health').ping() },
   kv: { optional: true, look: lookAtKv },
   queue: { optional: true, look: (env) => env.EVENTS_QUEUE.metrics() },
   files: { optional: true, look: (env) => env.FILES.head('health') },
