@@ -4,9 +4,10 @@ import { and, eq } from 'drizzle-orm'
 import { describe, expect, it } from 'vitest'
 import { app } from '../../src/app'
 import { insertKey } from '../../src/domains/identity/api-keys/service'
-import { archive, dropOldHours } from '../../src/domains/metering/usage/archive'
+import { archive } from '../../src/domains/metering/usage/archive'
 import { emptyParts, type Stat } from '../../src/domains/metering/usage/stat'
 import { usageLogs } from '../../src/domains/metering/usage/table'
+import { retainTenant } from '../../src/domains/webhooks/retention/service'
 import type { Bindings } from '../../src/env'
 import { iso } from '../../src/lib/ids'
 import { expectError } from '../http/expect-error'
@@ -356,7 +357,7 @@ describe('the past', () => {
 
   it('keeps hours for ninety days and days for ever', async () => {
     const world = await withPast()
-    await dropOldHours(world.ctx)
+    await retainTenant(world.ctx)
     const left = async (grain: 'hour' | 'day') =>
       (
         await world.ctx.db
