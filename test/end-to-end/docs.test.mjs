@@ -7,6 +7,7 @@ import { test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { chromium } from 'playwright-core'
 import { Webhook } from 'standardwebhooks'
+import { makePlatformAdmin } from '../../scripts/lib/platform-admin.mjs'
 import {
   freePort,
   must,
@@ -247,6 +248,14 @@ test('the pages in docs/', { timeout: 240_000 }, async (t) => {
     assert.deepEqual(followed.page, followed.kept)
     assert.equal(followed.kept.at(-1), 'assistant complete: And over the socket')
     assert.equal(connected, 'And over the socket')
+  })
+
+  await t.test('limits.md: every line', async (t) => {
+    const admin = { email: 'root@acme.example', password: 'a very long root phrase' }
+    await makePlatformAdmin({ ...admin, where: ['--local', '--persist-to', service.stateDir] })
+    env.ADMIN = (await must(service, 'POST', '/api/v1/auth/login', { body: admin })).access_token
+    env.TENANT = tenant.id
+    await followPage(t, 'limits.md')
   })
 
   await t.test('usage.md: every line', (t) => followPage(t, 'usage.md'))
