@@ -354,7 +354,7 @@ describe('the use of API keys', () => {
           token: world.admin.token,
         })
       ).data.last_used_at
-    return { id: made.data.id, shown, ...meterOf(world.tenant.id) }
+    return { id: made.data.id, shown, token: world.admin.token, ...meterOf(world.tenant.id) }
   }
 
   it('is written to the key, the first time within a second of the report', async () => {
@@ -366,6 +366,21 @@ describe('the use of API keys', () => {
     if (due !== null) expect(due).toBeLessThanOrEqual(Date.now() + 1_000)
     await runDurableObjectAlarm(stub)
     await vi.waitFor(async () => expect(await shown()).toBe(iso(at)), 5_000)
+  })
+
+  it('changes the ETag of the key, but not the version that a change of it names', async () => {
+    const { id, shown, stub, take, token } = await keyOf()
+    const path = `/api/v1/auth/api-keys/${id}`
+    const before = (await callJson('GET', path, { token })).headers.get('ETag') ?? ''
+    expect(before).toBe('"v1"')
+    await take({ lines: [line(Date.now(), { caller: id })] }, crypto.randomUUID())
+    await runDurableObjectAlarm(stub)
+    await vi.waitFor(async () => expect(await shown()).not.toBeNull(), 5_000)
+    const again = await callJson('GET', path, { token, headers: { 'If-None-Match': before } })
+    expect(again.status).toBe(200)
+    const after = again.headers.get('ETag') ?? ''
+    expect((await callJson('GET', path, { token, headers: { 'If-None-Match': after } })).status).toBe(304)
+    expect((await callJson('DELETE', path, { token, headers: { 'If-Match': after } })).status).toBe(204)
   })
 
   it('is written every five minutes at most, and never goes back', async () => {

@@ -78,10 +78,12 @@ function chosenScopes(held: ReadonlySet<string>, input: CreateApiKey): string[] 
 }
 
 function view(ctx: Context, row: ApiKeyRow): KeyView {
-  if (row.revoked_at) return { ...row, status: 'revoked' }
   const expired = row.expires_at !== null && row.expires_at <= iso(ctx.now)
-  // Time alone changes what is shown, so it changes the ETag too.
-  return expired ? { ...row, status: 'expired', version: `${row.version}.1` } : { ...row, status: 'active' }
+  const status = row.revoked_at ? 'revoked' : expired ? 'expired' : 'active'
+  // Time and use change what is shown without a new version, so they change the ETag too.
+  const used = row.last_used_at === null ? 0 : Date.parse(row.last_used_at)
+  const shown = used * 2 + (status === 'expired' ? 1 : 0)
+  return { ...row, status, version: shown === 0 ? row.version : `${row.version}.${shown}` }
 }
 
 /** The tenant's keys, newest first, revoked ones among them. */
