@@ -10,7 +10,7 @@ import type { Bindings } from '../../src/env'
 import type { AppEnv } from '../../src/http/app-env'
 import { requestContext } from '../../src/http/context'
 import { problemResponse } from '../../src/http/problems'
-import { body, doc, returns } from '../../src/http/route'
+import { body, doc, open, returns } from '../../src/http/route'
 import { expectError } from '../http/expect-error'
 import { serviceWith } from '../http/service'
 import { call, callJson, makeWorld, type World } from '../world'
@@ -314,6 +314,38 @@ describe('a route that calls out and commits', { timeout: 20_000 }, () => {
     held[0]?.()
     expect((await second).status).toBe(201)
     expect(await texts(world)).toEqual(['once'])
+  })
+
+  it('keeps what it answered where it changed nothing in D1, sealed, with the headers to go on with', async () => {
+    const world = await makeWorld()
+    const key = newKey()
+    let calls = 0
+    const app = new Hono<AppEnv>()
+    app.onError((error, c) => problemResponse(c, error))
+    app.use(requestContext())
+    app.use(idempotency)
+    app.post(
+      '/call',
+      doc('Calls out', { idempotency: 'claimed' }),
+      open(),
+      returns(201, z.object({ id: z.string(), secret: z.string(), version: z.number() })),
+      (c) => c.var.reply({ id: world.tenant.id, secret: `unheard of ${++calls}`, version: 7 }),
+    )
+    const send = () =>
+      app.fetch(
+        new Request('http://localhost:8787/call', { method: 'POST', headers: { 'Idempotency-Key': key } }),
+        env as unknown as Bindings,
+        createExecutionContext(),
+      )
+    const first = await send()
+    const again = await send()
+    expect([again.status, replayed(again), calls]).toEqual([201, 'true', 1])
+    for (const name of ['ETag', 'Location', 'Cache-Control', 'Content-Type'])
+      expect([name, again.headers.get(name)]).toEqual([name, first.headers.get(name) ?? 'sent'])
+    expect(await again.text()).toBe(await first.text())
+    const [row] = await stored(key)
+    expect(JSON.stringify(row)).not.toContain('unheard of')
+    expect(row?.body).toMatch(/^v1\./)
   })
 
   it('gives the key back at once where the outside failed', async () => {

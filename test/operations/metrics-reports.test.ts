@@ -200,26 +200,35 @@ describe('a report', () => {
 })
 
 describe('when it is told', () => {
-  it('is fifteen seconds after the first count, once for all that come until then', async () => {
-    const waits: number[] = []
-    const { promise: passed, resolve: pass } = Promise.withResolvers<void>()
-    vi.spyOn(scheduler, 'wait').mockImplementation((ms) => {
-      waits.push(Number(ms))
+  /** Waits of fifteen seconds end with `passed`; answers how many there were. Other tests' timers go on. */
+  function waitingFor(passed: Promise<void>): () => number {
+    const wait = scheduler.wait.bind(scheduler)
+    let times = 0
+    vi.spyOn(scheduler, 'wait').mockImplementation((ms, options) => {
+      if (ms !== 15_000) return wait(ms, options)
+      times += 1
       return passed
     })
+    return () => times
+  }
+
+  it('is fifteen seconds after the first count, once for all that come until then', async () => {
+    const { promise: passed, resolve: pass } = Promise.withResolvers<void>()
+    const waits = waitingFor(passed)
     const endpoint = newEndpoint()
     const one = isolate()
     const deferred = answer(one, endpoint, 500)
-    expect([deferred.length, waits]).toEqual([1, [15_000]])
+    expect([deferred.length, waits()]).toEqual([1, 1])
+    expect(await totalOf(seriesFor(endpoint))).toBe(0)
     pass()
     await Promise.all(deferred)
     expect(await totalOf(seriesFor(endpoint))).toBe(500)
     // After it, the next count arranges for the next.
-    expect([answer(one, endpoint, 3).length, waits]).toEqual([1, [15_000, 15_000]])
+    expect([answer(one, endpoint, 3).length, waits()]).toEqual([1, 2])
   })
 
   it('does not depend on the request that was to do it', async () => {
-    vi.spyOn(scheduler, 'wait').mockImplementation(() => new Promise(() => {}))
+    waitingFor(new Promise(() => {}))
     vi.useFakeTimers({ toFake: ['Date'] })
     const start = Date.now()
     const endpoint = newEndpoint()
