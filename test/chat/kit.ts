@@ -229,9 +229,15 @@ export type ReadChat = {
   }[]
 }
 
-/** A client’s WebSocket: what it was sent, in order. */
+/** A client’s WebSocket: what it was sent, in order, and how much that was. */
 export class Socket {
   readonly seen: Event[] = []
+  bytes = 0
+  /** The last id that it was sent. */
+  last: string | null = null
+  /** Acknowledges whenever so many bytes have come, the first event at once; null for a client that knows nothing of it. */
+  private every: number | null = null
+  private due = 0
   readonly closed: Promise<{ code: number; reason: string }>
   private waiting: (() => void)[] = []
   private at = 0
@@ -241,7 +247,10 @@ export class Socket {
     const { promise, resolve } = Promise.withResolvers<{ code: number; reason: string }>()
     this.closed = promise
     ws.addEventListener('message', ({ data }) => {
+      this.bytes += new TextEncoder().encode(String(data)).byteLength
       this.seen.push(data === 'pong' ? { id: null, type: 'pong', data: {} } : JSON.parse(String(data)))
+      this.last = this.seen.at(-1)?.id ?? this.last
+      this.acknowledgeIfDue()
       this.wake()
     })
     ws.addEventListener('close', ({ code, reason }) => {
@@ -250,6 +259,24 @@ export class Socket {
       this.wake()
     })
     ws.accept()
+  }
+
+  /** Acknowledges all there is, and from now on as the documentation says. */
+  acknowledging(every = 64 * 1024): this {
+    this.every = every
+    this.due = 0
+    this.acknowledgeIfDue()
+    return this
+  }
+
+  ack(last_event_id = this.last): void {
+    this.send('ack', { last_event_id })
+  }
+
+  private acknowledgeIfDue(): void {
+    if (this.every === null || this.bytes < this.due || !this.seen.at(-1)?.id) return
+    this.due = this.bytes + this.every
+    this.ack()
   }
 
   private wake(): void {

@@ -12,7 +12,7 @@ import {
   printCursor,
   type RoomEvent,
 } from '../../src/domains/chat/room/protocol'
-import { type Snapshot, snapshotFrames } from '../../src/domains/chat/room/snapshot'
+import { snapshotFrames as framesOfSnapshot, type Snapshot } from '../../src/domains/chat/room/snapshot'
 import { titleOf } from '../../src/domains/chat/room/title'
 
 // As production prints it; a room of another file may have switched the lining up on.
@@ -115,6 +115,7 @@ describe('cutting', () => {
 })
 
 describe('a snapshot', () => {
+  const snapshotFrames = (...of: Parameters<typeof framesOfSnapshot>) => [...framesOfSnapshot(...of)]
   const snapshot = (messages: Message[], more: Partial<Snapshot> = {}): Snapshot => ({
     cursor: 'e1-9',
     title: 'A title',
@@ -151,8 +152,27 @@ describe('a snapshot', () => {
       expect(head.data.complete).toBe(false)
       expect(head.data.messages.at(-1).content + rest.map(({ data }) => data.content).join('')).toBe(text)
       expect(frames.map(({ id }) => id)).toEqual([...frames.slice(1).map(() => null), 'e1-9'])
+      // Over a client’s own socket each can be acknowledged, in an epoch from which nothing is resumed.
+      const places = frames.slice(1).map((_, i) => `e0-${i + 1}`)
+      expect([head, ...rest].map(({ id }) => id)).toEqual([...places, 'e1-9'])
+      for (const frame of frames) {
+        expect(new TextEncoder().encode(frame.text).byteLength).toBe(frame.size)
+        expect(frame.size).toBeLessThanOrEqual(MAX_EVENT)
+      }
     },
   )
+
+  it('that is long can end early after its first event, with its cursor and a mark', () => {
+    const [first, ...rest] = snapshotFrames('snapshot', snapshot([message('x'.repeat(10_000))]))
+    expect(first?.cutOff).toBeNull()
+    expect(rest.length).toBeGreaterThan(1)
+    for (const { cutOff } of rest)
+      expect(JSON.parse(cutOff?.text ?? '')).toEqual({
+        id: 'e1-9',
+        type: 'message',
+        data: { content: '', content_truncated: true },
+      })
+  })
 
   it('leaves older messages out when they do not fit', () => {
     const many = Array.from({ length: 20 }, (_, i) => message(`${i} ${'x'.repeat(400)}`))

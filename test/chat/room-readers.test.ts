@@ -1,8 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
 import type { Caller } from '../../src/domains/chat/room/caller'
 import { Pipe, STUCK_MS } from '../../src/domains/chat/room/pipe'
-import { frameOf } from '../../src/domains/chat/room/protocol'
-import { type Attachment, SocketReader } from '../../src/domains/chat/room/readers'
 import { isLoss, Rights } from '../../src/domains/chat/room/rights'
 import { callJson, makeWorld } from '../world'
 import { chatWith, gatedChat, sleep, textOf } from './kit'
@@ -79,42 +77,6 @@ describe('a pipe', () => {
     expect(told.gone).toBe(0)
     pipe.check(Date.now() + STUCK_MS + 1000)
     expect(told.gone).toBe(1)
-  })
-})
-
-describe('a client’s socket', () => {
-  function socket() {
-    const sent: unknown[] = []
-    const closed: number[] = []
-    const attachment: Attachment = { caller: caller('u'), format: 'ws', behind: false }
-    let ping: Date | null = null
-    const ws = {
-      deserializeAttachment: () => attachment,
-      serializeAttachment: () => {},
-      send: (data: unknown) => void sent.push(data),
-      close: (code: number) => void closed.push(code),
-    }
-    const reader = new SocketReader(ws as unknown as WebSocket, () => ping)
-    return { reader, sent, closed, ping: () => (ping = new Date(Date.now() + 1)) }
-  }
-  const big = frameOf('e1-1', 'message', { content: 'x'.repeat(3000) })
-
-  it('is closed as too slow when it was sent megabytes without a sign of life', () => {
-    const { reader, closed } = socket()
-    for (let i = 0; i < 2000; i += 1) reader.take(big)
-    expect(closed).toEqual([])
-    for (let i = 0; i < 1000; i += 1) reader.take(big)
-    expect(closed[0]).toBe(4409)
-  })
-
-  it('is not while it sends a frame or a ping now and then', () => {
-    const { reader, closed, ping } = socket()
-    for (let i = 0; i < 2000; i += 1) reader.take(big)
-    reader.heard()
-    for (let i = 0; i < 2000; i += 1) reader.take(big)
-    ping()
-    for (let i = 0; i < 2000; i += 1) reader.take(big)
-    expect(closed).toEqual([])
   })
 })
 

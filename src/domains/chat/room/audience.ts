@@ -18,7 +18,7 @@ export interface Reader {
   wants(event: RoomEvent): boolean
   /** Whether it takes more of its backlog now; one that does not asks by `Audience.pull` when it does. */
   ready(): boolean
-  /** Gives it a frame; false where it could not take it. */
+  /** Gives it a frame; false where it could not take it, and is to be given it again. */
   take(frame: Frame): boolean
   /** Ends the connection because of lost rights, or because the chat is gone. */
   end(loss: Loss): void
@@ -27,6 +27,8 @@ export interface Reader {
 /** Everyone who follows the chat: each is given every entry once and in order, live or from the log, while allowed to. */
 export class Audience {
   private readonly readers = new Set<Reader>()
+  /** The frame that a reader could not take of its backlog. */
+  private readonly refused = new WeakMap<Iterator<Frame>, Frame>()
   private rechecking = false
 
   constructor(
@@ -64,8 +66,10 @@ export class Audience {
 
   private give(reader: Reader, printed: { event: RoomEvent; frames: Frame[] }[]): void {
     for (const { event, frames } of printed) {
-      if (!reader.wants(event) || frames.every((frame) => reader.take(frame))) continue
-      reader.backlog = this.after(event.seq - 1, reader)
+      if (!reader.wants(event)) continue
+      const refused = frames.findIndex((frame) => !reader.take(frame))
+      if (refused < 0) continue
+      reader.backlog = chained(frames.slice(refused), this.after(event.seq, reader))
       return
     }
   }
@@ -77,10 +81,22 @@ export class Audience {
       if (verdict === null) void this.recheck()
       else if (isLoss(verdict)) this.expel(reader, verdict)
       if (verdict === null || isLoss(verdict) || !reader.ready()) return
-      const next = reader.backlog.next()
-      if (next.done) reader.backlog = null
-      else reader.take(next.value)
+      const { backlog } = reader
+      const frame = this.nextOf(backlog)
+      if (!frame) reader.backlog = null
+      else if (!reader.take(frame)) {
+        this.refused.set(backlog, frame)
+        return
+      }
     }
+  }
+
+  private nextOf(backlog: Iterator<Frame>): Frame | null {
+    const refused = this.refused.get(backlog)
+    this.refused.delete(backlog)
+    if (refused) return refused
+    const next = backlog.next()
+    return next.done ? null : next.value
   }
 
   /** The frames of what the log holds after `seq`, read as they are asked for. */
@@ -142,4 +158,9 @@ export class Audience {
   private pullKnown(reader: Reader): void {
     if (reader.backlog && this.rights.of(reader.caller.key, Date.now()) !== null) this.pull(reader)
   }
+}
+
+function* chained(frames: Frame[], rest: Iterable<Frame>): Generator<Frame, void> {
+  yield* frames
+  yield* rest
 }

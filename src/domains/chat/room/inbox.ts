@@ -3,9 +3,10 @@ import { fieldErrors } from '../../../lib/fields'
 import { Problem, problem } from '../../../lib/problem'
 import { CursorText, SendMessage, StopRun } from '../messages/schema'
 import type { Caller } from './caller'
-import type { SocketReader } from './readers'
+import { type Cursor, parseCursor } from './protocol'
 import { isLoss } from './rights'
 import type { Room } from './room'
+import type { SocketReader } from './socket-reader'
 
 // What a client sends over its WebSocket: each frame passes what the REST route it stands for asks.
 
@@ -14,6 +15,7 @@ const MAX_FRAME = 64 * 1024
 const MAX_FRAMES_A_SECOND = 50
 
 const Resume = z.strictObject({ last_event_id: CursorText.optional(), after: CursorText.optional() })
+const Ack = z.strictObject({ last_event_id: CursorText })
 const Envelope = z.strictObject({ type: z.string(), data: z.unknown().optional() })
 
 /** Frames from clients, in their order, one at a time for each connection. */
@@ -36,7 +38,6 @@ export class Inbox {
       reader.close(4429, 'at most 50 frames a second')
       return Promise.resolve()
     }
-    reader.heard()
     const before = this.queues.get(reader) ?? Promise.resolve()
     const work = before.then(() => this.take(reader, frame))
     this.queues.set(reader, work)
@@ -82,11 +83,27 @@ export class Inbox {
       }
       case 'resume': {
         const { last_event_id, after } = parse(Resume, data ?? {}, ['data'])
-        return this.room.follow(reader, last_event_id ?? after ?? null)
+        const from = last_event_id ?? after ?? null
+        reader.resume(from === null ? null : this.known(from))
+        return this.room.follow(reader, from)
       }
+      case 'ack':
+        return this.acknowledge(reader, parse(Ack, data, ['data']).last_event_id)
       default:
-        throw problem.invalid({ type: 'must be one of message, stop, resume' })
+        throw problem.invalid({ type: 'must be one of message, stop, resume, ack' })
     }
+  }
+
+  private acknowledge(reader: SocketReader, id: string): void {
+    const cursor = this.known(id)
+    if (!cursor) throw problem.invalid({ 'data.last_event_id': 'must be the id of an event of this chat' })
+    if (reader.acknowledge(cursor)) this.room.audience.pull(reader)
+  }
+
+  /** The cursor of an id that the chat may have given. */
+  private known(id: string): Cursor | null {
+    const cursor = parseCursor(id)
+    return cursor && cursor.epoch <= this.room.log.epoch ? cursor : null
   }
 
   /** Rights as they were at most five seconds ago; who has lost them is sent away, and null is answered. */

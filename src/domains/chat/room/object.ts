@@ -9,9 +9,10 @@ import type { StreamReport } from '../../metering/meter/streams'
 import { Inbox } from './inbox'
 import { lineUp } from './line-up'
 import { parseCursor } from './protocol'
-import { type Attachment, RunReader, SocketReader } from './readers'
 import { type Answer, answering, refusalOf } from './refusal'
 import { type Ids, Room, type Seams } from './room'
+import { RunReader } from './run-reader'
+import { type Attachment, SocketReader } from './socket-reader'
 import { RETRY, SSE_HEADERS } from './sse'
 import { CALL_HEADER, type Call, type PostedMessage, REFUSED, type RoomVerbs, type SocketCall } from './verbs'
 
@@ -39,6 +40,7 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
     )
     const holder = `${ids.tenant_id}/${ids.chat_id}`
     this.streams = new OpenStreams(this.env, ids.tenant_id, holder, () => this.sockets.size)
+    for (const reader of this.sockets.values()) reader.leave()
     this.sockets.clear()
     for (const socket of this.ctx.getWebSockets()) {
       const reader = this.readerOf(socket)
@@ -57,7 +59,10 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
   private readerOf(socket: WebSocket): SocketReader {
     const known = this.sockets.get(socket)
     if (known) return known
-    const reader = new SocketReader(socket, (one) => this.ctx.getWebSocketAutoResponseTimestamp(one))
+    const reader = new SocketReader(socket, {
+      gone: (one) => this.room?.audience.remove(one),
+      firstAckMs: this.room?.firstAckMs,
+    })
     this.sockets.set(socket, reader)
     return reader
   }
@@ -148,6 +153,7 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
 
   private async drop(socket: WebSocket): Promise<void> {
     const reader = this.sockets.get(socket)
+    reader?.leave()
     if (reader) this.room?.audience.remove(reader)
     if (this.sockets.delete(socket)) await this.streams?.tell()
   }

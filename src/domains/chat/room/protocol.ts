@@ -16,6 +16,9 @@ export function parseCursor(text: string): Cursor | null {
   return match ? { epoch: Number(match[1]), seq: Number(match[2]) } : null
 }
 
+/** Epoch 0 is of no log: its cursors name places inside a snapshot, from which nothing can be resumed. */
+export const isInside = ({ epoch }: Cursor): boolean => epoch === 0
+
 export type Finish = 'stop' | 'length' | 'stopped'
 
 export type DataOf = {
@@ -49,12 +52,22 @@ export const MAX_WORDS = 1024
 export class Frame {
   private bytes: Uint8Array<ArrayBuffer> | undefined
   private json: string | undefined
+  private length: number | undefined
 
   constructor(
     readonly id: string | null,
     readonly type: string,
     private readonly body: string,
+    /** What a client can acknowledge by it: its id, or a place inside a snapshot. */
+    readonly place = id,
+    /** What can stand for it and for all that follows it in a snapshot. */
+    readonly cutOff: Frame | null = null,
   ) {}
+
+  /** The frame as a part of a snapshot that is longer than one. */
+  within(place: string | null, cutOff: Frame | null): Frame {
+    return new Frame(this.id, this.type, this.body, place ?? this.place, cutOff)
+  }
 
   /** As a server-sent event. */
   get sse(): Uint8Array<ArrayBuffer> {
@@ -70,14 +83,20 @@ export class Frame {
 
   /** As a WebSocket message: `{id, type, data}`. */
   get text(): string {
-    this.json ??= this.id === null ? this.body : `{"id":"${this.id}",${this.body.slice(1)}`
+    this.json ??= this.place === null ? this.body : `{"id":"${this.place}",${this.body.slice(1)}`
     return this.json
+  }
+
+  /** Bytes of that. */
+  get size(): number {
+    this.length ??= utf8(this.text).byteLength
+    return this.length
   }
 }
 
 /** The frames of one event: one, or several where its text is longer than a frame; only the last carries the id. */
 export function framesOf(id: string, event: RoomEvent): Frame[] {
-  if (event.type === 'message') return textFrames(event.data.content, id)
+  if (event.type === 'message') return [...textFrames(event.data.content, id)]
   return [frameOf(id, event.type, shortened(event))]
 }
 
@@ -86,15 +105,13 @@ export function frameOf(id: string | null, type: string, data: unknown): Frame {
 }
 
 /** `content` as `message` frames; `id` stands on the last. */
-export function textFrames(content: string, id: string): Frame[] {
-  const frames: Frame[] = []
+export function* textFrames(content: string, id: string): Generator<Frame, void> {
   let rest = content
   do {
     const [piece, more] = cut(rest, MAX_DELTA)
-    frames.push(frameOf(more === '' ? id : null, 'message', { content: piece }))
+    yield frameOf(more === '' ? id : null, 'message', { content: piece })
     rest = more
   } while (rest !== '')
-  return frames
 }
 
 /** The event’s data, cut to what a frame holds; `GET /events` and the chat itself have all of it. */

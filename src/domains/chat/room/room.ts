@@ -33,6 +33,7 @@ export type Seams = {
   timings: Timings
   upstreamOf: (kind: AnsweringAgent['kind']) => Upstream
   freshMs?: number
+  firstAckMs?: number
 }
 
 /** One chat: its log, its runs and its readers, behind verbs that know no transport. */
@@ -63,6 +64,10 @@ export class Room {
     const name = `${ids.tenant_id}/${ids.chat_id}`
     this.outbox = new Outbox(name, this.store, this.alarms, this.access, this)
     this.runs = new Runs(this, env, ids, seams.timings)
+  }
+
+  get firstAckMs(): number | undefined {
+    return this.seams.firstAckMs
   }
 
   /** Ends what was going on when the object was last cut off; readers that slept through it begin anew. */

@@ -1,5 +1,14 @@
 import type { ListedMessage, Message } from '../messages/schema'
-import { cut, type Frame, frameOf, jsonSize, MAX_JSON, sizeWithout, textFrames } from './protocol'
+import {
+  cut,
+  type Frame,
+  frameOf,
+  jsonSize,
+  MAX_JSON,
+  printCursor,
+  sizeWithout,
+  textFrames,
+} from './protocol'
 
 /** A chat as it stands at a cursor: who has this needs nothing older. */
 export type Snapshot = {
@@ -15,15 +24,33 @@ export type Snapshot = {
 
 /**
  * The snapshot as a `snapshot` or `reset` event. What of the newest message does not fit into one event follows in
- * `message` events, the last of which carries the cursor: who is cut off before it starts again.
+ * `message` events, the last of which carries the cursor: who is cut off before it starts again. A client’s own socket
+ * acknowledges the others by their place; where it never does, the text ends early by an event that says so and carries
+ * the cursor, since it would start again for ever.
  */
-export function snapshotFrames(type: 'snapshot' | 'reset', snapshot: Snapshot): Frame[] {
+export function* snapshotFrames(type: 'snapshot' | 'reset', snapshot: Snapshot): Generator<Frame, void> {
+  const [first, rest] = firstFrame(type, snapshot)
+  if (rest === '') return yield first
+  const cutOff = frameOf(snapshot.cursor, 'message', { content: '', content_truncated: true })
+  let place = 1
+  // Nothing stands for the first: without it the cursor would mean nothing.
+  yield first.within(inside(place), null)
+  for (const frame of textFrames(rest, snapshot.cursor)) {
+    place += 1
+    yield frame.within(frame.id === null ? inside(place) : null, cutOff)
+  }
+}
+
+const inside = (place: number): string => printCursor({ epoch: 0, seq: place })
+
+/** The first frame, and what of the newest message is to follow. */
+function firstFrame(type: 'snapshot' | 'reset', snapshot: Snapshot): [frame: Frame, rest: string] {
   const newest = snapshot.messages.at(-1)
   const head = { ...snapshot, messages: [] as Message[], complete: false }
   // The event’s own type and its name of 8 letters at most.
   let room =
     MAX_JSON - jsonSize(snapshot.title ?? '') - JSON.stringify({ type, data: { ...head, title: '' } }).length
-  if (!newest) return [frameOf(snapshot.cursor, type, snapshot)]
+  if (!newest) return [frameOf(snapshot.cursor, type, snapshot), '']
   const [content, rest] = cut(newest.content, room - sizeWithout(newest))
   const messages: Message[] = [{ ...newest, content }]
   room -= sizeWithout(newest) + jsonSize(content)
@@ -35,8 +62,7 @@ export function snapshotFrames(type: 'snapshot' | 'reset', snapshot: Snapshot): 
     messages.unshift(message)
   }
   const data = { ...head, messages, complete: at < 0 && snapshot.complete }
-  if (rest === '') return [frameOf(snapshot.cursor, type, data)]
-  return [frameOf(null, type, data), ...textFrames(rest, snapshot.cursor)]
+  return [frameOf(rest === '' ? snapshot.cursor : null, type, data), rest]
 }
 
 /** Characters of a message that a list of chats shows; an answer may have millions. */
