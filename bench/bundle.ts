@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { gzipSync } from 'node:zlib'
@@ -24,6 +24,31 @@ export function bundle(entry: string, directory: string, config?: string): Bundl
   const file = path.join(directory, path.basename(entry).replace(/\.ts$/, '.js'))
   const text = readFileSync(file)
   return { file, bytes: text.byteLength, gzipped: gzipSync(text, { level: 9 }).byteLength }
+}
+
+/** What counts a request, as src/app.ts calls it. */
+const COUNTING = ['requestMetrics', 'usageMeter', 'admitAddress', 'admitTenant']
+
+/** The service without limits, usage and metrics: what it is measured against. */
+export function bundleUncounted(directory: string): Bundle {
+  // Within the project, so that its dependencies are found.
+  const copy = path.join(ROOT, 'node_modules/.cache/causeway-bench')
+  rmSync(copy, { recursive: true, force: true })
+  try {
+    for (const part of ['src', 'package.json', 'tsconfig.json'])
+      cpSync(path.join(ROOT, part), path.join(copy, part), { recursive: true })
+    const file = path.join(copy, 'src/app.ts')
+    const [imports = '', calls = ''] = readFileSync(file, 'utf8').split(/^(?=export const app)/m)
+    const text = COUNTING.reduce((before, word) => {
+      const after = before.replace(new RegExp(`\\b${word}\\b,?`), '')
+      if (after === before) throw new Error(`src/app.ts does not call ${word}`)
+      return after
+    }, calls)
+    writeFileSync(file, imports + text)
+    return bundle(path.join(copy, 'src/index.ts'), directory)
+  } finally {
+    rmSync(copy, { recursive: true, force: true })
+  }
 }
 
 /**

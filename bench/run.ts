@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { type Bundle, bundle, quietWorkerd, ROOT } from './bundle.ts'
+import { type Bundle, bundle, bundleUncounted, quietWorkerd, ROOT } from './bundle.ts'
 import { type Cost, measureCosts } from './costs.ts'
 import { record } from './notes.ts'
 import { bundleTable, costTable, machine, speedTable, streamTable, usageLine } from './report.ts'
@@ -103,10 +103,18 @@ async function measure(
   const floor = bundle('bench/workers/floor.ts', path.join(directory, 'floor'), plain)
   const quiet = bundle('bench/workers/quiet.ts', path.join(directory, 'quiet'), plain)
   process.env.MINIFLARE_WORKERD_PATH = quietWorkerd(directory)
-  const files = { service: service.file, floor: floor.file, quiet: quiet.file }
+  const uncounted = bundleUncounted(path.join(directory, 'uncounted'))
+  const files = {
+    ...{ service: service.file, uncounted: uncounted.file },
+    ...{ floor: floor.file, quiet: quiet.file },
+  }
   const miniflare = startMeasured(state, files, recorded)
   try {
-    const ports = { service: await portOf(miniflare, 'service'), floor: await portOf(miniflare, 'floor') }
+    const ports = {
+      service: await portOf(miniflare, 'service'),
+      uncounted: await portOf(miniflare, 'uncounted'),
+      floor: await portOf(miniflare, 'floor'),
+    }
     const comparisons: Comparison[] = []
     for (const pair of pairs(ports, seeded))
       if (wanted(pair.name.split(' ')[0] ?? '')) comparisons.push(await compare(pair, pace))
@@ -130,7 +138,7 @@ const FLOORS: Record<string, string> = {
 }
 
 /** Each side of a pair is sent the same headers and body. */
-function pairs(ports: { service: number; floor: number }, seeded: Seeded): Pair[] {
+function pairs(ports: { service: number; uncounted: number; floor: number }, seeded: Seeded): Pair[] {
   const pair = (name: string, aim: number | null, route: string, floor: string, headers = {}): Pair => {
     const shot = { method: 'GET', headers, status: 200 }
     return {
@@ -144,11 +152,17 @@ function pairs(ports: { service: number; floor: number }, seeded: Seeded): Pair[
     const shot = { headers, method: 'POST', status: 201, body: JSON.stringify(saying(0)) }
     return { ...rest, service: { ...service, ...shot }, floor: { ...floor, ...shot } }
   }
+  const uncounted = ({ floor, ...rest }: Pair): Pair => ({
+    ...rest,
+    floorName: 'the same without limits, usage and metrics',
+    floor: { ...floor, port: ports.uncounted, url: rest.service.url },
+  })
   const token = by(seeded.token)
   return [
     pair('health', null, '/health', '/hello'),
     pair('event-types by token', 0.6, TYPES, '/hello', token),
     pair('event-types by token', null, TYPES, '/answer', token),
+    uncounted(pair('event-types by token', 0.85, TYPES, '/hello', token)),
     pair('event-types by API key', 0.6, TYPES, '/hello', { 'X-API-Key': seeded.key }),
     pair('one', 0.75, one(seeded), '/plans/one', token),
     pair('list of 20', 0.75, LIST, '/plans/list', token),

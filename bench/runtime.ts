@@ -68,12 +68,13 @@ export async function startRecorder(state: string, file: string): Promise<Minifl
 }
 
 /**
- * The service as it is deployed and, in the same workerd on the same database, the floor. Nothing is done of what follows
+ * The service as it is deployed and, in the same workerd on the same database, the service that counts nothing and the
+ * floor. Nothing is done of what follows
  * a request, neither by the queue nor by the sweeper: it would be done while the next one is measured.
  */
 export function startMeasured(
   state: string,
-  files: { service: string; floor: string; quiet: string },
+  files: { service: string; uncounted: string; floor: string; quiet: string },
   recorded: Record<string, unknown>,
 ): Miniflare {
   const options = configured()
@@ -83,11 +84,10 @@ export function startMeasured(
     ...(options.durableObjects as Options),
     SWEEPER: { ...sweeper, scriptName: 'quiet' },
   }
+  const bound = { ...bindingsOf(options), durableObjects, bindings: SETTINGS }
   return shared(state, [
-    worker(
-      { name: 'service', file: files.service },
-      { ...bindingsOf(options), durableObjects, bindings: SETTINGS },
-    ),
+    worker({ name: 'service', file: files.service }, bound),
+    worker({ name: 'uncounted', file: files.uncounted }, bound),
     worker({ name: 'floor', file: files.floor }, { d1Databases, bindings: recorded }),
     worker({ name: 'quiet', file: files.quiet }, { durableObjects: { SWEEPER: sweeper } }),
   ])
