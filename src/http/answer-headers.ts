@@ -32,21 +32,43 @@ const STRICT: [string, string][] = [
 const securityFor = (c: HonoContext<AppEnv>) =>
   c.get('request').settings.ENVIRONMENT === 'production' ? STRICT : SECURITY
 
+/** How the limits of a request stand, as its answer says it (draft-ietf-httpapi-ratelimit-headers). */
+export type LimitFields = {
+  limit: number
+  remaining: number
+  /** Seconds until more is left. */
+  reset: number
+  /** The fields `RateLimit-Policy` and `RateLimit`. */
+  policy: string
+  state: string
+}
+
 type Kind = { json: boolean; cache: 'no-store' | 'private, no-cache' }
 
+/** Tenants with numbers of their own are few. */
+const MOST_SHARED = 1_000
 const shared = new Map<string, Headers>()
 
 function sharedHeaders(c: HonoContext<AppEnv>, { json, cache }: Kind): Headers {
   const security = securityFor(c)
-  const key = `${security.length} ${json} ${cache}`
+  const limits = c.get('limitFields')
+  const key = `${security.length} ${json} ${cache} ${limits?.policy}`
   let headers = shared.get(key)
   if (!headers) {
     headers = new Headers(security)
     headers.set('Cache-Control', cache)
+    headers.set('X-Gateway-Time-Ms', '0')
     if (json) headers.set('Content-Type', 'application/json; charset=UTF-8')
+    if (limits) setPolicy(headers, limits)
+    if (shared.size >= MOST_SHARED) shared.clear()
     shared.set(key, headers)
   }
   return headers
+}
+
+function setPolicy(headers: Headers, { limit, policy }: LimitFields): void {
+  headers.set('X-RateLimit-Limit', String(limit))
+  headers.set('RateLimit-Policy', policy)
 }
 
 /** An answer of the API: JSON, or nothing where `body` is null, with the headers of every answer and `more`. */
@@ -75,16 +97,24 @@ export function complete(c: HonoContext<AppEnv>): void {
   // The answer to an upgrade has headers that can't be changed.
   if (status === 101 || headers.has('X-Request-ID')) return
   for (const [name, value] of securityFor(c)) headers.set(name, value)
+  headers.set('X-Gateway-Time-Ms', '0')
+  const limits = c.get('limitFields')
+  if (limits) setPolicy(headers, limits)
   identify(c, headers)
 }
 
-/** Names the request and how long it took, and says how its limits stand. */
+/** What differs from answer to answer: the ids, the time that was waited, how the limits stand. */
 function identify(c: HonoContext<AppEnv>, headers: Headers): void {
   const { requestId, correlationId, traceparent, now } = c.get('request')
   headers.set('X-Request-ID', requestId)
   headers.set('X-Correlation-ID', correlationId)
   headers.set('X-Trace-ID', traceparent.slice(3, 35))
   headers.set('X-Gateway-Request-ID', c.req.raw.headers.get('CF-Ray') ?? requestId)
-  headers.set('X-Gateway-Time-Ms', String(Date.now() - now))
-  for (const [name, value] of c.get('limitHeaders') ?? []) headers.set(name, value)
+  const ms = Date.now() - now
+  if (ms !== 0) headers.set('X-Gateway-Time-Ms', String(ms))
+  const limits = c.get('limitFields')
+  if (!limits) return
+  headers.set('X-RateLimit-Remaining', String(limits.remaining))
+  headers.set('X-RateLimit-Reset', String(limits.reset))
+  headers.set('RateLimit', limits.state)
 }

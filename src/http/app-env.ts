@@ -1,6 +1,7 @@
 import type { Caller } from '../data/caller'
 import type { Context, RequestContext } from '../data/context'
 import type { Bindings } from '../env'
+import type { LimitFields } from './answer-headers'
 import type { MatchedRoute } from './notes'
 
 /** Hono's environment: what middleware leaves for the routes. */
@@ -18,7 +19,7 @@ export type AppEnv = {
     /** Answers with the value, as the route's `returns` prints it; a route that has none can't use it. */
     reply: (value: never) => Response
     /** What the limits say of the request, for its answer; unset where it was not counted. */
-    limitHeaders?: readonly (readonly [name: string, value: string])[]
+    limitFields?: LimitFields
     /** Bytes of the request's body, where it was read without having been announced. */
     requestBytes?: number
     /** Bytes of the answer's body, where its maker knows. */

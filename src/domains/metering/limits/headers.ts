@@ -1,3 +1,4 @@
+import type { LimitFields } from '../../../http/answer-headers'
 import { type Problem, problem } from '../../../lib/problem'
 import { publicName, type WindowState } from './held-window'
 import type { Verdict } from './verdict'
@@ -8,26 +9,13 @@ const LONGEST_WAIT_S = 86_400
 /** Seconds for a header; a total has no time at which more is left. */
 const seconds = (reset: number): number => Math.min(reset, LONGEST_WAIT_S)
 
-export type LimitHeader = readonly [name: string, value: string]
-
-const NONE: readonly LimitHeader[] = []
-
-/**
- * The headers about the window that binds: `X-RateLimit-*`, and the fields of draft-ietf-httpapi-ratelimit-headers.
- * None where nothing was counted.
- */
-export function limitHeaders(verdict: Verdict | undefined): readonly LimitHeader[] {
+/** What the answer says about the window that binds; undefined where nothing was counted. */
+export function limitFields(verdict: Verdict | undefined): LimitFields | undefined {
   const window = verdict?.binding
-  if (!window) return NONE
-  const remaining = String(window.remaining)
-  const reset = String(seconds(window.reset))
-  return [
-    ['X-RateLimit-Limit', String(window.limit)],
-    ['X-RateLimit-Remaining', remaining],
-    ['X-RateLimit-Reset', reset],
-    ['RateLimit-Policy', window.policy],
-    ['RateLimit', `"${publicName(window.name)}";r=${remaining};t=${reset}`],
-  ]
+  if (!window) return undefined
+  const { limit, remaining, policy } = window
+  const reset = seconds(window.reset)
+  return { limit, remaining, reset, policy, state: `"${publicName(window.name)}";r=${remaining};t=${reset}` }
 }
 
 const WIDTHS: Record<number, string> = { 60: 'a minute', 3600: 'an hour', 86400: 'a day' }

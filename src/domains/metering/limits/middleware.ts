@@ -6,7 +6,7 @@ import { isCounted } from '../../../http/counted'
 import { type MatchedRoute, routeOf } from '../../../http/notes'
 import { Problem } from '../../../lib/problem'
 import { addressLimiter, tenantLimiter } from '../isolate'
-import { limitHeaders, limitProblem } from './headers'
+import { limitFields, limitProblem } from './headers'
 import type { Want } from './held-window'
 import type { Limiter } from './limiter'
 import { ADDRESS_WANTS, type Kind, SELF_HELP_WANTS, wantsOf } from './policy'
@@ -98,8 +98,13 @@ function admit(
 }
 
 function heed(c: HonoContext<AppEnv>, verdict: Verdict): undefined {
-  c.set('limitHeaders', limitHeaders(verdict))
+  setLimits(c, verdict)
   if (verdict.refusedBy) throw limitProblem(verdict.refusedBy)
+}
+
+function setLimits(c: HonoContext<AppEnv>, verdict: Verdict): void {
+  const fields = limitFields(verdict)
+  if (fields) c.set('limitFields', fields)
 }
 
 /**
@@ -114,6 +119,6 @@ export async function countRefusal(c: HonoContext<AppEnv>, error: unknown): Prom
   if (!request || row.address !== null) return error
   const wants = error.code === 'credential_required' ? row.bare : ADDRESS_WANTS.public
   const verdict = await addressLimiter(c.env, request.address).admit(wants, request.defer)
-  c.set('limitHeaders', limitHeaders(verdict))
+  setLimits(c, verdict)
   return verdict.refusedBy ? limitProblem(verdict.refusedBy) : error
 }
