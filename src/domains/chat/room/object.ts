@@ -39,7 +39,7 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
       countFrame(this.env, ids.tenant_id, caller, kind, (work) => void work.catch(() => {})),
     )
     const holder = `${ids.tenant_id}/${ids.chat_id}`
-    this.streams = new OpenStreams(this.env, ids.tenant_id, holder, () => this.sockets.size)
+    this.streams = new OpenStreams(this.env, ids.tenant_id, holder, () => this.open)
     for (const reader of this.sockets.values()) reader.leave()
     this.sockets.clear()
     for (const socket of this.ctx.getWebSockets()) {
@@ -56,11 +56,19 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
     return room
   }
 
+  /** Sockets that are not closed, or being closed: who does not read does not answer that either. */
+  private get open(): number {
+    return [...this.sockets.values()].filter((reader) => reader.open).length
+  }
+
   private readerOf(socket: WebSocket): SocketReader {
     const known = this.sockets.get(socket)
     if (known) return known
     const reader = new SocketReader(socket, {
-      gone: (one) => this.room?.audience.remove(one),
+      gone: (one) => {
+        this.room?.audience.remove(one)
+        void this.streams?.tell()
+      },
       firstAckMs: this.room?.firstAckMs,
     })
     this.sockets.set(socket, reader)

@@ -60,6 +60,11 @@ export class SocketReader implements Reader {
     this.savedAt = this.window.sent
   }
 
+  /** Whether it was not closed from this side. */
+  get open(): boolean {
+    return !this.over
+  }
+
   /** Whether the object went to sleep before it had given all: what was left is not known any more. */
   get lost(): boolean {
     return this.behind && this.frames === null
@@ -170,6 +175,7 @@ export class SocketReader implements Reader {
   }
 
   close(code: number, reason: string): void {
+    if (this.over) return
     this.over = true
     this.leave()
     try {
