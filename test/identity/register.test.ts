@@ -1,6 +1,6 @@
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
-import { tokensFor } from '../../src/domains/identity/sessions/login'
+import { tokensFor } from '../../src/domains/identity/sessions/open'
 import { newId } from '../../src/lib/ids'
 import { expectError } from '../http/expect-error'
 import { serviceWith } from '../http/service'

@@ -1,7 +1,7 @@
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
 import { insertKey } from '../../src/domains/identity/api-keys/service'
-import { tokensFor } from '../../src/domains/identity/sessions/login'
+import { tokensFor } from '../../src/domains/identity/sessions/open'
 import { fingerprintOf } from '../../src/domains/metering/idempotency/fingerprint'
 import { dropOldKeys } from '../../src/domains/metering/idempotency/service'
 import { utf8 } from '../../src/lib/encoding'

@@ -1,7 +1,7 @@
 import type { Context as HonoContext } from 'hono'
 import { deleteCookie, setCookie } from 'hono/cookie'
 import { ACCESS_TOKEN_SECONDS } from '../tokens/access-token'
-import type { Tokens } from './login'
+import type { Tokens } from './open'
 import { REFRESH_TOKEN_SECONDS } from './refresh-token'
 
 const COMMON = { httpOnly: true, secure: true, sameSite: 'Strict' } as const
