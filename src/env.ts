@@ -44,7 +44,19 @@ const Settings = z
   .object({
     ENVIRONMENT: z.enum(['development', 'staging', 'production']),
     PUBLIC_URL: z.url({ protocol: /^https?$/ }).transform((value) => value.replace(/\/$/, '')),
-    MASTER_KEY: z.string().min(32),
+    MASTER_KEY: z
+      .string()
+      .min(32)
+      .regex(/^[^,]*$/, 'must have no comma in it'),
+    MASTER_KEY_PREVIOUS: list.refine(
+      (keys) => keys.every((key) => key.length >= 32),
+      'must be keys of at least 32 characters, comma separated',
+    ),
+    SIGNING_KEY_DAYS: z
+      .string()
+      .regex(/^(?:[1-9]\d{0,2})?$/, 'must be a whole number of days from 1 to 999')
+      .default('')
+      .transform((days) => Number(days || '30')),
     ALLOWED_ORIGINS: list,
     ALLOWED_HOSTS: list,
     ALLOW_PRIVATE_TARGETS: flag,

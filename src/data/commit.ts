@@ -226,5 +226,5 @@ function sealAnswer(ctx: Context, claim: IdempotencyClaim, body: string): Promis
 
 /** Seals stored answers that hold a secret. */
 export function answerSealer(ctx: Pick<Context, 'settings'>): Sealer {
-  return new Sealer(ctx.settings.MASTER_KEY, 'idempotency')
+  return new Sealer(ctx.settings, 'idempotency')
 }

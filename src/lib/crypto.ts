@@ -49,36 +49,69 @@ export function deriveKey(masterKey: string, purpose: string): Promise<Uint8Arra
   return key
 }
 
+/** The master key, and those that open what was sealed while they were it; the settings are one. */
+export type MasterKeys = { readonly MASTER_KEY: string; readonly MASTER_KEY_PREVIOUS: readonly string[] }
+
+/** Every master key that may be gone by, the one in force first. */
+export function masterKeys({ MASTER_KEY, MASTER_KEY_PREVIOUS }: MasterKeys): string[] {
+  return [...new Set([MASTER_KEY, ...MASTER_KEY_PREVIOUS])]
+}
+
+/** Eight characters that tell master keys apart and say nothing of them. */
+async function keyId(masterKey: string): Promise<string> {
+  return base64url((await deriveKey(masterKey, 'master-key-id')).slice(0, 6))
+}
+
+const SEALED = /^(?:v1|v2\.([\w-]{8}))\.([\w-]{16})\.([\w-]{22,})$/
+
+/** Whether a text is of the form that `Sealer` makes. */
+export const isSealed = (value: string): boolean => SEALED.test(value)
+
 /**
- * Encrypts and authenticates secrets at rest with AES-256-GCM under a key derived from the master key.
+ * Encrypts and authenticates secrets at rest with AES-256-GCM under a key derived from the master key in force.
  * `bound` (a tenant and a row, say) is authenticated with the text: a ciphertext moved to another row does not open.
+ * Each column that holds what this made has its place in domains/identity/tokens/resealing.ts, which seals it anew
+ * when there is another master key.
  */
 export class Sealer {
   constructor(
-    private readonly masterKey: string,
+    private readonly keys: MasterKeys,
     private readonly purpose: string,
   ) {}
 
-  private async key(): Promise<CryptoKey> {
-    const raw = await deriveKey(this.masterKey, `seal:${this.purpose}`)
+  private async key(masterKey: string): Promise<CryptoKey> {
+    const raw = await deriveKey(masterKey, `seal:${this.purpose}`)
     return crypto.subtle.importKey('raw', raw, 'AES-GCM', false, ['encrypt', 'decrypt'])
   }
 
-  /** `v1.{iv}.{ciphertext}` in base64url. */
+  /** How everything begins that is sealed under the master key in force. */
+  async prefix(): Promise<string> {
+    return `v2.${await keyId(this.keys.MASTER_KEY)}.`
+  }
+
+  /** `v2.{master key's id}.{iv}.{ciphertext}`, the last two in base64url. */
   async seal(plain: string, bound: string): Promise<string> {
     const iv = randomBytes(12)
     const params = { name: 'AES-GCM', iv, additionalData: utf8(bound) }
-    const sealed = await crypto.subtle.encrypt(params, await this.key(), utf8(plain))
-    return `v1.${base64url(iv)}.${base64url(new Uint8Array(sealed))}`
+    const sealed = await crypto.subtle.encrypt(params, await this.key(this.keys.MASTER_KEY), utf8(plain))
+    return `${await this.prefix()}${base64url(iv)}.${base64url(new Uint8Array(sealed))}`
   }
 
-  /** The text that was sealed; throws when it was altered, moved, or sealed under another master key. */
+  /** The text that was sealed; throws when it was altered, moved, or sealed under a master key that is not known. */
   async open(sealed: string, bound: string): Promise<string> {
-    const [version, iv, body] = sealed.split('.')
-    const ivBytes = fromBase64url(iv ?? '')
-    const bodyBytes = fromBase64url(body ?? '')
-    if (version !== 'v1' || !ivBytes || !bodyBytes) throw new Error('not a sealed value of a known version')
+    const [form, id, iv = '', body = ''] = SEALED.exec(sealed) ?? []
+    const ivBytes = fromBase64url(iv)
+    const bodyBytes = fromBase64url(body)
+    if (!form || !ivBytes || !bodyBytes) throw new Error('not a sealed value of a known version')
     const params = { name: 'AES-GCM', iv: ivBytes, additionalData: utf8(bound) }
-    return text(new Uint8Array(await crypto.subtle.decrypt(params, await this.key(), bodyBytes)))
+    for (const masterKey of masterKeys(this.keys)) {
+      // The first version did not say under which key it was made.
+      if (id !== undefined && id !== (await keyId(masterKey))) continue
+      const plain = await crypto.subtle
+        .decrypt(params, await this.key(masterKey), bodyBytes)
+        .catch(() => null)
+      if (plain) return text(new Uint8Array(plain))
+    }
+    throw new Error('sealed under a master key that is not known, altered, or moved from its row')
   }
 }

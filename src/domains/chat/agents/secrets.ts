@@ -6,7 +6,7 @@ import type { AgentRow } from './table'
 export const SECRETS = ['webhook_token', 'signing_secret', 'api_key'] as const
 export type SecretName = (typeof SECRETS)[number]
 
-const sealer = (ctx: Pick<Context, 'settings'>) => new Sealer(ctx.settings.MASTER_KEY, 'agent')
+const sealer = (ctx: Pick<Context, 'settings'>) => new Sealer(ctx.settings, 'agent')
 const bound = (tenantId: string, agentId: string, name: SecretName) => `${tenantId}/${agentId}/${name}`
 
 export function sealSecret(ctx: Context, agentId: string, name: SecretName, plain: string): Promise<string> {

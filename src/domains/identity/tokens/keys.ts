@@ -88,4 +88,4 @@ async function makeFirstKey(caller: Caller): Promise<void> {
   )
 }
 
-const sealer = (caller: Caller) => new Sealer(caller.settings.MASTER_KEY, 'signing-keys')
+const sealer = (caller: Caller) => new Sealer(caller.settings, 'signing-keys')

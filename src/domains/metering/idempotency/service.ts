@@ -3,6 +3,7 @@ import { answerSealer } from '../../../data/commit'
 import type { IdempotencyClaim, RequestContext, StoredAnswer } from '../../../data/context'
 import { type Database, directory, tenantDatabase } from '../../../data/database'
 import type { Bindings } from '../../../env'
+import { isSealed } from '../../../lib/crypto'
 import { iso } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { idempotencyKeys } from './table'
@@ -120,8 +121,8 @@ async function takeOver(request: RequestContext, claim: IdempotencyClaim, row: R
 }
 
 async function stored(request: RequestContext, claim: IdempotencyClaim, row: Row): Promise<StoredAnswer> {
-  // JSON begins with a brace; what begins with the sealer's version is sealed.
-  const sealed = row.body?.startsWith('v1.') ?? false
+  // JSON begins with a brace.
+  const sealed = isSealed(row.body ?? '')
   const body = sealed
     ? await answerSealer(request).open(row.body ?? '', `${claim.tenant_id}:${claim.principal}`)
     : (row.body ?? '')

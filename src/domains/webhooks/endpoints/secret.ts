@@ -1,6 +1,5 @@
 import type { Context } from '../../../data/context'
-import type { Settings } from '../../../env'
-import { randomBytes, Sealer } from '../../../lib/crypto'
+import { type MasterKeys, randomBytes, Sealer } from '../../../lib/crypto'
 import { base64 } from '../../../lib/encoding'
 
 /** A signing secret in the form of Standard Webhooks: `whsec_` and the base64 of 32 bytes. */
@@ -8,7 +7,7 @@ export function makeSecret(): string {
   return `whsec_${base64(randomBytes(32))}`
 }
 
-const sealer = (settings: Pick<Settings, 'MASTER_KEY'>) => new Sealer(settings.MASTER_KEY, 'endpoint')
+const sealer = (settings: MasterKeys) => new Sealer(settings, 'endpoint')
 const bound = (tenantId: string, endpointId: string) => `${tenantId}/${endpointId}`
 
 /** A secret or header value of one endpoint, encrypted; it opens for that endpoint only. */
