@@ -31,6 +31,21 @@ export const PROBLEMS = {
     category: 'authentication',
     hint: 'Check the email and password and try again.',
   },
+  mfa_required: {
+    status: 401,
+    category: 'authentication',
+    hint: 'Send the challenge in details with a code to POST /api/v1/auth/mfa/challenge.',
+  },
+  invalid_code: {
+    status: 401,
+    category: 'authentication',
+    hint: 'Send the code that the authenticator shows now, each once; or a recovery code.',
+  },
+  invalid_passkey: {
+    status: 401,
+    category: 'authentication',
+    hint: 'Ask for new options and try again, or log in another way.',
+  },
   invalid_token: { status: 401, category: 'authentication', hint: 'Log in again to get a new token.' },
   token_expired: {
     status: 401,
@@ -108,6 +123,11 @@ export const PROBLEMS = {
     status: 403,
     category: 'authorization',
     hint: 'Use a user’s access token instead of an API key.',
+  },
+  fresh_login_required: {
+    status: 403,
+    category: 'authorization',
+    hint: 'Log in again, and repeat the request with the new token.',
   },
   platform_only: { status: 403, category: 'authorization', hint: 'This needs a platform administrator.' },
   not_found: { status: 404, category: 'not_found', hint: 'Check the id; it may have been deleted.' },
@@ -267,10 +287,14 @@ problem.unauthorized = (
     | 'invalid_api_key'
     | 'ambiguous_credentials'
     | 'invalid_credentials'
+    | 'mfa_required'
+    | 'invalid_code'
+    | 'invalid_passkey'
   >,
   message: string,
+  details: Record<string, unknown> = {},
 ): Problem => {
   // RFC 6750, section 3. Without a credential too: a client finds the reason in the same place.
   const challenge = `Bearer error="invalid_token", error_description="${message}"`
-  return new Problem(code, message, { headers: { 'WWW-Authenticate': challenge } })
+  return new Problem(code, message, { details, headers: { 'WWW-Authenticate': challenge } })
 }

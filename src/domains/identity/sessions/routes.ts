@@ -1,23 +1,19 @@
-import { Hono, type Context as HonoContext } from 'hono'
+import { Hono } from 'hono'
 import { getCookie } from 'hono/cookie'
-import * as z from 'zod'
 import type { AppEnv } from '../../../http/app-env'
 import { body, doc, open, params, query, returns, returnsNothing, returnsPage } from '../../../http/route'
 import { problem } from '../../../lib/problem'
 import { Id, paging } from '../../../lib/wire'
 import { authenticated } from '../../tenancy/authorize'
 import { refuseForeignOrigin } from '../authenticate'
-import { clearTokenCookies, setTokenCookies } from './cookies'
+import { clearTokenCookies } from './cookies'
+import { CookiesOnly, handOut } from './hand-out'
 import { login } from './login'
-import type { Tokens } from './open'
 import { refresh } from './refresh'
 import { LoggedIn, Login, Refresh, Session } from './schema'
 import { endSession, listSessions, logout, logoutAll } from './service'
 
 const tag = 'Authentication'
-const CookiesOnly = {
-  cookies: z.literal('only').optional().meta({ description: 'Keep the tokens out of the body.' }),
-}
 
 /** Logging in, staying so, and leaving. */
 export const sessionRoutes = new Hono<AppEnv>()
@@ -31,6 +27,7 @@ export const sessionRoutes = new Hono<AppEnv>()
         'tenant_required',
         'tenant_suspended',
         'email_not_verified',
+        'mfa_required',
         'login_busy',
       ],
     }),
@@ -104,13 +101,3 @@ export const sessionRoutes = new Hono<AppEnv>()
     returnsNothing(),
     async (c) => c.var.reply(await endSession(c.var.ctx, c.req.valid('param').id)),
   )
-
-function handOut(
-  c: HonoContext,
-  tokens: Tokens,
-  cookies: 'only' | undefined,
-  reply: (value: z.input<typeof LoggedIn>) => Response,
-): Response {
-  setTokenCookies(c, tokens)
-  return reply(cookies === 'only' ? { message: tokens.message, expires_in: tokens.expires_in } : tokens)
-}
