@@ -1,4 +1,4 @@
-import { Hono } from 'hono'
+import { type Context, Hono } from 'hono'
 import { interactionRoutes } from './domains/catalog/interactions/routes'
 import { serviceRoutes } from './domains/catalog/service/routes'
 import { agents } from './domains/chat/agents/routes'
@@ -26,7 +26,6 @@ import { tenantRoutes } from './domains/tenancy/tenants/routes'
 import { deliveries } from './domains/webhooks/deliveries/routes'
 import { webhooks } from './domains/webhooks/endpoints/routes'
 import type { AppEnv } from './http/app-env'
-import { inOrder } from './http/checks'
 import { requestContext } from './http/context'
 import { requestMetrics } from './http/measure'
 import { answerUnknown } from './http/method'
@@ -38,28 +37,33 @@ import { crossOrigin, requireHttps, trustedHost } from './http/security'
 
 export const app = new Hono<AppEnv>({ strict: false, router: new RememberingRouter() })
 
-app.onError(async (error, c) => problemResponse(c, await countRefusal(c, error)))
+const refuse = async (error: Error, c: Context<AppEnv>) => problemResponse(c, await countRefusal(c, error))
 
-// Ids, clock, settings; the headers of every answer; the log line, and whoever counts what was answered.
-app.use(requestContext(requestMetrics, usageMeter))
-app.route('/', liveness) // answers without settings, so before whoever reads them
+app.onError(refuse)
+
+// Ids, clock, settings; the headers of every answer; the log line.
 app.use(
-  inOrder(
-    trustedHost,
-    requireHttps,
-    crossOrigin, // a preflight ends here
-    admitAddress, // who needs no credential is counted by address
-    authenticate, // who is calling, and with it the tenant
-    refuseFallen, // a credential that is known not to count goes no further
-    admitTenant, // counted from memory; a lease brings what changed
-    stillStands, // the credential against what was learned since
-    checkTenant, // a tenant that a header names must be that one
-    routeBoundary, // platform routes for the platform, tenant routes for tenants
-    authorize, // the scopes that the route asks for
-  ),
+  requestContext({
+    checks: [
+      trustedHost,
+      requireHttps,
+      crossOrigin, // a preflight ends here
+      admitAddress, // who needs no credential is counted by address
+      authenticate, // who is calling, and with it the tenant
+      refuseFallen, // a credential that is known not to count goes no further
+      admitTenant, // counted from memory; a lease brings what changed
+      stillStands, // the credential against what was learned since
+      checkTenant, // a tenant that a header names must be that one
+      routeBoundary, // platform routes for the platform, tenant routes for tenants
+      authorize, // the scopes that the route asks for
+    ],
+    refuse,
+    answered: [requestMetrics, usageMeter],
+  }),
 )
 app.on(['POST', 'PUT', 'PATCH', 'DELETE'], '*', idempotency) // a repeated request is answered, not repeated
 
+app.route('/', liveness) // answers without settings
 app.route('/', health)
 app.route('/', metrics)
 app.route('/', documents(app))

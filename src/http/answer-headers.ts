@@ -88,11 +88,13 @@ export function answerWith(
     : c.newResponse(body, { status: status as StatusCode, headers })
   for (const name in more) answer.headers.set(name, more[name] ?? '')
   identify(c, answer.headers)
+  c.set('answer', answer)
   return answer
 }
 
 /** Puts the headers of every answer on one that was made without them: a stream, a file, a document. */
 export function complete(c: HonoContext<AppEnv>): void {
+  if (c.res === c.get('answer')) return
   const { status, headers } = c.res
   // The answer to an upgrade has headers that can't be changed.
   if (status === 101 || headers.has('X-Request-ID')) return

@@ -18,6 +18,8 @@ export type AppEnv = {
     route?: MatchedRoute
     /** Answers with the value, as the route's `returns` prints it; a route that has none can't use it. */
     reply: (value: never) => Response
+    /** The answer as `answerWith` made it, with the headers of every answer. */
+    answer?: Response
     /** What the limits say of the request, for its answer; unset where it was not counted. */
     limitFields?: LimitFields
     /** Bytes of the request's body, where it was read without having been announced. */

@@ -5,6 +5,7 @@ import { hex } from '../lib/encoding'
 import { describeError, log } from '../lib/log'
 import { complete } from './answer-headers'
 import type { AppEnv } from './app-env'
+import { type Check, inOrder } from './checks'
 import { routeOf } from './notes'
 import { problemResponse } from './problems'
 import { parseIfMatch, respond } from './route'
@@ -13,8 +14,14 @@ const CALLER_ID = /^[A-Za-z0-9._:-]{1,128}$/
 /** W3C Trace Context, version 00; ids of zeros are invalid. */
 const TRACEPARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$/
 
-/** Is told of every request once its answer stands, whatever that is. */
-type Counter = (c: HonoContext<AppEnv>) => void
+type Life = {
+  /** What a request must pass before its route, in this order. */
+  checks?: readonly Check[]
+  /** Are told of every request once its answer stands, whatever that is. */
+  answered?: readonly ((c: HonoContext<AppEnv>) => void)[]
+  /** The answer where a check, or what is no Error, was thrown; a route's errors come to the app's own handler. */
+  refuse?: (error: Error, c: HonoContext<AppEnv>) => Response | Promise<Response>
+}
 
 /** Bytes that the ids of one request take. */
 const RANDOM_BYTES = 36
@@ -39,7 +46,11 @@ const LIVENESS = /^\/health\/live\/?$/
  * A caller's own request or correlation id is taken over where it is of the allowed form.
  */
 export const requestContext =
-  (...counters: Counter[]): MiddlewareHandler<AppEnv> =>
+  ({
+    checks = [],
+    answered = [],
+    refuse = (error, c) => problemResponse(c, error),
+  }: Life = {}): MiddlewareHandler<AppEnv> =>
   async (c, next) => {
     const started = Date.now()
     const headers = c.req.raw.headers
@@ -50,13 +61,15 @@ export const requestContext =
     }
     const requestId = given('X-Request-ID') ?? `req_${random.slice(0, 24)}`
     const correlationId = given('X-Correlation-ID') ?? requestId
-    const trace = TRACEPARENT.exec(headers.get('traceparent') ?? '')
+    const parent = headers.get('traceparent')
+    const trace = parent === null ? null : TRACEPARENT.exec(parent)
     const traceId = trace?.[1] ?? random.slice(24, 56)
 
+    const reads = c.req.method === 'GET' || c.req.method === 'HEAD'
+    const asksForLife = reads && LIVENESS.test(c.req.path)
     let settings = {} as RequestContext['settings']
     let misconfigured: unknown
     try {
-      const asksForLife = /^(?:GET|HEAD)$/.test(c.req.method) && LIVENESS.test(c.req.path)
       if (!asksForLife) settings = settingsOf(c.env)
     } catch (error) {
       misconfigured = error
@@ -72,7 +85,7 @@ export const requestContext =
       traceparent: `00-${traceId}-${random.slice(56, 72)}-${trace?.[3] ?? '01'}`,
       address: headers.get('CF-Connecting-IP'),
       userAgent: headers.get('User-Agent')?.slice(0, 512) ?? null,
-      ifMatch: parseIfMatch(headers.get('If-Match') ?? undefined),
+      ifMatch: reads ? undefined : parseIfMatch(headers.get('If-Match') ?? undefined),
       idempotency: null,
       defer: (work) => {
         c.executionCtx.waitUntil(
@@ -86,15 +99,22 @@ export const requestContext =
     c.set('reply', (value) => respond(c, value))
 
     try {
-      if (misconfigured === undefined) await next()
-      else c.res = problemResponse(c, misconfigured)
+      if (misconfigured !== undefined) throw misconfigured
+      // Here and not in a middleware of their own: each middleware costs a request some promises.
+      const stopped = asksForLife ? undefined : inOrder(checks, c)
+      const answer = stopped instanceof Promise ? await stopped : stopped
+      if (answer) c.res = answer
+      else await next()
     } catch (thrown) {
       // Hono hands only an Error to `onError`; whatever else is thrown is an error all the same.
-      c.res = problemResponse(c, new Error('something was thrown that is no Error', { cause: thrown }))
+      const error =
+        thrown instanceof Error ? thrown : new Error('what was thrown is no Error', { cause: thrown })
+      c.error = error
+      c.res = await refuse(error, c)
     }
     complete(c)
 
-    for (const count of counters) count(c)
+    for (const tell of answered) tell(c)
     log.info('request_processed', {
       request_id: requestId,
       correlation_id: correlationId,

@@ -6,7 +6,7 @@ import { type Check, inOrder } from '../../src/http/checks'
 function ask(...checks: Check[]): Promise<Response> {
   const app = new Hono<AppEnv>()
   app.onError((error) => new Response(error.message, { status: 500 }))
-  app.use(inOrder(...checks))
+  app.use(async (c, next) => (await inOrder(checks, c)) ?? next())
   app.get('/', (c) => c.text('passed'))
   return Promise.resolve(app.request('/'))
 }
