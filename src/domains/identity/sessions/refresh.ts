@@ -27,13 +27,14 @@ export async function refresh(request: RequestContext, token: string): Promise<T
   if (!found) throw problem.unauthorized('invalid_token', 'The refresh token is not valid')
   const { used, session, user, tenant } = found
   refuseOtherTenant(request, tenant.id)
-  await request.admit?.(tenant)
   const now = iso(request.now)
   if (session.ended_at !== null || tenant.status === 'cancelled')
     throw problem.unauthorized('token_revoked', 'The session has ended')
   if (session.expires_at <= now) throw problem.unauthorized('token_expired', 'The refresh token has expired')
   if (tenant.status === 'suspended') throw problem('tenant_suspended', 'The tenant is suspended')
   if (user.status === 'suspended') throw problem('user_suspended', 'The user is suspended')
+  // Only now: who kept a token that has ended must not use up what its tenant needs.
+  await request.admit?.(tenant)
 
   const ctx = contextFor(request, tenantView(tenant))
   const successor = await successorOf(request.settings.MASTER_KEY, token)

@@ -4,7 +4,8 @@ import type { Check } from '../../../http/checks'
 import { isContinuation } from '../../../http/continuation'
 import { isCounted } from '../../../http/counted'
 import { type MatchedRoute, routeOf } from '../../../http/notes'
-import { Problem } from '../../../lib/problem'
+import { asProblem } from '../../../http/problems'
+import type { Problem } from '../../../lib/problem'
 import { addressLimiter, tenantLimiter } from '../isolate'
 import { limitFields, limitProblem } from './headers'
 import type { Want } from './held-window'
@@ -69,7 +70,10 @@ function countLater(c: HonoContext<AppEnv>): undefined {
   const request = c.get('request')
   const refusal = addressLimiter(c.env, request.address).refusal(ADDRESS_WANTS.public)
   if (refusal) return heed(c, refusal)
-  request.admit = ({ id }) => admit(c, tenantLimiter(c.env, id), SELF_HELP_WANTS)
+  request.admit = ({ id }) => {
+    delete request.admit
+    return admit(c, tenantLimiter(c.env, id), SELF_HELP_WANTS)
+  }
 }
 
 /**
@@ -112,13 +116,23 @@ function setLimits(c: HonoContext<AppEnv>, verdict: Verdict): void {
  * the service's error handler, so that nothing that is admitted pays for it.
  */
 export async function countRefusal(c: HonoContext<AppEnv>, error: unknown): Promise<unknown> {
-  if (!(error instanceof Problem) || error.status !== 401) return error
+  const wants = refusalWants(c, asProblem(error))
+  if (!wants) return error
   const request = c.get('request')
-  const row = rowOf(routeOf(c))
-  // What was counted by its address when it came is not counted twice.
-  if (!request || row.address !== null) return error
-  const wants = error.code === 'credential_required' ? row.bare : ADDRESS_WANTS.public
   const verdict = await addressLimiter(c.env, request.address).admit(wants, request.defer)
   setLimits(c, verdict)
   return verdict.refusedBy ? limitProblem(verdict.refusedBy) : error
+}
+
+/** Where a refusal counts; null where it is none of a credential, or was counted by its address when it came. */
+function refusalWants(c: HonoContext<AppEnv>, { code, status }: Problem): readonly Want[] | null {
+  const request = c.get('request')
+  const row = rowOf(routeOf(c))
+  if (!request || row.address !== null || status === 429 || status >= 500) return null
+  if (code === 'credential_required') return row.bare
+  // A good credential of somebody who is suspended is refused as well.
+  if (status === 401 || c.get('caller')?.refusal) return ADDRESS_WANTS.public
+  // What should have brought a credential, and brought nothing that could be counted by it.
+  if (row.later && request.admit) return status === 403 ? ADDRESS_WANTS.public : row.bare
+  return null
 }
