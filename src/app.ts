@@ -6,6 +6,7 @@ import { chats } from './domains/chat/chats/routes'
 import { events } from './domains/events/routes'
 import { apiKeyRoutes } from './domains/identity/api-keys/routes'
 import { authenticate } from './domains/identity/authenticate'
+import { mfaRoutes } from './domains/identity/mfa/routes'
 import { sessionRoutes } from './domains/identity/sessions/routes'
 import { wellKnown } from './domains/identity/tokens/routes'
 import { userRoutes } from './domains/identity/users/routes'
@@ -71,6 +72,7 @@ app.route('/.well-known', wellKnown)
 
 app.route('/api/v1/auth', userRoutes)
 app.route('/api/v1/auth', sessionRoutes)
+app.route('/api/v1/auth/mfa', mfaRoutes)
 app.route('/api/v1/auth/api-keys', apiKeyRoutes)
 app.route('/api/v1/tenants', tenantRoutes)
 app.route('/api/v1/interactions', interactionRoutes)

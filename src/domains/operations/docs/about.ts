@@ -21,6 +21,8 @@ cookie that login sets. The tenant comes with the credential. \`x-required-scope
 const tags: About['tags'] = {
   Operations: 'Whether the service runs, and how it describes itself.',
   Authentication: 'Who is calling: registration, login, tokens and sessions.',
+  'Two-step login': 'A second factor: an authenticator app, and recovery codes.',
+  Passkeys: 'Logging in with a device instead of a password.',
   'API keys': 'Credentials for programs, with scopes of their own.',
   Tenants: 'The tenant: signing up, its name and its settings.',
   Users: 'The people of a tenant.',
