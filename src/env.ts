@@ -5,6 +5,7 @@ import type { Meter } from './domains/metering/meter/object'
 import type { MetricsShard } from './domains/operations/metrics/object'
 import type { EndpointSender } from './domains/webhooks/deliveries/object'
 import type { Sweeper } from './domains/webhooks/deliveries/sweeper'
+import { OauthProviders } from './lib/oauth-providers'
 import { problem } from './lib/problem'
 
 /** What wrangler.toml binds; settings are strings until `settingsOf` has parsed them. */
@@ -65,6 +66,7 @@ const Settings = z
     LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
     METRICS_TOKEN: z.union([z.literal(''), z.string().min(16)]).default(''),
     DOCS_ENABLED: z.enum(['true', 'false', '']).default(''),
+    OAUTH_PROVIDERS: OauthProviders,
     SINGLE_TENANT_ID: z.union([z.literal(''), z.uuid().toLowerCase()]).default(''),
   })
   .superRefine((settings, issue) => {

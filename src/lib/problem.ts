@@ -21,6 +21,11 @@ export const PROBLEMS = {
     category: 'validation',
     hint: 'Call the service by a host name it is configured for.',
   },
+  oauth_state_invalid: {
+    status: 400,
+    category: 'validation',
+    hint: 'Start the login again, in the same browser; one start leads to one login, within ten minutes.',
+  },
   credential_required: {
     status: 401,
     category: 'authentication',
@@ -45,6 +50,11 @@ export const PROBLEMS = {
     status: 401,
     category: 'authentication',
     hint: 'Ask for new options and try again, or log in another way.',
+  },
+  oauth_refused: {
+    status: 401,
+    category: 'authentication',
+    hint: 'Start the login again; if it fails again, the operator finds the cause in the log.',
   },
   invalid_token: { status: 401, category: 'authentication', hint: 'Log in again to get a new token.' },
   token_expired: {
@@ -104,6 +114,16 @@ export const PROBLEMS = {
     category: 'authorization',
     hint: 'Open the link in the verification mail, or ask for another at /api/v1/auth/verify-email/resend.',
   },
+  oauth_denied: {
+    status: 403,
+    category: 'authorization',
+    hint: 'Agree at the provider, or log in another way.',
+  },
+  oauth_email_unverified: {
+    status: 403,
+    category: 'authorization',
+    hint: 'Verify the email address with the provider, then log in again.',
+  },
   registration_closed: {
     status: 403,
     category: 'authorization',
@@ -146,6 +166,16 @@ export const PROBLEMS = {
     status: 409,
     category: 'conflict',
     hint: 'Choose another value, or change the one that exists.',
+  },
+  oauth_not_linked: {
+    status: 409,
+    category: 'conflict',
+    hint: 'Log in as before and confirm the email address; afterwards this way in is linked by itself.',
+  },
+  last_login_method: {
+    status: 409,
+    category: 'conflict',
+    hint: 'Set a password (POST /api/v1/auth/password/forgot) or link another login first.',
   },
   slug_taken: { status: 409, category: 'conflict', hint: 'Choose another slug.' },
   user_limit_reached: {
@@ -287,6 +317,7 @@ problem.unauthorized = (
     | 'invalid_api_key'
     | 'ambiguous_credentials'
     | 'invalid_credentials'
+    | 'oauth_refused'
     | 'mfa_required'
     | 'invalid_code'
     | 'invalid_passkey'
