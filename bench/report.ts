@@ -4,6 +4,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { type Bundle, ROOT } from './bundle.ts'
 import { type Cost, MOST_ROWS_WRITTEN, WHOLE } from './costs.ts'
+import type { Accuracy, Burst } from './limits.ts'
 import type { Comparison, Pace, Speed } from './rounds.ts'
 import type { Delay, StreamResult } from './stream.ts'
 import type { UsageRun } from './usage.ts'
@@ -49,6 +50,23 @@ export function speedTable(comparisons: Comparison[], pace: Pace): string {
 }
 
 const speed = (of: Speed) => [whole(of.perSecond), ...delays(of), of.cpu === null ? '' : whole(of.cpu)]
+
+/** What was let pass, for real and in simulated time. */
+export function limitsTable(bursts: Burst[], accuracy: Accuracy[]): string {
+  const runs = bursts.map(({ admitted, refused }) => `${whole(admitted)} and ${whole(refused)}`).join(', ')
+  const percent = (part: number) => `${(part * 100).toFixed(1)} %`
+  const rows = accuracy.map(({ isolates, limit, what, most, part, calls }) => [
+    `${isolates}, ${whole(limit)} a minute${what && `, ${what}`}`,
+    ...[percent(most), percent(part), calls.toFixed(1)],
+    isolates === 1 ? '≤ 30' : limit === 60_000 ? '≤ 20' : '',
+  ])
+  const heads = ['isolates and limit', 'most in 60 s', 'least of what was allowed', 'calls a 1,000', 'aim']
+  return `Limits: 1,500 requests where 1,000 are allowed, three times, admitted and refused: ${runs}
+
+In simulated time, the worst of 0.9 to 2 times the limit (aims: at most 100 %, at least 98 %)
+
+${table(heads, rows)}`
+}
 
 /** Whether usage says what was sent. */
 export function usageLine({ sent, counted, errors }: UsageRun): string {

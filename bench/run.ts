@@ -2,10 +2,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
+import type { Outcome } from '../test/metering/accuracy.ts'
 import { type Bundle, bundle, bundleUncounted, quietWorkerd, ROOT } from './bundle.ts'
 import { type Cost, measureCosts } from './costs.ts'
+import { measureAccuracy, measureBursts } from './limits.ts'
 import { record } from './notes.ts'
-import { bundleTable, costTable, machine, speedTable, streamTable, usageLine } from './report.ts'
+import { bundleTable, costTable, limitsTable, machine, speedTable, streamTable, usageLine } from './report.ts'
 import { type Comparison, compare, type Pace, type Pair } from './rounds.ts'
 import { ORIGIN, portOf, startMeasured, startRecorder } from './runtime.ts'
 import { type Asked, ask, by, type Seeded, saying, seed } from './seed.ts'
@@ -60,7 +62,7 @@ async function prepare(state: string): Promise<Prepared> {
     const headers = by(seeded.token)
     const plan = (method: string, route: string, body?: unknown) =>
       record(recorder, async () => {
-        // The credential is looked up first, as it is for all but one request in five seconds.
+        // The credential is looked up first, as it is for all but an isolate's first request.
         await ask(recorder, 'GET', '/api/v1/webhooks/event-types', { headers })
         await ask(recorder, 'GET', '/notes')
         await ask(recorder, method, route, { headers, body })
@@ -103,10 +105,11 @@ async function measure(
   const floor = bundle('bench/workers/floor.ts', path.join(directory, 'floor'), plain)
   const quiet = bundle('bench/workers/quiet.ts', path.join(directory, 'quiet'), plain)
   process.env.MINIFLARE_WORKERD_PATH = quietWorkerd(directory)
+  const limitsWorker = bundle('bench/workers/limits.ts', path.join(directory, 'limits'), plain)
   const uncounted = bundleUncounted(path.join(directory, 'uncounted'))
   const files = {
     ...{ service: service.file, uncounted: uncounted.file },
-    ...{ floor: floor.file, quiet: quiet.file },
+    ...{ floor: floor.file, quiet: quiet.file, limits: limitsWorker.file },
   }
   const miniflare = startMeasured(state, files, recorded)
   try {
@@ -115,6 +118,7 @@ async function measure(
       uncounted: await portOf(miniflare, 'uncounted'),
       floor: await portOf(miniflare, 'floor'),
     }
+    const limits = await miniflare.getWorker('limits')
     const comparisons: Comparison[] = []
     for (const pair of pairs(ports, seeded))
       if (wanted(pair.name.split(' ')[0] ?? '')) comparisons.push(await compare(pair, pace))
@@ -123,6 +127,12 @@ async function measure(
       console.log(
         `${streamTable(await measureStreams(miniflare, ports, seeded.token, { lanes: 4, answers }))}\n`,
       )
+    if (wanted('limits')) {
+      const simulate = async (query: string) =>
+        (await (await limits.fetch(`http://limits/?${query}`)).json()) as Outcome
+      const bursts = await measureBursts(miniflare, pace.connections)
+      console.log(`${limitsTable(bursts, await measureAccuracy(simulate))}\n`)
+    }
     if (wanted('usage')) {
       const run = { requests: 20_000, connections: pace.connections }
       console.log(`${usageLine(await countUsage(miniflare, ports.service, seeded, run))}\n`)
@@ -177,7 +187,7 @@ D1 bills rows read and rows written; an index entry is a row written too. These 
 for one request of each kind, as the service is now. \`npm run bench -- --costs\` measures them anew and writes this page.
 
 “After” is what a request sets going once it is answered: the fan-out of its event, a delivery, the index of a chat.
-A credential is looked up once in five seconds and isolate; the lines below a look-up do not count it again.
+A credential is looked up when an isolate sees it first, an API key again after half an hour; other lines do not count it.
 
 ${costTable(costs)}
 `

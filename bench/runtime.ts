@@ -74,7 +74,7 @@ export async function startRecorder(state: string, file: string): Promise<Minifl
  */
 export function startMeasured(
   state: string,
-  files: { service: string; uncounted: string; floor: string; quiet: string },
+  files: { service: string; uncounted: string; floor: string; quiet: string; limits: string },
   recorded: Record<string, unknown>,
 ): Miniflare {
   const options = configured()
@@ -90,6 +90,7 @@ export function startMeasured(
     worker({ name: 'uncounted', file: files.uncounted }, bound),
     worker({ name: 'floor', file: files.floor }, { d1Databases, bindings: recorded }),
     worker({ name: 'quiet', file: files.quiet }, { durableObjects: { SWEEPER: sweeper } }),
+    worker({ name: 'limits', file: files.limits }, {}),
   ])
 }
 

@@ -1,32 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import type { Want } from '../../src/domains/metering/limits/held-window'
+import { LOADS, run } from './accuracy'
 import { minuteOf, Simulation } from './simulation'
-import { mostIn } from './timeline'
 
 const MINUTE = 60_000
-const LOADS = [0.9, 1, 1.1, 1.25, 1.5, 2]
-
-type Outcome = { most: number; part: number; calls: number; writes: number }
-
-/**
- * Loads isolates for some minutes: the most that was admitted in any 60 s, what part of what could be was admitted in the
- * minutes after the first (which is easy: the window is empty), and Meter calls and writes for 1,000 admitted.
- */
-async function run(isolates: number, limit: number, load: number, minutes: number, restart = false) {
-  const sim = new Simulation(isolates * 100 + load * 10, isolates)
-  const start = sim.now
-  sim.load(limit * load, minutes * MINUTE, [minuteOf(limit)])
-  if (restart) sim.in(1.7 * MINUTE, () => sim.restartMeter())
-  await sim.run(minutes * MINUTE)
-  const admitted = sim.admittedAt.length
-  const late = sim.admittedAt.filter((at) => at >= start + MINUTE).length
-  return {
-    most: mostIn(sim.admittedAt, MINUTE) / limit,
-    part: (restart ? admitted / minutes : late / (minutes - 1)) / (limit * Math.min(1, load)),
-    calls: (sim.calls.length * 1_000) / admitted,
-    writes: (sim.store.writes * 1_000) / admitted,
-  } satisfies Outcome
-}
 
 /** So many requests by some connections, each sending its next when the one before was answered. */
 async function burst(sim: Simulation, connections: number, requests: number, wants: readonly Want[]) {
