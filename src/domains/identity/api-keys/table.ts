@@ -16,11 +16,17 @@ export const apiKeys = confined(
       scopes: json<string[]>().notNull(),
       /** The key's own limits, on top of the tenant's; null where it has none. */
       limits: json<KeyLimits>(),
+      /** The key as which this one is counted, where it came of a rotation. */
+      counted_as: text(),
+      /** The addresses and CIDR blocks that it may be used from; null for all. */
+      allowed_addresses: json<string[]>(),
       /** The maker, on whom the key's rights hang; null for a key that the platform made. */
       created_by: text(),
       last_used_at: time(),
       expires_at: time(),
       revoked_at: time(),
+      /** The key that a rotation made of it. */
+      replaced_by: text(),
       version: version(),
       created_at: time().notNull(),
     },

@@ -13,3 +13,10 @@ export const signingKeys = sqliteTable('signing_keys', {
   /** Until when it is published: its last token has expired by then. Null while it is the newest. */
   published_until: time(),
 })
+
+/** What the service must remember of a master key that came before, sealed under the one in force. */
+export const serverSecrets = sqliteTable('server_secrets', {
+  name: text().primaryKey(),
+  sealed: text().notNull(),
+  created_at: time().notNull(),
+})
