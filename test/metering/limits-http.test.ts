@@ -231,17 +231,22 @@ describe('limits of a tenant', { timeout: 30_000 }, () => {
     expect((await list(world)).status).toBe(200)
   })
 
-  it('refuse by the hour and the day as well', async () => {
-    for (const [name, field, width] of [
-      ['hour', 'requests_per_hour', 3_600],
-      ['day', 'requests_per_day', 86_400],
+  it('refuse by the hour and the day as well, until the bucket of the first request has left', async () => {
+    for (const [name, field, width, bucket] of [
+      ['hour', 'requests_per_hour', 3_600, 60],
+      ['day', 'requests_per_day', 86_400, 3_600],
     ] as const) {
       const world = await makeWorld({ rate_limits: { [field]: 3 } })
+      const begun = Date.now() / 1_000
       expect(await statuses(3, () => list(world))).toEqual(times(3, 200))
       const { status, error, headers } = await callJson('GET', '/api/v1/interactions', { key: world.apiKey })
       expect([status, error.details.window]).toEqual([429, name])
       expect(headers.get('RateLimit-Policy')).toBe(`"${name}";q=3;w=${width}`)
-      expect(Number(headers.get('Retry-After'))).toBeGreaterThan(0.9 * width)
+      const free = (Math.floor(begun / bucket) + 1) * bucket + width
+      const wait = Number(headers.get('Retry-After'))
+      expect(wait).toBeGreaterThanOrEqual(Math.floor(free - Date.now() / 1_000))
+      expect(wait).toBeLessThanOrEqual(width + bucket)
+      expect(headers.get('RateLimit')).toBe(`"${name}";r=0;t=${wait}`)
     }
   })
 

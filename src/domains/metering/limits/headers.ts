@@ -3,11 +3,11 @@ import { type Problem, problem } from '../../../lib/problem'
 import { publicName, type WindowState } from './held-window'
 import type { Verdict } from './verdict'
 
-/** The longest that anyone is told to wait: what never comes back is asked about again the next day. */
-const LONGEST_WAIT_S = 86_400
+/** What never comes back is asked about again the next day. */
+const NEVER_S = 86_400
 
-/** Seconds for a header; a total has no time at which more is left. */
-const seconds = (reset: number): number => Math.min(reset, LONGEST_WAIT_S)
+/** Seconds for a header; a total has no time at which more is left. A day's oldest hour can take longer than a day. */
+const seconds = (reset: number): number => (Number.isFinite(reset) ? reset : NEVER_S)
 
 /** What the answer says about the window that binds; undefined where nothing was counted. */
 export function limitFields(verdict: Verdict | undefined): LimitFields | undefined {
