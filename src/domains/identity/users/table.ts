@@ -14,7 +14,7 @@ export const users = confined(
       full_name: text(),
       role: text({ enum: ['viewer', 'member', 'developer', 'admin', 'platform_admin'] }).notNull(),
       status: text({ enum: ['active', 'suspended'] }).notNull(),
-      /** A PHC string (scrypt). */
+      /** A PHC string (scrypt), or bcrypt's (`$2b$…`) of a user brought from elsewhere, until the next login. */
       password_hash: text(),
       avatar: text(),
       preferences: json<Record<string, unknown>>().notNull(),
@@ -30,6 +30,7 @@ export const users = confined(
       primaryKey({ columns: [table.tenant_id, table.id] }),
       uniqueIndex('users_by_email').on(table.tenant_id, table.email),
       index('users_by_address').on(table.email),
+      index('users_imported').on(table.password_hash).where(sql`substr(password_hash, 1, 2) = '$2'`),
       uniqueIndex('users_personal').on(table.email).where(sql`is_personal = 1`),
     ],
   ),

@@ -1,0 +1,98 @@
+import { and, desc, eq, gt } from 'drizzle-orm'
+import type { RequestContext } from '../../../data/context'
+import { directory } from '../../../data/database'
+import { iso } from '../../../lib/ids'
+import { networkOf } from '../../../lib/ip-address'
+import { Problem } from '../../../lib/problem'
+import { sessions } from '../sessions/table'
+import { users } from '../users/table'
+import { knownDevice } from './device'
+import { type Allowance, type Attempt, count, giveBack, keep, refusalOf } from './service'
+
+// Ten wrong passwords an hour slow the caller down (identity.md). All callers together have ten for an address. While
+// those are used up, a browser or a network address from which a user has logged in before still has ten of its own, for
+// that user alone. So nobody keeps an owner out by using up the tries, and nobody gets more tries at others' passwords
+// by registering the same address somewhere.
+
+const MOST = 10
+/** A network address is known for as long after a login. */
+const KNOWN_MS = 90 * 24 * 3600_000
+/** Logins that are looked at for it. */
+const MOST_SESSIONS = 50
+
+/** Whose password is tried, and what is known of who tries. */
+export type Trial = { email: string; device: string | undefined }
+
+/**
+ * Runs `check` with the candidates that may be tried now, and counts the attempt where it throws 401
+ * `invalid_credentials`. 429 `rate_limited` before any work where too many were wrong within the hour; an address that
+ * nobody has is counted alike.
+ */
+export async function countWrong<C extends { user: { id: string } }, T>(
+  request: RequestContext,
+  trial: Trial,
+  candidates: C[],
+  check: (candidates: C[]) => Promise<T>,
+): Promise<T> {
+  const shared = wrongPasswords(`email:${trial.email}`)
+  const attempt = await count(request, shared, true)
+  if (attempt) return counted(request, attempt, () => check(candidates))
+  const { by, ids } = await knownUsers(
+    request,
+    trial,
+    candidates.map(({ user }) => user.id),
+  )
+  if (ids.length === 0) throw await refusalOf(request, shared)
+  const own = wrongPasswords(`${by}:${ids.sort().join(',')}`)
+  const second = await count(request, own, true)
+  if (!second) throw await refusalOf(request, own)
+  return counted(request, second, () => check(candidates.filter(({ user }) => ids.includes(user.id))))
+}
+
+/** The same for the password of a user who is logged in: counted for that user, whatever strangers do. */
+export async function countWrongOf<T>(
+  request: RequestContext,
+  userId: string,
+  check: () => Promise<T>,
+): Promise<T> {
+  const allowance = wrongPasswords(`user:${userId}`)
+  const attempt = await count(request, allowance, true)
+  if (!attempt) throw await refusalOf(request, allowance)
+  return counted(request, attempt, check)
+}
+
+async function counted<T>(request: RequestContext, attempt: Attempt, check: () => Promise<T>): Promise<T> {
+  try {
+    const result = await check()
+    await giveBack(request, attempt)
+    return result
+  } catch (error) {
+    const isWrong = error instanceof Problem && error.code === 'invalid_credentials'
+    await (isWrong ? keep(request, attempt) : giveBack(request, attempt))
+    throw error
+  }
+}
+
+const wrongPasswords = (subject: string): Allowance => ({ window: 'wrong_passwords', subject, most: MOST })
+
+/** Those of the users who have logged in from this browser, or else from this network address, and by which. */
+async function knownUsers(
+  request: RequestContext,
+  { email, device }: Trial,
+  ids: string[],
+): Promise<{ by: string; ids: string[] }> {
+  const network = networkOf(request.address ?? '')
+  const rows = await directory(request.env)
+    .select({ user_id: sessions.user_id, address: sessions.address })
+    .from(sessions)
+    .innerJoin(users, and(eq(users.tenant_id, sessions.tenant_id), eq(users.id, sessions.user_id)))
+    .where(and(eq(users.email, email), gt(sessions.created_at, iso(request.now - KNOWN_MS))))
+    .orderBy(desc(sessions.id))
+    .limit(MOST_SESSIONS)
+  const known = await Promise.all(ids.map((id) => knownDevice(request.settings, device, id)))
+  const byDevice = ids.filter((_, i) => known[i] !== null)
+  if (byDevice.length > 0) return { by: `device:${known.find((id) => id !== null)}`, ids: byDevice }
+  const near = rows.filter(({ address }) => networkOf(address ?? '') === network)
+  const from = new Set(near.map(({ user_id }) => user_id))
+  return { by: `network:${network}`, ids: network === null ? [] : ids.filter((id) => from.has(id)) }
+}
