@@ -5,6 +5,7 @@ import type { Meter } from './domains/metering/meter/object'
 import type { MetricsShard } from './domains/operations/metrics/object'
 import type { EndpointSender } from './domains/webhooks/deliveries/object'
 import type { Sweeper } from './domains/webhooks/deliveries/sweeper'
+import { JwtIssuer, refusalsOfTrusted, TrustedIssuers, trustedIssuers } from './lib/issuer'
 import { OauthProviders } from './lib/oauth-providers'
 import { problem } from './lib/problem'
 
@@ -63,6 +64,10 @@ const Settings = z
     ALLOW_PRIVATE_TARGETS: flag,
     PRIVATE_TARGET_HOSTS: list,
     DOH_URL: z.union([z.literal(''), z.url({ protocol: /^https?$/ })]).default(''),
+    /** Those two alone are one trusted issuer. */
+    JWT_ISSUER: JwtIssuer,
+    JWT_AUDIENCE: z.string().max(512).default(''),
+    TRUSTED_ISSUERS: TrustedIssuers,
     LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
     METRICS_TOKEN: z.union([z.literal(''), z.string().min(16)]).default(''),
     DOCS_ENABLED: z.enum(['true', 'false', '']).default(''),
@@ -70,6 +75,7 @@ const Settings = z
     SINGLE_TENANT_ID: z.union([z.literal(''), z.uuid().toLowerCase()]).default(''),
   })
   .superRefine((settings, issue) => {
+    for (const refusal of refusalsOfTrusted(settings)) issue.addIssue({ code: 'custom', ...refusal })
     if (settings.ENVIRONMENT !== 'production') return
     for (const name of ['MASTER_KEY', 'METRICS_TOKEN'] as const)
       if (DEVELOPMENT_SECRET.test(settings[name]))
@@ -85,6 +91,8 @@ const Settings = z
       settings.DOCS_ENABLED === '' ? settings.ENVIRONMENT !== 'production' : settings.DOCS_ENABLED === 'true',
     /** Development shows what production hides, such as the mail box. */
     development: settings.ENVIRONMENT === 'development',
+    /** Whose tokens count besides the service's own, in whatever tenant they name. */
+    trusted_issuers: trustedIssuers(settings),
   }))
 
 export type Settings = z.output<typeof Settings>

@@ -136,3 +136,43 @@ export const plainIssuer = (iss: string, aud: string): TrustedIssuer => ({
   ...{ iss, aud, jwks_uri: null, secret: null, tenant_id: null, algs: [...KEY_ALGS] },
   claims: { ...issuerDefaults.claims, tenant: 'tenant_id' },
 })
+
+/** A URL of an issuer, or nothing. */
+export const JwtIssuer = z.union([z.literal(''), Iss]).default('')
+
+type Settings = {
+  JWT_ISSUER: string
+  JWT_AUDIENCE: string
+  TRUSTED_ISSUERS: TrustedIssuer[]
+  PUBLIC_URL: string
+  ENVIRONMENT: string
+}
+
+/** Every issuer that the operator trusts. */
+export const trustedIssuers = ({ JWT_ISSUER, JWT_AUDIENCE, TRUSTED_ISSUERS }: Settings): TrustedIssuer[] =>
+  JWT_ISSUER === '' ? TRUSTED_ISSUERS : [...TRUSTED_ISSUERS, plainIssuer(JWT_ISSUER, JWT_AUDIENCE)]
+
+/** What is wrong with the operator's issuers, by setting. */
+export function refusalsOfTrusted(settings: Settings): { path: (string | number)[]; message: string }[] {
+  const { JWT_ISSUER, JWT_AUDIENCE, PUBLIC_URL, ENVIRONMENT } = settings
+  const alone = (JWT_ISSUER === '') !== (JWT_AUDIENCE === '')
+  const refusals = alone
+    ? [{ path: ['JWT_AUDIENCE'], message: 'JWT_ISSUER and JWT_AUDIENCE stand together' }]
+    : []
+  const seen = new Set<string>()
+  return trustedIssuers(settings).reduce<{ path: (string | number)[]; message: string }[]>(
+    (found, { iss, aud, jwks_uri }, i) => {
+      const path = i < settings.TRUSTED_ISSUERS.length ? ['TRUSTED_ISSUERS', i] : ['JWT_ISSUER']
+      const refuse = (message: string) => found.push({ path, message })
+      const urls = [iss, jwks_uri ?? iss]
+      if (ENVIRONMENT !== 'development' && urls.some((url) => !url.startsWith('https:')))
+        refuse('must be https')
+      if (iss === PUBLIC_URL) refuse('must not be this service itself')
+      const name = JSON.stringify([iss, aud])
+      if (seen.has(name)) refuse('is there twice')
+      seen.add(name)
+      return found
+    },
+    refusals,
+  )
+}
