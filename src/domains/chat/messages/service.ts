@@ -1,6 +1,8 @@
 import type { Context } from '../../../data/context'
 import type { Page } from '../../../data/page'
+import { streamMeter } from '../../metering/usage/streamed'
 import { openSocket, postMessage, visit } from '../room/client'
+import { STREAMS } from '../room/passed'
 import { resultOf } from '../room/refusal'
 import { streamOver } from '../room/stream'
 import type { Wanted } from './accept'
@@ -24,7 +26,10 @@ export async function streamChat(
   cursor: string | null,
   signal: AbortSignal,
 ): Promise<ReadableStream<Uint8Array>> {
-  return streamOver(await openSocket(ctx, chatId, 'sse', cursor), signal)
+  const { principal, tenant, env, defer } = ctx
+  const streamed = { kind: principal.kind, id: principal.id ?? '', ...STREAMS.stream }
+  const count = streamMeter(env, tenant.id, streamed, defer)
+  return streamOver(await openSocket(ctx, chatId, 'sse', cursor), signal, { count })
 }
 
 /** A client’s own socket to the chat. */

@@ -32,6 +32,7 @@ export class Inbox {
   /** Takes one frame; what is wrong with it is said by an `error` frame. */
   receive(reader: SocketReader, frame: string | ArrayBuffer): Promise<void> {
     const size = typeof frame === 'string' ? new TextEncoder().encode(frame).byteLength : frame.byteLength
+    reader.heard(size)
     if (size > MAX_FRAME) reader.close(4413, 'a frame has at most 64 KiB')
     if (size > MAX_FRAME) return Promise.resolve()
     if (this.tooMany(reader)) {

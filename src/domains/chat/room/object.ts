@@ -6,8 +6,11 @@ import { Problem, problem } from '../../../lib/problem'
 import { countFrame } from '../../metering/limits/frames'
 import { OpenStreams } from '../../metering/limits/open-streams'
 import type { StreamReport } from '../../metering/meter/streams'
+import { streamMeter } from '../../metering/usage/streamed'
+import type { Caller } from './caller'
 import { Inbox } from './inbox'
 import { lineUp } from './line-up'
+import { STREAMS } from './passed'
 import { parseCursor } from './protocol'
 import { type Answer, answering, refusalOf } from './refusal'
 import { type Ids, Room, type Seams } from './room'
@@ -64,15 +67,23 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
   private readerOf(socket: WebSocket): SocketReader {
     const known = this.sockets.get(socket)
     if (known) return known
+    const { caller } = socket.deserializeAttachment() as Attachment
     const reader = new SocketReader(socket, {
       gone: (one) => {
         this.room?.audience.remove(one)
         void this.streams?.tell()
       },
       firstAckMs: this.room?.firstAckMs,
+      count: this.counting(caller, 'ws'),
     })
     this.sockets.set(socket, reader)
     return reader
+  }
+
+  private counting(caller: Caller, stream: keyof typeof STREAMS) {
+    const tenantId = idsOf(this.ctx.id.name)?.tenant_id ?? ''
+    const streamed = { kind: caller.kind, id: caller.id, ...STREAMS[stream] }
+    return streamMeter(this.env, tenantId, streamed, (work) => this.ctx.waitUntil(work))
   }
 
   /** The room, if it is the one that the call is for. */
@@ -104,10 +115,11 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
       const status = room.conversation.message(run.answer_id, room.log)?.status ?? 'streaming'
       return Response.json({ run_id: run.id, message_id: run.answer_id, status }, { headers })
     }
-    const reader = new RunReader(caller, run, {
-      wantsMore: (one) => room.audience.pull(one),
-      gone: (one) => room.audience.remove(one),
-    })
+    const on = {
+      wantsMore: (one: RunReader) => room.audience.pull(one),
+      gone: (one: RunReader) => room.audience.remove(one),
+    }
+    const reader = new RunReader(caller, run, on, { count: this.counting(caller, 'messages') })
     request.signal.addEventListener('abort', () => reader.leave())
     reader.greet(RETRY)
     reader.backlog = room.audience.after(run.first_seq, reader)

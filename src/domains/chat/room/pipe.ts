@@ -8,6 +8,8 @@ type PipeEvents = {
   drained(): void
   /** The reader has gone, or was given up. */
   gone(): void
+  /** It has taken that. */
+  wrote?(chunk: Uint8Array): void
 }
 
 /**
@@ -77,6 +79,7 @@ export class Pipe {
         this.writingSince = Date.now()
         this.bytes -= chunk.byteLength
         await this.writer.write(chunk)
+        this.events.wrote?.(chunk)
       }
     } catch {
       return this.end()

@@ -1,5 +1,7 @@
+import type { CountBytes } from '../../metering/usage/streamed'
 import type { Reader } from './audience'
 import type { Caller } from './caller'
+import { Passed } from './passed'
 import { Pipe } from './pipe'
 import { type Frame, MAX_EVENT, type RoomEvent, RUN_EVENTS } from './protocol'
 import { DELETED, type Loss } from './rights'
@@ -12,6 +14,7 @@ import { COMMENT, COMMENT_MS } from './sse'
 export class RunReader implements Reader {
   backlog: Iterator<Frame> | null = null
   private readonly pipe: Pipe
+  private readonly passed: Passed
   private readonly timer: ReturnType<typeof setInterval>
   readonly readable: ReadableStream<Uint8Array>
 
@@ -19,12 +22,17 @@ export class RunReader implements Reader {
     readonly caller: Caller,
     private readonly run: { first_seq: number; last_seq: number | null },
     private readonly events: { wantsMore(reader: RunReader): void; gone(reader: RunReader): void },
-    queueBytes?: number,
+    options: { queueBytes?: number; count?: CountBytes } = {},
   ) {
+    this.passed = new Passed(options.count)
     const { readable, writable } = new IdentityTransformStream()
     this.readable = readable
-    const on = { drained: () => events.wantsMore(this), gone: () => this.leave() }
-    this.pipe = new Pipe(writable.getWriter(), on, queueBytes)
+    const on = {
+      drained: () => events.wantsMore(this),
+      gone: () => this.leave(),
+      wrote: (chunk: Uint8Array) => this.passed.wrote(chunk),
+    }
+    this.pipe = new Pipe(writable.getWriter(), on, options.queueBytes)
     this.timer = setInterval(() => this.comment(), COMMENT_MS)
   }
 
@@ -57,6 +65,7 @@ export class RunReader implements Reader {
   leave(): void {
     clearInterval(this.timer)
     this.pipe.abort()
+    this.passed.settle()
     this.events.gone(this)
   }
 

@@ -1,4 +1,5 @@
 import { utf8 } from '../../../lib/encoding'
+import type { CountBytes } from '../../metering/usage/streamed'
 import type { Reader } from './audience'
 import type { Caller } from './caller'
 import { STUCK_MS } from './pipe'
@@ -28,6 +29,8 @@ type Options = {
   /** It takes nothing any more. */
   gone?: (reader: SocketReader) => void
   firstAckMs?: number | undefined
+  /** Counts the bytes of a client’s own socket; of an SSE response its Worker does. */
+  count?: CountBytes
 }
 
 /** A socket that sleeps with the object: a client’s WebSocket, or the Worker that holds a client’s SSE response. */
@@ -132,6 +135,7 @@ export class SocketReader implements Reader {
 
   private sendText(text: string, size: number, id: string | null): void {
     this.send(text)
+    this.options.count?.(size)
     this.window.count(size, id === null ? null : parseCursor(id))
     if (this.window.acknowledges || this.window.unacknowledged < ACK_BYTES) return
     this.firstAckDue ??= Date.now() + (this.options.firstAckMs ?? FIRST_ACK_MS)
@@ -144,6 +148,11 @@ export class SocketReader implements Reader {
     this.holding = null
     this.save()
     return true
+  }
+
+  /** The client has sent so much. */
+  heard(bytes: number): void {
+    this.options.count?.(0, bytes)
   }
 
   /** The client wants to be given again what came after the cursor, which says that it has all up to there. */

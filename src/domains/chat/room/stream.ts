@@ -1,6 +1,10 @@
+import type { CountBytes } from '../../metering/usage/streamed'
+import { Passed } from './passed'
 import { Pipe } from './pipe'
 import { DELETED } from './rights'
 import { COMMENT, COMMENT_MS, RETRY } from './sse'
+
+type Options = { commentMs?: number; queueBytes?: number; count?: CountBytes }
 
 /**
  * A client’s SSE response over a socket to the chat’s object: the object can sleep while the response stays open. Binary
@@ -10,7 +14,7 @@ import { COMMENT, COMMENT_MS, RETRY } from './sse'
 export function streamOver(
   socket: WebSocket,
   signal: AbortSignal | null = null,
-  options: { commentMs?: number; queueBytes?: number } = {},
+  options: Options = {},
 ): ReadableStream<Uint8Array> {
   const { readable, writable } = new IdentityTransformStream()
   const held = new HeldStream(socket, writable.getWriter(), options)
@@ -20,6 +24,7 @@ export function streamOver(
 
 class HeldStream {
   private readonly pipe: Pipe
+  private readonly passed: Passed
   private readonly timer: ReturnType<typeof setInterval>
   /** The object waits for `more`. */
   private paused = false
@@ -30,9 +35,15 @@ class HeldStream {
   constructor(
     private readonly socket: WebSocket,
     writer: WritableStreamDefaultWriter<Uint8Array>,
-    { commentMs = COMMENT_MS, queueBytes }: { commentMs?: number; queueBytes?: number },
+    { commentMs = COMMENT_MS, queueBytes, count }: Options,
   ) {
-    this.pipe = new Pipe(writer, { drained: () => this.goOn(), gone: () => this.leave() }, queueBytes)
+    this.passed = new Passed(count)
+    const on = {
+      drained: () => this.goOn(),
+      gone: () => this.leave(),
+      wrote: (chunk: Uint8Array) => this.passed.wrote(chunk),
+    }
+    this.pipe = new Pipe(writer, on, queueBytes)
     this.pipe.offer(RETRY)
     this.timer = setInterval(() => this.comment(), commentMs)
     socket.binaryType = 'arraybuffer'
@@ -49,6 +60,7 @@ class HeldStream {
   leave(): void {
     clearInterval(this.timer)
     this.pipe.abort()
+    this.passed.settle()
     try {
       this.socket.close(1000, 'the reader has gone')
     } catch {

@@ -1,6 +1,6 @@
 import type { LeaseAnswer, LeaseRequest, Report, Unleased } from '../meter/lease'
 import { MAX_LIFE_MS } from '../meter/sizing'
-import { type Measured, UsageSums } from '../usage/sums'
+import { type Measured, type Passed, UsageSums } from '../usage/sums'
 import { Courier, type Flight, HOP_LIMIT_MS } from './courier'
 import type { HeldWindow, Want } from './held-window'
 import { HeldWindows } from './held-windows'
@@ -81,6 +81,12 @@ export class Limiter {
   /** Counts an answered request in; the Meter hears of it within ten seconds. */
   measure(request: Measured, defer: Defer): void {
     this.usage.add(request)
+    this.arrangeReport(MAX_LIFE_MS + GRACE_MS, defer)
+  }
+
+  /** The same for bytes of a stream or socket, whose request was counted in when it was answered. */
+  measureBytes(passed: Passed, defer: Defer): void {
+    this.usage.addBytes(passed)
     this.arrangeReport(MAX_LIFE_MS + GRACE_MS, defer)
   }
 

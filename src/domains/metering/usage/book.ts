@@ -121,8 +121,9 @@ export class UsageBook {
 
   private noteKeys(lines: UsageLine[], now: number): void {
     const used = new Map<string, number>()
-    for (const { caller, last_at } of lines)
-      if (isKey(caller)) used.set(caller, Math.max(last_at, used.get(caller) ?? 0))
+    // Bytes of a stream that goes on are no use of its key.
+    for (const { caller, last_at, requests } of lines)
+      if (isKey(caller) && requests > 0) used.set(caller, Math.max(last_at, used.get(caller) ?? 0))
     for (const [id, at] of used) this.store.noteKey(id, Math.min(at, now), now - KEY_USE_MS)
   }
 

@@ -5,7 +5,7 @@ import type { Latencies } from './latency'
 /** What users' requests are counted under; an API key's are under its id. */
 export const USERS = 'user'
 
-/** Alike requests of one minute. */
+/** Alike requests of one minute; none, where only bytes of their streams passed in it. */
 export type UsageLine = {
   /** Minutes since 1970. */
   minute: number
@@ -18,7 +18,7 @@ export type UsageLine = {
   request_size_bytes: number
   response_size_bytes: number
   latency: Latencies
-  /** When the last of them was answered, in milliseconds since 1970. */
+  /** When the last of them was answered, in milliseconds since 1970; 0 where none was. */
   last_at: number
 }
 

@@ -5,6 +5,9 @@ import { OTHERS } from './stat'
 /** A request once it is answered. */
 export type Measured = Sample
 
+/** Bytes that passed after that, of a stream or a socket. */
+export type Passed = Omit<Sample, 'latency_ms' | 'request_id'>
+
 /** Slower than this is worth a look (`GET /usage/requests`). */
 export const SLOW_MS = 1_000
 /** At most one a second and isolate is kept (limits.md); refusals by a limit are all alike, so fewer of them. */
@@ -61,6 +64,14 @@ export class UsageSums {
     if (request.status >= 400 || latency_ms >= SLOW_MS) this.sample(request)
   }
 
+  /** Adds bytes to the requests of their kind, which were counted when they were answered. */
+  addBytes(passed: Passed): void {
+    if (this.lines.length === 0) this.firstAt = passed.at
+    const line = this.lineOf(passed)
+    line.request_size_bytes += passed.request_size_bytes
+    line.response_size_bytes += passed.response_size_bytes
+  }
+
   /** What to tell the Meter: the report that was not answered yet, else all that was measured; null if there is nothing. */
   report(): UsageReport | null {
     if (this.unanswered || this.lines.length === 0) return this.unanswered
@@ -77,7 +88,7 @@ export class UsageSums {
     this.unanswered = null
   }
 
-  private lineOf({ at, caller, endpoint, method, status }: Measured): Line {
+  private lineOf({ at, caller, endpoint, method, status }: Passed): Line {
     const minute = Math.floor(at / 60_000)
     if (minute !== this.minute) {
       this.minute = minute
