@@ -120,7 +120,7 @@ describe('a client that never acknowledges', () => {
     expect((await socket.closed).code).toBe(4409)
     expect(socket.bytes).toBeLessThanOrEqual(QUEUE_BYTES)
     expect(socket.bytes).toBeGreaterThan(FULL - 16 * 1024)
-  })
+  }, 15_000)
 
   it('is given the beginning of a message that is longer than that, and all that comes after it', async () => {
     const chat = await chatWith(await makeWorld(), echo)

@@ -83,7 +83,7 @@ describe('a socket to a chat', () => {
     socket.send('message', { content: 'woken by a frame' })
     await socket.until('done')
     expect((await chat.read()).data.messages).toHaveLength(6)
-  })
+  }, 15_000)
 })
 
 describe('a frame is refused', () => {

@@ -6,7 +6,7 @@ import { callJson, makeWorld } from '../world'
 import { chatWith, EventReader, eventually, sleep, type TestChat } from './kit'
 
 const echo = { name: 'Echo', kind: 'echo' }
-/** The object tells the Meter some ten seconds after the first byte. */
+/** What an isolate counted is told some ten seconds later. */
 const TOLD_MS = 15_000
 
 type Row = {

@@ -6,7 +6,7 @@ import { Problem, problem } from '../../../lib/problem'
 import { countFrame } from '../../metering/limits/frames'
 import { OpenStreams } from '../../metering/limits/open-streams'
 import type { StreamReport } from '../../metering/meter/streams'
-import { streamMeter } from '../../metering/usage/streamed'
+import { StreamUsage } from '../../metering/usage/streamed'
 import type { Caller } from './caller'
 import { Inbox } from './inbox'
 import { lineUp } from './line-up'
@@ -24,6 +24,7 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
   private room: Room | null = null
   private inbox: Inbox | null = null
   private streams: OpenStreams | null = null
+  private usage: StreamUsage | null = null
   private readonly sockets = new Map<WebSocket, SocketReader>()
 
   constructor(ctx: DurableObjectState, env: Bindings) {
@@ -81,9 +82,8 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
   }
 
   private counting(caller: Caller, stream: keyof typeof STREAMS) {
-    const tenantId = idsOf(this.ctx.id.name)?.tenant_id ?? ''
-    const streamed = { kind: caller.kind, id: caller.id, ...STREAMS[stream] }
-    return streamMeter(this.env, tenantId, streamed, (work) => this.ctx.waitUntil(work))
+    this.usage ??= new StreamUsage(this.env, idsOf(this.ctx.id.name)?.tenant_id ?? '')
+    return this.usage.of({ kind: caller.kind, id: caller.id, ...STREAMS[stream] })
   }
 
   /** The room, if it is the one that the call is for. */

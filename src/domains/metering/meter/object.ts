@@ -6,7 +6,7 @@ import { type Limits, limitsOf } from '../../tenancy/plans'
 import { termsNow } from '../../tenancy/tenants/limits'
 import type { GroupBy, UsageGroup } from '../usage/book'
 import { UsageKeeper } from '../usage/keeper'
-import type { Sample } from '../usage/line'
+import type { Sample, UsageReport } from '../usage/line'
 import { Grants, type WindowUse } from './grants'
 import type { LeaseAnswer, LeaseRequest } from './lease'
 import type { Told } from './ledger'
@@ -69,6 +69,11 @@ export class Meter extends DurableObject<Bindings> {
   /** How the windows stand. What isolates hold counts as used until they report it. */
   async look(windows: { name: string; period: Period; limit: number }[]): Promise<WindowUse[]> {
     return this.grants.look(windows, Date.now())
+  }
+
+  /** Takes what the holder of streams counted, once for each number; it is on disk when this resolves. */
+  async takeUsage(holder: string, report: UsageReport): Promise<void> {
+    this.usage.take(holder, report, Date.now())
   }
 
   /** What was used from `from` on and before `to` (milliseconds since 1970), of the last seven days. */

@@ -1,7 +1,13 @@
+import { withinLimit } from '../../../data/metrics'
 import type { Bindings } from '../../../env'
+import { describeError, log } from '../../../lib/log'
 import { tenantLimiter } from '../isolate'
 import type { Defer } from '../limits/ports'
 import { USERS } from './line'
+import { type Passed, UsageSums } from './sums'
+
+// The bytes of answers that go on: whoever holds a stream or socket counts them among those of its tenant's requests, as
+// they pass. The request itself was counted when it was answered.
 
 /** The route of an answer that goes on, and who asked for it. */
 export type Streamed = { kind: string; id: string; method: string; endpoint: string; status: number }
@@ -9,20 +15,66 @@ export type Streamed = { kind: string; id: string; method: string; endpoint: str
 /** Counts bytes that were sent, or received, on an answer that goes on. */
 export type CountBytes = (sent: number, received?: number) => void
 
-/**
- * Counts the bytes of a stream or socket among those of its tenant's requests, as they pass: whoever holds it calls what
- * this returns. The request itself was counted when it was answered.
- */
-export function streamMeter(
-  env: Bindings,
-  tenantId: string,
-  { kind, id, method, endpoint, status }: Streamed,
-  defer: Defer,
-): CountBytes {
-  const caller = kind === 'api_key' ? id : USERS
-  return (response_size_bytes, request_size_bytes = 0) =>
-    tenantLimiter(env, tenantId).measureBytes(
-      { at: Date.now(), caller, method, endpoint, status, request_size_bytes, response_size_bytes },
-      defer,
-    )
+const counter =
+  ({ kind, id, method, endpoint, status }: Streamed, add: (passed: Passed) => void): CountBytes =>
+  (response_size_bytes, request_size_bytes = 0) => {
+    const sizes = { request_size_bytes, response_size_bytes }
+    const caller = kind === 'api_key' ? id : USERS
+    add({ at: Date.now(), caller, method, endpoint, status, ...sizes })
+  }
+
+/** For a stream that a request holds: its isolate's lease carries the bytes. */
+export function streamMeter(env: Bindings, tenantId: string, of: Streamed, defer: Defer): CountBytes {
+  return counter(of, (passed) => tenantLimiter(env, tenantId).measureBytes(passed, defer))
+}
+
+/** Once nothing more has passed for so long it is told, so that an object whose streams are idle can sleep. */
+const QUIET_MS = 1_000
+/** No byte is told later. */
+const LATEST_MS = 8_000
+/** The Meter is asked again so long after it did not answer. */
+const AGAIN_MS = 5_000
+
+/** For the streams and sockets that an object holds: its own reports, and no timer that outlasts them. */
+export class StreamUsage {
+  private readonly id = crypto.randomUUID()
+  private readonly sums = new UsageSums()
+  private lastAt = 0
+  private timer: ReturnType<typeof setTimeout> | null = null
+
+  constructor(
+    private readonly env: Pick<Bindings, 'METERS'>,
+    private readonly tenantId: string,
+  ) {}
+
+  /** What counts the bytes of one stream. */
+  of(streamed: Streamed): CountBytes {
+    return counter(streamed, (passed) => {
+      this.sums.addBytes(passed)
+      this.lastAt = passed.at
+      this.arm(QUIET_MS)
+    })
+  }
+
+  private arm(ms: number): void {
+    this.timer ??= setTimeout(() => {
+      this.timer = null
+      const now = Date.now()
+      const goesOn = Math.abs(now - this.lastAt) < QUIET_MS
+      if (goesOn && Math.abs(now - (this.sums.since ?? now)) < LATEST_MS) this.arm(QUIET_MS)
+      else void this.tell()
+    }, ms)
+  }
+
+  private async tell(): Promise<void> {
+    try {
+      for (let report = this.sums.report(); report; report = this.sums.report()) {
+        await withinLimit(this.env.METERS.getByName(this.tenantId).takeUsage(this.id, report), AGAIN_MS)
+        this.sums.answered()
+      }
+    } catch (error) {
+      log.warn('stream_bytes_untold', { tenant_id: this.tenantId, cause: describeError(error) })
+      this.arm(AGAIN_MS)
+    }
+  }
 }
