@@ -95,6 +95,20 @@ describe('what was used', () => {
     expect(sum(await usageOf(world), 'requests')).toBe(sent + 1)
   })
 
+  it('is not what a request says of a body that was refused unread', async () => {
+    const world = await makeWorld()
+    const announced = String(Number.MAX_SAFE_INTEGER)
+    for (let i = 0; i < 3; i++) {
+      const headers = { 'Content-Type': 'application/json', 'Content-Length': announced }
+      const refused = await call('POST', '/api/v1/interactions', {
+        ...{ token: world.admin.token, raw: '{}', headers },
+      })
+      expect(refused.status).toBe(413)
+    }
+    const rows = await usageOf(world)
+    expect([sum(rows, 'requests'), sum(rows, 'request_size_bytes')]).toEqual([3, 0])
+  })
+
   it('is told apart by endpoint, status, key and time', async () => {
     const world = await makeWorld()
     const other = await insertKey(world.ctx, { name: 'other' }, ['interactions:read'], world.admin.user.id)

@@ -1,5 +1,6 @@
 import type { Context as HonoContext } from 'hono'
 import type { AppEnv } from '../../../http/app-env'
+import { DEFAULT_LIMIT } from '../../../http/body'
 import { isContinuation } from '../../../http/continuation'
 import { routeOf } from '../../../http/notes'
 import { Problem } from '../../../lib/problem'
@@ -50,17 +51,18 @@ function measured(c: HonoContext<AppEnv>): Measured {
   }
 }
 
-/** The bytes of the body as it was announced, or read. */
+/** The bytes of the body as it was announced, or read. One that was announced over its limit is refused unread. */
 function requestSize(c: HonoContext<AppEnv>): number {
   if (c.req.method === 'GET' || c.req.method === 'HEAD') return 0
   const announced = c.req.raw.headers.get('Content-Length')
-  if (announced !== null) return Number(announced) || 0
-  return c.get('requestBytes') ?? 0
+  if (announced === null) return c.get('requestBytes') ?? 0
+  const size = Number(announced) || 0
+  return size <= (routeOf(c).note?.bodyLimit ?? DEFAULT_LIMIT) ? size : 0
 }
 
 /**
- * The bytes of the answer's body, as its maker said or counted where nobody did. Those of an event stream are not: to
- * count them it would have to pass through here, and a reader that leaves would be noticed later.
+ * The bytes of the answer's body, as its maker said or counted where nobody did. Those of an event stream are counted by
+ * who holds it (streamed.ts): if it passed through here, a reader that leaves would be noticed later.
  */
 function responseSize(c: HonoContext<AppEnv>): number | Promise<number> {
   if (c.req.method === 'HEAD') return 0
