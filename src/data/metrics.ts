@@ -97,6 +97,11 @@ export function watchCounters(env: object, read: () => Record<string, number>): 
   isolateOf(env).watched.push({ read, told: {} })
 }
 
+/** Sees to it that what was counted is told, for who counts what is no request and may be all that its isolate runs. */
+export function reportSoon(env: Bindings, defer: Defer): void {
+  arrange(env, isolateOf(env), defer)
+}
+
 function arrange(env: Bindings, isolate: Isolate, defer: Defer): void {
   const now = Date.now()
   const { arrangedAt } = isolate

@@ -9,7 +9,7 @@ export function requestMetrics(c: HonoContext<AppEnv>): void {
   const { status } = c.res
   countRequest(
     env,
-    { endpoint: routeOf(c).pattern, method: c.req.method, status, ms: Date.now() - now },
+    { endpoint: routeOf(c).pattern, method: c.req.method, status, ms: Math.max(0, Date.now() - now) },
     defer,
   )
 }

@@ -10,12 +10,14 @@ import {
   shardName,
   watchCounters,
 } from '../../src/data/metrics'
+import { countFrame } from '../../src/domains/metering/limits/frames'
 import { Sums } from '../../src/domains/operations/metrics/sums'
 import type { Bindings } from '../../src/env'
 import { METRICS, printMetrics, series } from '../../src/lib/metrics'
 import { seriesOf, sumOf, Tally } from '../../src/lib/tally'
 import { expectError } from '../http/expect-error'
 import { serviceWith } from '../http/service'
+import { makeWorld } from '../world'
 
 // How what an isolate counted comes to the shards, whatever happens on the way.
 
@@ -225,6 +227,26 @@ describe('when it is told', () => {
     expect(await totalOf(seriesFor(endpoint))).toBe(500)
     // After it, the next count arranges for the next.
     expect([answer(one, endpoint, 3).length, waits()]).toEqual([1, 2])
+  })
+
+  it('is so too for frames of a socket, whose isolate may run nothing but chats', async () => {
+    const { promise: passed, resolve: pass } = Promise.withResolvers<void>()
+    const waits = waitingFor(passed)
+    const { tenant, member } = await makeWorld()
+    const sent: MetricsReport[] = []
+    const METRICS = through(async (report) => void sent.push(report))
+    const METERS = { getByName: () => ({ lease: () => Promise.reject(new Error('away')) }) }
+    const one = isolate({ METRICS, METERS })
+    const deferred: Promise<unknown>[] = []
+    const sender = { kind: 'user', id: member.user.id } as const
+    await countFrame(one, tenant.id, sender, 'message', (work) => void deferred.push(work))
+    expect(waits()).toBe(1)
+    pass()
+    await vi.waitFor(() => expect(sent).toHaveLength(1))
+    expect(sent[0]?.counters).toMatchObject({
+      [series('lease_admissions_total', { by: 'silence' })]: 1,
+      [series('meter_silences_total')]: 1,
+    })
   })
 
   it('does not depend on the request that was to do it', async () => {

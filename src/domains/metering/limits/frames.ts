@@ -1,3 +1,4 @@
+import { reportSoon } from '../../../data/metrics'
 import type { Bindings } from '../../../env'
 import { termsNow } from '../../tenancy/tenants/limits'
 import { tenantLimiter } from '../isolate'
@@ -16,5 +17,6 @@ export async function countFrame(
   const tenant = await termsNow(env, tenantId)
   const wants = wantsOf(tenant, sender, kind)
   const { refusedBy } = await tenantLimiter(env, tenantId).admit(wants, defer)
+  reportSoon(env, defer)
   if (refusedBy) throw limitProblem(refusedBy)
 }
