@@ -6,6 +6,7 @@ import { chats } from './domains/chat/chats/routes'
 import { events } from './domains/events/routes'
 import { apiKeyRoutes } from './domains/identity/api-keys/routes'
 import { authenticate } from './domains/identity/authenticate'
+import { issuerRoutes } from './domains/identity/issuers/routes'
 import { mfaRoutes } from './domains/identity/mfa/routes'
 import { sessionRoutes } from './domains/identity/sessions/routes'
 import { wellKnown } from './domains/identity/tokens/routes'
@@ -77,6 +78,8 @@ app.route('/api/v1/auth/api-keys', apiKeyRoutes)
 app.route('/api/v1/tenants', tenantRoutes)
 app.route('/api/v1/interactions', interactionRoutes)
 app.route('/api/v1/service', serviceRoutes)
+app.route('/api/v1/auth/issuers', issuerRoutes)
+app.route('/api/v1/auth/oauth', oauthRoutes)
 app.route('/api/v1/agents', agents)
 app.route('/api/v1/chats', chats)
 app.route('/api/v1/webhooks', webhooks)

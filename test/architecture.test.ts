@@ -248,6 +248,8 @@ describe('domains', () => {
 const DIRECTORY: Record<string, string> = {
   'data/tell.ts': 'tells again what was left untold, and drops what is over, whoever it belongs to',
   'domains/identity/api-keys/verify.ts': 'finds a key by its hash, and with it the tenant',
+  'domains/identity/issuers/standing.ts':
+    'reads tenant, subject and user together; the tenant is the directory’s',
   'domains/identity/recheck.ts': 'asks whether credentials of open connections still count',
   'domains/identity/sessions/login.ts': 'finds an address in whatever tenants it has',
   'domains/identity/sessions/refresh.ts': 'finds a refresh token by its hash, and with it the tenant',

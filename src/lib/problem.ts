@@ -109,6 +109,11 @@ export const PROBLEMS = {
     hint: 'The tenant was cancelled; ask the operator.',
   },
   user_suspended: { status: 403, category: 'authorization', hint: 'Ask an admin of your tenant.' },
+  user_unknown: {
+    status: 403,
+    category: 'authorization',
+    hint: 'Ask an admin of the tenant to add you, or to let the issuer add its users; verify your address at both.',
+  },
   email_not_verified: {
     status: 403,
     category: 'authorization',

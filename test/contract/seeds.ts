@@ -44,6 +44,11 @@ export async function seed(): Promise<Seeded> {
       .first<string>('id'),
   )
   const key = await make('/api/v1/auth/api-keys', { name: 'Seed' })
+  const issuer = await make('/api/v1/auth/issuers', {
+    iss: 'https://seed.example.com/',
+    aud: 'seed',
+    jwks_uri: 'https://seed.example.com/jwks.json',
+  })
   const interaction = await make('/api/v1/interactions', { text: 'Seed' })
   return {
     world,
@@ -52,6 +57,7 @@ export async function seed(): Promise<Seeded> {
     ids: {
       '/api/v1/auth/sessions/{id}': world.admin.session_id,
       '/api/v1/auth/api-keys/{id}': key,
+      '/api/v1/auth/issuers/{id}': issuer,
       '/api/v1/interactions/{id}': interaction,
       '/api/v1/agents/{id}': agent,
       '/api/v1/chats/{id}': chat,

@@ -7,7 +7,8 @@ import { routeOf } from '../../http/notes'
 import { allowedOrigin } from '../../http/security'
 import { problem } from '../../lib/problem'
 import { callerByKey } from './api-keys/verify'
-import type { KnownCaller } from './callers'
+import { type KnownCaller, recall, TokenCaller } from './callers'
+import { callerByIssuedToken } from './issuers/standing'
 import { callerByToken } from './sessions/standing'
 
 /**
@@ -75,7 +76,16 @@ function bearerOf(header: string | null): string | null {
 
 function byCredential(c: HonoContext<AppEnv>, credential: string): KnownCaller | Promise<KnownCaller> {
   const request = c.get('request')
-  return credential.startsWith('sk_') ? callerByKey(request, credential) : callerByToken(request, credential)
+  if (credential.startsWith('sk_')) return callerByKey(request, credential)
+  const known = recall(request.env, credential)
+  if (known instanceof TokenCaller) return callerByToken(request, credential, known)
+  return callerByIssuedToken(request, credential, tenantNamed(c)) ?? callerByToken(request, credential)
+}
+
+/** The tenant that a header names: a token of a tenant's own issuer counts where it is named, and nowhere else. */
+function tenantNamed(c: HonoContext<AppEnv>): string | null {
+  const headers = c.req.raw.headers
+  return (headers.get('X-Tenant-ID') ?? headers.get('X-Client-ID'))?.trim().toLowerCase() ?? null
 }
 
 /**

@@ -23,9 +23,9 @@ const forbidden = (code: ProblemCode, message: string) => refusal(false, () => p
 const SESSION_ENDED = refusal(true, () => problem.unauthorized('token_revoked', 'The session has ended'))
 const OTHER_ROLE = refusal(false, () => problem.unauthorized('token_revoked', 'The session has ended'))
 const KEY_REVOKED = refusal(true, () => problem.unauthorized('invalid_api_key', 'The API key is not valid'))
-const USER_SUSPENDED = forbidden('user_suspended', 'The user is suspended')
+export const USER_SUSPENDED = forbidden('user_suspended', 'The user is suspended')
 const MAKER_SUSPENDED = forbidden('user_suspended', 'The key’s maker is suspended')
-const NOT_THE_PLATFORM = forbidden('platform_only', 'The role is the platform’s, the tenant is not')
+export const NOT_THE_PLATFORM = forbidden('platform_only', 'The role is the platform’s, the tenant is not')
 const TENANT_SUSPENDED = forbidden('tenant_suspended', 'The tenant is suspended')
 const TENANT_CANCELLED = forbidden('tenant_cancelled', 'The tenant was cancelled')
 

@@ -10,7 +10,7 @@ export type TenantState = { tenant: Tenant; is_platform: boolean; version: numbe
 export type UserState = { role: string; status: 'active' | 'suspended'; version: number }
 
 /** What ends for ever. */
-type Ending = 'session' | 'token' | 'api_key'
+type Ending = 'session' | 'token' | 'api_key' | 'issuer'
 
 /** Beyond so many entries those that are over are looked for. */
 const PRUNE_AT = 1_000
@@ -126,7 +126,7 @@ export const userChange = (id: string, { role, status, version }: UserState) => 
   data: { role, status, version },
 })
 
-/** The end of a session, of one access token (by its `jti`) or of an API key, as it is told. */
+/** The end of a session, of one access token (by its `jti`), of an API key or of an issuer's edition, as it is told. */
 export const ending = (kind: Ending, id: string) => ({ kind, id, data: null })
 
 /** The change of a tenant, as it is told: the whole of what its requests carry. */
@@ -139,7 +139,7 @@ export const tenantChange = ({ tenant, is_platform, version }: TenantState) => (
 
 const untilOf = ({ until }: { until: number | null }) => until ?? Number.POSITIVE_INFINITY
 
-for (const kind of ['session', 'token', 'api_key'] as const)
+for (const kind of ['session', 'token', 'api_key', 'issuer'] as const)
   onChange(kind, (env, tenantId, change) =>
     knowledgeOf(env, tenantId).learnEnd(kind, change.id, untilOf(change)),
   )

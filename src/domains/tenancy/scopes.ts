@@ -14,6 +14,7 @@ export const SCOPES = {
   'events:write': 'Send the tenant’s own events',
   'interactions:read': 'Read interactions',
   'interactions:write': 'Register and delete interactions',
+  'issuers:admin': 'Configure whose tokens besides the service’s own count in the tenant',
   'service:read': 'See whether interactions are taken',
   'service:write': 'Switch the taking of interactions on and off',
   'tenants:read': 'Read the tenant',

@@ -15,8 +15,11 @@ type Caller = Pick<RequestContext, 'env' | 'settings' | 'now'>
  * Who an access token stands for: from memory, else verified and its session read from D1. 401 for a token that is none
  * of ours or has expired; whether it still counts is the caller's `refusal`.
  */
-export function callerByToken(caller: Caller, token: string): TokenCaller | Promise<TokenCaller> {
-  const known = recall(caller.env, token)
+export function callerByToken(
+  caller: Caller,
+  token: string,
+  known = recall(caller.env, token),
+): TokenCaller | Promise<TokenCaller> {
   if (!(known instanceof TokenCaller)) return firstSight(caller, token)
   const expired = known.expired(caller.now)
   if (expired) throw expired
