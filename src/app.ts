@@ -8,6 +8,8 @@ import { apiKeyRoutes } from './domains/identity/api-keys/routes'
 import { authenticate } from './domains/identity/authenticate'
 import { issuerRoutes } from './domains/identity/issuers/routes'
 import { mfaRoutes } from './domains/identity/mfa/routes'
+import { oauthRoutes } from './domains/identity/oauth/routes'
+import { passkeyRoutes } from './domains/identity/passkeys/routes'
 import { sessionRoutes } from './domains/identity/sessions/routes'
 import { wellKnown } from './domains/identity/tokens/routes'
 import { userRoutes } from './domains/identity/users/routes'
@@ -74,12 +76,13 @@ app.route('/.well-known', wellKnown)
 app.route('/api/v1/auth', userRoutes)
 app.route('/api/v1/auth', sessionRoutes)
 app.route('/api/v1/auth/mfa', mfaRoutes)
+app.route('/api/v1/auth/passkeys', passkeyRoutes)
 app.route('/api/v1/auth/api-keys', apiKeyRoutes)
+app.route('/api/v1/auth/issuers', issuerRoutes)
+app.route('/api/v1/auth/oauth', oauthRoutes)
 app.route('/api/v1/tenants', tenantRoutes)
 app.route('/api/v1/interactions', interactionRoutes)
 app.route('/api/v1/service', serviceRoutes)
-app.route('/api/v1/auth/issuers', issuerRoutes)
-app.route('/api/v1/auth/oauth', oauthRoutes)
 app.route('/api/v1/agents', agents)
 app.route('/api/v1/chats', chats)
 app.route('/api/v1/webhooks', webhooks)

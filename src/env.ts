@@ -6,6 +6,7 @@ import type { MetricsShard } from './domains/operations/metrics/object'
 import type { EndpointSender } from './domains/webhooks/deliveries/object'
 import type { Sweeper } from './domains/webhooks/deliveries/sweeper'
 import { JwtIssuer, refusalsOfTrusted, TrustedIssuers, trustedIssuers } from './lib/issuer'
+import { MailFrom, MailProvider, ResendUrl, refusalsOfMail } from './lib/mail-settings'
 import { OauthProviders } from './lib/oauth-providers'
 import { problem } from './lib/problem'
 
@@ -22,6 +23,8 @@ export interface Bindings {
   METERS: DurableObjectNamespace<Meter>
   ADDRESS_METERS: DurableObjectNamespace<AddressMeter>
   METRICS: DurableObjectNamespace<MetricsShard>
+  /** Sends mail, where `MAIL_PROVIDER` says so (docs/identity.md). */
+  EMAIL?: SendEmail
   /** Gets what is counted too, where it is bound (docs/operations.md). */
   ANALYTICS?: AnalyticsEngineDataset
 }
@@ -72,10 +75,16 @@ const Settings = z
     METRICS_TOKEN: z.union([z.literal(''), z.string().min(16)]).default(''),
     DOCS_ENABLED: z.enum(['true', 'false', '']).default(''),
     OAUTH_PROVIDERS: OauthProviders,
+    PASSKEY_RP_ID: z.union([z.literal(''), z.hostname().toLowerCase()]).default(''),
     SINGLE_TENANT_ID: z.union([z.literal(''), z.uuid().toLowerCase()]).default(''),
+    MAIL_PROVIDER: MailProvider,
+    MAIL_FROM: MailFrom,
+    RESEND_API_KEY: z.string().default(''),
+    RESEND_URL: ResendUrl,
   })
   .superRefine((settings, issue) => {
-    for (const refusal of refusalsOfTrusted(settings)) issue.addIssue({ code: 'custom', ...refusal })
+    for (const refusal of [...refusalsOfTrusted(settings), ...refusalsOfMail(settings)])
+      issue.addIssue({ code: 'custom', ...refusal })
     if (settings.ENVIRONMENT !== 'production') return
     for (const name of ['MASTER_KEY', 'METRICS_TOKEN'] as const)
       if (DEVELOPMENT_SECRET.test(settings[name]))
@@ -109,6 +118,10 @@ export function settingsOf(env: Bindings): Settings {
       throw problem('misconfigured', 'The service is misconfigured', { cause: names.join('; ') })
     }
     settings = result.data
+    if (settings.MAIL_PROVIDER === 'send_email' && !env.EMAIL)
+      throw problem('misconfigured', 'The service is misconfigured', {
+        cause: 'MAIL_PROVIDER: send_email needs a binding of that kind, named EMAIL, in wrangler.toml',
+      })
     parsed.set(env, settings)
   }
   return settings
