@@ -41,12 +41,7 @@ export async function refusalOf(caller: Caller, allowance: Allowance): Promise<P
   const rows = await directory(caller.env)
     .select({ at: attempts.at, pending: attempts.pending })
     .from(attempts)
-    .where(
-      and(
-        eq(attempts.bucket, await bucketOf(caller, allowance)),
-        gt(attempts.at, caller.now - HOUR_MS),
-      ),
-    )
+    .where(and(eq(attempts.bucket, await bucketOf(caller, allowance)), gt(attempts.at, caller.now - HOUR_MS)))
     .orderBy(asc(attempts.at))
   // One that is under way may turn out to count for nothing.
   const open = rows.some(({ at, pending }) => pending === 1 && at > caller.now - PENDING_MS)

@@ -14,8 +14,5 @@ export const attempts = sqliteTable(
     /** 1 while it is not known yet whether the password was right. */
     pending: integer().notNull(),
   },
-  (table) => [
-    primaryKey({ columns: [table.bucket, table.id] }),
-    index('attempts_by_age').on(table.at),
-  ],
+  (table) => [primaryKey({ columns: [table.bucket, table.id] }), index('attempts_by_age').on(table.at)],
 )

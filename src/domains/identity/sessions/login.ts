@@ -1,13 +1,17 @@
 import { and, desc, eq, ne, or, sql } from 'drizzle-orm'
+import { type Check, commit, type Guarded } from '../../../data/commit'
 import type { RequestContext } from '../../../data/context'
 import { directory } from '../../../data/database'
-import { problem } from '../../../lib/problem'
+import { bareTenant, contextFor } from '../../../data/system'
+import { Problem, problem } from '../../../lib/problem'
 import { tenantMeant } from '../../tenancy/tenants/pinned'
 import { tenants } from '../../tenancy/tenants/table'
+import { countWrong } from '../attempts/passwords'
 import { finishLogin } from '../mfa/gate'
-import { hashPassword, needsRehash, verifyPassword } from '../users/password'
+import { importedCost } from '../users/imported'
+import { hashPassword, needsRehash, verifyEach } from '../users/password'
 import { users } from '../users/table'
-import type { Candidate, Tokens } from './open'
+import { type Candidate, loginContext, type Tokens } from './open'
 import type { Login } from './schema'
 
 /**
@@ -16,22 +20,40 @@ import type { Login } from './schema'
  */
 const MOST_CANDIDATES = 3
 
+/** `device` is what the cookie of that name says. */
+export type LoginInput = Login & { device?: string | undefined }
+
 /**
  * Logs a user in. The number of hashes depends only on whether the tenant is named, never on whether the address
- * exists; 409 `tenant_required` where the password fits in several tenants.
+ * exists; 409 `tenant_required` where the password fits in several tenants, 429 after ten wrong ones within the hour.
  */
-export async function login(request: RequestContext, input: Login): Promise<Tokens> {
+export async function login(
+  request: RequestContext,
+  input: LoginInput,
+): Promise<Tokens & { user_id: string }> {
   const tenant = tenantMeant(request, input.tenant)
-  const found = await candidatesOf(request, input.email, tenant)
-  const fitting: Candidate[] = []
-  for (let i = 0; i < (tenant ? 1 : MOST_CANDIDATES); i++) {
-    const candidate = found[i]
-    const fits = await verifyPassword(input.password, candidate?.user.password_hash ?? null)
-    if (fits && candidate) fitting.push(candidate)
-  }
+  const [found, cost] = await Promise.all([
+    candidatesOf(request, input.email, tenant),
+    importedCost(request.env),
+  ])
+  const trial = { email: input.email, device: input.device }
+  const match = await countWrong(request, trial, found, async (candidates) => {
+    const places = Array.from({ length: tenant ? 1 : MOST_CANDIDATES }, (_, i) => candidates[i])
+    const stored = places.map((candidate) => candidate?.user.password_hash ?? null)
+    const fits = await verifyEach(input.password, stored, cost)
+    const fitting = candidates.filter((_, i) => fits[i] === true)
+    if (fitting.length === 0) recordRefusal(request, candidates)
+    return theOne(fitting, tenant !== undefined)
+  })
+  const { candidate, unchanged } = await hashedAnew(request, match, input.password)
+  const tokens = await finishLogin(request, candidate, 'password', { statements: [unchanged] })
+  return { ...tokens, user_id: match.user.id }
+}
+
+function theOne(fitting: Candidate[], isNamed: boolean): Candidate {
   const [match, ...others] = fitting
   if (!match) {
-    const hint = tenant ? '' : '; if the address belongs to several tenants, name one as "tenant"'
+    const hint = isNamed ? '' : '; if the address belongs to several tenants, name one as "tenant"'
     throw problem.unauthorized('invalid_credentials', `The email or the password is wrong${hint}`)
   }
   if (others.length > 0) {
@@ -40,10 +62,7 @@ export async function login(request: RequestContext, input: Login): Promise<Toke
       details: { tenants: named },
     })
   }
-  const weak = match.user.password_hash !== null && needsRehash(match.user.password_hash)
-  return finishLogin(request, match, 'password', {
-    passwordHash: weak ? await hashPassword(input.password) : undefined,
-  })
+  return match
 }
 
 async function candidatesOf(request: RequestContext, email: string, tenant?: string): Promise<Candidate[]> {
@@ -62,4 +81,55 @@ async function candidatesOf(request: RequestContext, email: string, tenant?: str
     .orderBy(desc(sql`${users.email_verified_at} is not null`), users.created_at)
     .limit(MOST_CANDIDATES)
     .all()
+}
+
+/** After the answer, or the answer's time would tell that there is such a user. */
+function recordRefusal(request: RequestContext, candidates: Candidate[]): void {
+  for (const { user } of candidates) {
+    const ctx = contextFor(request, bareTenant(user.tenant_id))
+    const audit = { action: 'session.refuse', resource: 'user', resource_id: user.id }
+    ctx.defer(
+      commit(ctx, { statements: [], result: undefined, audit: { ...audit, after: { wrong: 'password' } } }),
+    )
+  }
+}
+
+/**
+ * The candidate with a hash by today's parameters, and what makes the login fail where the password was changed since it
+ * was read: a session by the old one must not be opened after the change ended them all.
+ */
+async function hashedAnew(
+  request: RequestContext,
+  candidate: Candidate,
+  password: string,
+): Promise<{ candidate: Candidate; unchanged: Guarded | Check }> {
+  const { user } = candidate
+  const ctx = loginContext(request, candidate)
+  const otherwise = problem.unauthorized('invalid_credentials', 'The password was changed just now')
+  const same = sql`tenant_id = ${user.tenant_id} and id = ${user.id} and password_hash is ${user.password_hash}`
+  const next = user.password_hash !== null && needsRehash(user.password_hash) ? await renewed(password) : null
+  if (next === null)
+    return { candidate, unchanged: { holds: sql`exists (select 1 from users where ${same})`, otherwise } }
+  const statement = ctx.db
+    .update(users)
+    .set({ password_hash: next })
+    .where(
+      and(
+        eq(users.tenant_id, user.tenant_id),
+        eq(users.id, user.id),
+        eq(users.password_hash, user.password_hash ?? ''),
+      ),
+    )
+  return {
+    candidate: { ...candidate, user: { ...user, password_hash: next } },
+    unchanged: { statement, otherwise },
+  }
+}
+
+/** A better hash can wait for the next login where the line is long now. */
+async function renewed(password: string): Promise<string | null> {
+  return hashPassword(password).catch((error: unknown) => {
+    if (error instanceof Problem && error.code === 'login_busy') return null
+    throw error
+  })
 }

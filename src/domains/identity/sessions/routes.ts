@@ -7,6 +7,7 @@ import { Id, paging } from '../../../lib/wire'
 import { authenticated } from '../../tenancy/authorize'
 import { refuseForeignOrigin } from '../authenticate'
 import { clearTokenCookies } from './cookies'
+import { DEVICE_COOKIE, rememberDevice } from './device-cookie'
 import { CookiesOnly, handOut } from './hand-out'
 import { login } from './login'
 import { refresh } from './refresh'
@@ -21,6 +22,8 @@ export const sessionRoutes = new Hono<AppEnv>()
     '/login',
     doc('Log in with a password', {
       tag,
+      description:
+        'Ten wrong passwords within an hour are 429; a browser or address that has logged in before has ten of its own.',
       idempotency: 'ignored',
       errors: [
         'invalid_credentials',
@@ -38,12 +41,10 @@ export const sessionRoutes = new Hono<AppEnv>()
     async (c) => {
       const input = c.req.valid('json')
       const tenant = input.tenant ?? c.req.header('X-Tenant-ID') ?? c.req.header('X-Client-ID')
-      return handOut(
-        c,
-        await login(c.var.request, { ...input, tenant }),
-        c.req.valid('query').cookies,
-        c.var.reply,
-      )
+      const device = getCookie(c, DEVICE_COOKIE)
+      const { user_id, ...tokens } = await login(c.var.request, { ...input, tenant, device })
+      await rememberDevice(c, c.var.request.settings, user_id)
+      return handOut(c, tokens, c.req.valid('query').cookies, c.var.reply)
     },
   )
   .post(

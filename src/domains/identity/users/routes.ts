@@ -4,8 +4,9 @@ import type { AppEnv } from '../../../http/app-env'
 import { body, doc, open, returns } from '../../../http/route'
 import { authenticated } from '../../tenancy/authorize'
 import { Notice } from '../sessions/schema'
+import { changePassword, forgotPassword, resetPassword } from './new-password'
 import { register } from './register'
-import { Email, Me, Register, UpdateMe, User } from './schema'
+import { ChangePassword, Email, ForgotPassword, Me, Register, ResetPassword, UpdateMe, User } from './schema'
 import { me, updateMe } from './service'
 import { confirmEmail, resendVerification } from './verification'
 
@@ -33,6 +34,41 @@ export const userRoutes = new Hono<AppEnv>()
     async (c) => c.var.reply(await updateMe(c.var.ctx, c.req.valid('json'))),
   )
   .post(
+    '/password/forgot',
+    doc('Ask for a mail with which to choose a new password', {
+      tag,
+      description: 'The answer is the same whether the address is registered.',
+    }),
+    open(),
+    body(ForgotPassword),
+    returns(200, Notice),
+    async (c) => c.var.reply(forgotPassword(c.var.request, c.req.valid('json').email)),
+  )
+  .post(
+    '/password/reset',
+    doc('Choose a new password by the token of a mail', {
+      tag,
+      description: 'Ends every session of the user.',
+      errors: ['conflict', 'login_busy'],
+    }),
+    open(),
+    body(ResetPassword),
+    returns(200, Notice),
+    async (c) => c.var.reply(await resetPassword(c.var.request, c.req.valid('json'))),
+  )
+  .post(
+    '/password/change',
+    doc('Change one’s own password', {
+      tag,
+      description: 'Ends every other session of the user. Ten wrong ones within an hour are 429.',
+      errors: ['user_required', 'conflict', 'login_busy'],
+    }),
+    authenticated(),
+    body(ChangePassword),
+    returns(200, Notice),
+    async (c) => c.var.reply(await changePassword(c.var.ctx, c.req.valid('json'))),
+  )
+  .post(
     '/verify-email/confirm',
     doc('Confirm an email address', { tag }),
     open(),
@@ -49,5 +85,5 @@ export const userRoutes = new Hono<AppEnv>()
     open(),
     body(z.strictObject({ email: Email })),
     returns(200, Notice),
-    async (c) => c.var.reply(await resendVerification(c.var.request, c.req.valid('json').email)),
+    async (c) => c.var.reply(resendVerification(c.var.request, c.req.valid('json').email)),
   )

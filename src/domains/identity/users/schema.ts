@@ -83,5 +83,27 @@ export const Register = z
     message: 'must stand alone: give one of tenant_id, team_id and invitation',
   })
 
+export const ForgotPassword = z.strictObject({ email: Email })
+
+export const ResetPassword = z.strictObject({
+  token: z.string().min(1).max(200).meta({ description: 'Of the mail; it works once, within an hour.' }),
+  password: Password,
+})
+
+export const ChangePassword = z
+  .strictObject({ current_password: z.string().max(1000), new_password: Password })
+  .refine(({ current_password, new_password }) => current_password !== new_password, {
+    path: ['new_password'],
+    message: 'must be another than the current one',
+  })
+  .meta({
+    example: {
+      current_password: 'a long and unusual phrase',
+      new_password: 'another long and unusual phrase',
+    },
+  })
+
+export type ResetPassword = z.output<typeof ResetPassword>
+export type ChangePassword = z.output<typeof ChangePassword>
 export type Register = z.output<typeof Register>
 export type UpdateMe = z.output<typeof UpdateMe>

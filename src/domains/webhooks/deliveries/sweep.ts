@@ -5,6 +5,7 @@ import type { Bindings } from '../../../env'
 import { firstIdAt, iso } from '../../../lib/ids'
 import { describeError, log } from '../../../lib/log'
 import { events } from '../../events/table'
+import { sendDue } from '../../mail/service'
 import { firstPending } from './first-pending'
 import { dispatch } from './queue'
 import { wakeEndpoint } from './wake'
@@ -16,8 +17,8 @@ const MOST_EVENTS = 500
 
 /**
  * Looks at what a crash may have left, over all tenants: events whose deliveries were not made, endpoints with
- * deliveries that are overdue, and changes that not everybody was told. Sees to all of them; answers with how many things
- * were not done yet when it looked.
+ * deliveries that are overdue, changes that not everybody was told, and mail. Sees to all of them; answers with how many
+ * things were not done yet when it looked.
  */
 export async function sweep(
   env: Bindings,
@@ -27,6 +28,10 @@ export async function sweep(
   // Beside the others: a Meter that hangs must not hold deliveries up.
   const telling = tellAgain(env, now).catch((error: unknown) => {
     log.error('changes_not_told', { cause: describeError(error) })
+    return 1
+  })
+  const mailing = sendDue(env, ctx, now).catch((error: unknown) => {
+    log.error('mails_not_sent', { cause: describeError(error) })
     return 1
   })
   const [undispatched, overdue] = await Promise.all([
@@ -45,7 +50,7 @@ export async function sweep(
     ctx,
   )
   await Promise.all(overdue.map((endpoint) => wakeEndpoint(env, endpoint)))
-  return undispatched.length + overdue.length + (await telling)
+  return undispatched.length + overdue.length + (await telling) + (await mailing)
 }
 
 /** Active endpoints whose longest-due delivery is overdue. */

@@ -7,6 +7,9 @@ import type { Bindings } from '../../../env'
 import { firstIdAt } from '../../../lib/ids'
 import { log } from '../../../lib/log'
 import { events } from '../../events/table'
+import { dropOldAttempts } from '../../identity/attempts/service'
+import { dropOldMailTokens } from '../../identity/users/mail-tokens'
+import { dropOldMails } from '../../mail/service'
 import { dropOldKeys } from '../../metering/idempotency/service'
 import { dropOldHours } from '../../metering/usage/archive'
 import { eachTenant } from '../../tenancy/tenants/service'
@@ -31,14 +34,17 @@ export async function retain(env: Bindings, execution: Deferring, now: number): 
   })
   await dropOldKeys(env, now)
   await dropOldChanges(env, now)
+  await dropOldAttempts(env, now)
 }
 
-/** One tenant: payloads by its own setting; events, deliveries and hours of usage after ninety days. */
+/** One tenant: payloads by its own setting; events, deliveries and hours of usage after ninety days; mail after thirty. */
 export async function retainTenant(ctx: Context): Promise<void> {
   const days = Number(ctx.tenant.settings.payload_retention_days)
   await dropPayloads(ctx, `msg_${firstIdAt(ctx.now - days * DAY_MS)}`)
   await dropMetadata(ctx, firstIdAt(ctx.now - METADATA_DAYS * DAY_MS))
   await dropOldHours(ctx)
+  await dropOldMails(ctx)
+  await dropOldMailTokens(ctx)
 }
 
 /** Ids carry their time, so what is old is a span of them; how far it was cleared stands in KV and may be forgotten. */

@@ -1,0 +1,79 @@
+const HOUR_MS = 3600_000
+
+type Text = {
+  subject: string
+  /** Paragraphs; one that is a URL becomes a link. */
+  lines: string[]
+  /** So long the mail is worth sending: its link works no longer. */
+  usefulMs: number
+}
+
+// The texts of every mail, in one place; plain text is the master, HTML shows the same words.
+const TEMPLATES = {
+  verify_email: (link) => ({
+    subject: 'Confirm your email address',
+    lines: [
+      'Welcome! Please confirm that this address is yours:',
+      link,
+      'The link works once, within 24 hours.',
+    ],
+    usefulMs: 24 * HOUR_MS,
+  }),
+  reset_password: (link) => ({
+    subject: 'Choose a new password',
+    lines: [
+      'Somebody, hopefully you, asked for a new password for your account. To choose one:',
+      link,
+      'The link works once, within an hour. It ends wherever the account is logged in. If you did not ask, do nothing.',
+    ],
+    usefulMs: HOUR_MS,
+  }),
+  password_changed: (link) => ({
+    subject: 'Your password was changed',
+    lines: [
+      'The password of your account was changed just now, and everybody else who was logged in is logged out.',
+      'If that was not you, choose a new one at once:',
+      link,
+    ],
+    usefulMs: 24 * HOUR_MS,
+  }),
+  already_registered: (link) => ({
+    subject: 'You have an account already',
+    lines: [
+      'Somebody, perhaps you, tried to register with this address, which has an account already. Nothing was changed.',
+      'If it was you, log in instead:',
+      link,
+    ],
+    usefulMs: 24 * HOUR_MS,
+  }),
+  oauth_linked: (link) => ({
+    subject: 'A new way to log in to your account',
+    lines: [
+      'A login at another provider, which vouches for this address, can now be used for your account.',
+      'If that was not you, remove it among your linked logins and choose a new password:',
+      link,
+    ],
+    usefulMs: 24 * HOUR_MS,
+  }),
+  invitation: (token) => ({
+    subject: 'You are invited',
+    lines: ['You are invited to join a team. To accept, register with this address and this token:', token],
+    usefulMs: 7 * 24 * HOUR_MS,
+  }),
+} as const satisfies Record<string, (link: string) => Text>
+
+export type Template = keyof typeof TEMPLATES
+
+/** The words of a mail around its link. */
+export function wordsOf(
+  template: Template,
+  link: string,
+): Omit<Text, 'lines'> & { text: string; html: string } {
+  const { lines, ...rest } = TEMPLATES[template](link)
+  return { ...rest, text: lines.join('\n\n'), html: lines.map((line) => `<p>${linked(line)}</p>`).join('') }
+}
+
+function linked(line: string): string {
+  const escaped = line.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;')
+  return /^https?:/.test(line) ? `<a href="${escaped}">${escaped}</a>` : escaped
+}
