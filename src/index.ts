@@ -1,4 +1,5 @@
 import { app } from './app'
+import { tendKeys } from './domains/identity/tokens/chores'
 import { consume } from './domains/webhooks/deliveries/queue'
 import { sweep } from './domains/webhooks/deliveries/sweep'
 import { retain } from './domains/webhooks/retention/service'
@@ -19,7 +20,9 @@ export default {
   async scheduled(controller, env, ctx) {
     await sweep(env, ctx)
     // Once an hour is often enough for what is kept for days.
-    if (new Date(controller.scheduledTime).getUTCMinutes() === 17)
+    if (new Date(controller.scheduledTime).getUTCMinutes() === 17) {
+      await tendKeys(env, controller.scheduledTime)
       await retain(env, ctx, controller.scheduledTime)
+    }
   },
 } satisfies ExportedHandler<Bindings, EventNudge>

@@ -11,6 +11,7 @@ import type { Context, IdempotencyClaim, StoredAnswer } from './context'
 import { tenantDatabase } from './database'
 import { nudge } from './nudge'
 import { keepWatch } from './outbox'
+import { sealedIn } from './sealed'
 import { type ChangeOfEach, changeStatement, changesStatement, type StateChange, tellAll } from './tell'
 
 type Statement = BatchItem<'sqlite'>
@@ -223,6 +224,12 @@ function finishKey(ctx: Context, claim: IdempotencyClaim, answer: StoredAnswer):
 function sealAnswer(ctx: Context, claim: IdempotencyClaim, body: string): Promise<string> {
   return answerSealer(ctx).seal(body, `${claim.tenant_id}:${claim.principal}`)
 }
+
+sealedIn({
+  ...{ purpose: 'idempotency', table: 'idempotency_keys', column: 'body' },
+  key: ['tenant_id', 'principal', 'key'],
+  bound: (tenantId = '', principal = '') => `${tenantId}:${principal}`,
+})
 
 /** Seals stored answers that hold a secret. */
 export function answerSealer(ctx: Pick<Context, 'settings'>): Sealer {

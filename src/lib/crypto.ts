@@ -70,7 +70,7 @@ export const isSealed = (value: string): boolean => SEALED.test(value)
 /**
  * Encrypts and authenticates secrets at rest with AES-256-GCM under a key derived from the master key in force.
  * `bound` (a tenant and a row, say) is authenticated with the text: a ciphertext moved to another row does not open.
- * Each column that holds what this made has its place in domains/identity/tokens/resealing.ts, which seals it anew
+ * Each column that holds what this made has its place in data/sealed.ts, which seals it anew
  * when there is another master key.
  */
 export class Sealer {

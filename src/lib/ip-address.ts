@@ -56,6 +56,32 @@ export function networkOf(host: string): string | null {
   return `${prefix.join(':')}::/64`
 }
 
+/** A block of addresses; IPv4 as IPv6 carries it. */
+export type Network = { groups: readonly number[]; bits: number }
+
+/** The block that CIDR notation names, or one address alone; null for anything else. */
+export function networkFrom(text: string): Network | null {
+  const [, address = '', length] = /^([^/[\]]+)(?:\/(\d{1,3}))?$/.exec(text) ?? []
+  const groups = groupsOf(address)
+  if (!groups) return null
+  const outside = address.includes(':') ? 0 : 96
+  const bits = length === undefined ? 128 : outside + Number(length)
+  return bits <= 128 ? { groups, bits } : null
+}
+
+/** Whether an IP literal lies in a block. */
+export function isWithin({ groups, bits }: Network, address: string): boolean {
+  const given = groupsOf(address)
+  // Of each group of 16 bits those that the block leaves open.
+  const free = (i: number) => Math.min(16, Math.max(0, 16 * (i + 1) - bits))
+  return given?.every((group, i) => (group ^ (groups[i] ?? 0)) >>> free(i) === 0) ?? false
+}
+
+function groupsOf(address: string): number[] | null {
+  const v4 = ipv4(address)
+  return v4 === null ? ipv6(address) : [0, 0, 0, 0, 0, 0xffff, v4 >>> 16, v4 & 0xffff]
+}
+
 function kindOfV4(address: number): AddressKind {
   const within = ({ bits, network }: Range) => (address ^ network) >>> (32 - bits) === 0
   if (METADATA_V4.some(within)) return 'metadata'

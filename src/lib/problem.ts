@@ -139,6 +139,11 @@ export const PROBLEMS = {
     category: 'authorization',
     hint: 'Write from the service’s own origin or one in ALLOWED_ORIGINS, or use a token instead of the cookie.',
   },
+  address_refused: {
+    status: 403,
+    category: 'authorization',
+    hint: 'Call from one of the key’s allowed_addresses, or make a key for this one.',
+  },
   https_required: {
     status: 403,
     category: 'authorization',

@@ -291,7 +291,7 @@ describe('the idempotency key of a commit', () => {
     const row = await env.DB.prepare('select body from idempotency_keys where tenant_id = ?')
       .bind(ctx.tenant.id)
       .first<{ body: string }>()
-    expect(row?.body).toMatch(/^v1\./)
+    expect(row?.body).toMatch(/^v2\./)
     expect(row?.body).not.toContain('sk_live')
   })
 })

@@ -74,7 +74,7 @@ describe('the public keys', () => {
     const rows = await env.DB.prepare('select * from signing_keys').all<{ private_sealed: string }>()
     expect(rows.results.length).toBeGreaterThan(0)
     for (const row of rows.results) {
-      expect(row.private_sealed).toMatch(/^v1\./)
+      expect(row.private_sealed).toMatch(/^v2\./)
       expect(JSON.stringify(row)).not.toMatch(/"d\\?"/)
     }
   })

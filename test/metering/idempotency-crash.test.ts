@@ -345,7 +345,7 @@ describe('a route that calls out and commits', { timeout: 20_000 }, () => {
     expect(await again.text()).toBe(await first.text())
     const [row] = await stored(key)
     expect(JSON.stringify(row)).not.toContain('unheard of')
-    expect(row?.body).toMatch(/^v1\./)
+    expect(row?.body).toMatch(/^v2\./)
   })
 
   it('gives the key back at once where the outside failed', async () => {

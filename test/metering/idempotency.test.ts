@@ -225,7 +225,7 @@ describe('an answer with a secret', () => {
     const rows = (await stored(key)).results
     expect(rows).toHaveLength(2)
     for (const row of rows) {
-      expect(row.body).toMatch(/^v1\./)
+      expect(row.body).toMatch(/^v2\./)
       expect(JSON.stringify(row)).not.toContain('sk_live')
     }
     // A sealed answer that is moved to another caller does not open.
@@ -462,7 +462,7 @@ describe('a route that calls something outside', { timeout: 30_000 }, () => {
     await expectError(one, 'idempotency_in_progress')
     const kept = (await stored(key)).results[0]
     // It shows headers that the receiver was sent, so it is sealed.
-    expect(kept?.body).toMatch(/^v1\./)
+    expect(kept?.body).toMatch(/^v2\./)
     expect(await (await test(key, headers)).text()).toBe(await two.text())
     expect(await receiver.seen()).toHaveLength(2)
     expect(world.tenant.id).toBe(kept?.tenant_id)

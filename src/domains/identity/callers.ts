@@ -1,8 +1,10 @@
 import type { Caller, Refusal } from '../../data/caller'
 import type { Principal, Tenant } from '../../data/context'
 import type { Bindings } from '../../env'
+import { isWithin, type Network, networkFrom } from '../../lib/ip-address'
 import { type Problem, type ProblemCode, problem } from '../../lib/problem'
 import { scopesOf } from '../tenancy/scopes'
+import type { KeyLimits } from './api-keys/limits'
 import type { ApiKeyRow } from './api-keys/table'
 import type { Knowledge, UserState } from './knowledge'
 import { type AccessClaims, hasExpired, tokenExpired } from './tokens/access-token'
@@ -113,7 +115,15 @@ export class TokenCaller extends KnownCaller {
 
 type KeyFields = Pick<
   ApiKeyRow,
-  'id' | 'name' | 'created_by' | 'scopes' | 'limits' | 'expires_at' | 'revoked_at'
+  | 'id'
+  | 'name'
+  | 'created_by'
+  | 'scopes'
+  | 'limits'
+  | 'counted_as'
+  | 'allowed_addresses'
+  | 'expires_at'
+  | 'revoked_at'
 >
 
 /** A program by an API key; its scopes are what the key names and its maker's role still allows. */
@@ -121,6 +131,10 @@ export class KeyCaller extends KnownCaller {
   private role: string
   private made: Principal
   private readAgainAt: number
+  private readonly expiresAt: number
+  private readonly limits: KeyLimits | null
+  private readonly networks: Network[] | null
+  private allowedLast: string | null = null
 
   constructor(
     knowledge: Knowledge,
@@ -131,6 +145,9 @@ export class KeyCaller extends KnownCaller {
   ) {
     super(knowledge)
     this.role = maker?.role ?? 'admin'
+    this.expiresAt = key.expires_at === null ? Number.POSITIVE_INFINITY : Date.parse(key.expires_at)
+    this.limits = key.limits && { ...key.limits, ...(key.counted_as ? { counted_as: key.counted_as } : {}) }
+    this.networks = key.allowed_addresses?.flatMap((text) => networkFrom(text) ?? []) ?? null
     this.made = this.principalAs(this.role)
     this.readAgainAt = readAt + KEY_FRESH_MS
   }
@@ -140,9 +157,18 @@ export class KeyCaller extends KnownCaller {
   }
 
   expired(now: number): Problem | null {
-    const { expires_at } = this.key
-    if (expires_at === null || Date.parse(expires_at) > now) return null
+    const told = this.knowledge.deadlineOf(this.key.id)
+    if (this.expiresAt > now && (told === null || told > now)) return null
     return problem.unauthorized('invalid_api_key', 'The API key has expired')
+  }
+
+  /** Why it may not be used from an address, or null; an address that is not known is none that is allowed. */
+  refusalFrom(address: string | null): Problem | null {
+    if (this.networks === null || (address !== null && address === this.allowedLast)) return null
+    if (address === null || !this.networks.some((network) => isWithin(network, address)))
+      return problem('address_refused', 'The API key may not be used from this address')
+    this.allowedLast = address
+    return null
   }
 
   isFresh(now: number): boolean {
@@ -172,10 +198,10 @@ export class KeyCaller extends KnownCaller {
   }
 
   private principalAs(role: string): Principal {
-    const { id, name, created_by, scopes, limits } = this.key
+    const { id, name, created_by, scopes } = this.key
     const allowed = new Set<string>(scopesOf(role))
     const held = new Set(scopes.filter((scope) => allowed.has(scope)))
-    return { kind: 'api_key', id, name, user_id: created_by, role, scopes: held, limits }
+    return { kind: 'api_key', id, name, user_id: created_by, role, scopes: held, limits: this.limits }
   }
 }
 

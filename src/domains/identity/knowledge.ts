@@ -25,6 +25,7 @@ export class Knowledge {
   private state: TenantState | null = null
   private readonly ended = new Map<string, number>()
   private readonly users = new Map<string, UserState & { until: number }>()
+  private readonly deadlines = new Map<string, { at: number; until: number }>()
   private pruneAt = PRUNE_AT
 
   constructor(
@@ -49,6 +50,11 @@ export class Knowledge {
 
   hasEnded(kind: Ending, id: string): boolean {
     return this.ended.has(keyOf(kind, id))
+  }
+
+  /** When an API key's time is over (milliseconds since 1970) by what was told; null where nothing was. */
+  deadlineOf(keyId: string): number | null {
+    return this.deadlines.size === 0 ? null : (this.deadlines.get(keyId)?.at ?? null)
   }
 
   /** The user as told, or as `read` in D1, whichever is newer. */
@@ -80,13 +86,25 @@ export class Knowledge {
     this.learned()
   }
 
+  learnDeadline(keyId: string, at: number, until: number): void {
+    const known = this.deadlines.get(keyId)
+    if (known && known.at <= at) return
+    this.deadlines.set(keyId, { at, until })
+    this.learned()
+  }
+
+  private get size(): number {
+    return this.ended.size + this.users.size + this.deadlines.size
+  }
+
   private learned(): void {
     this.count += 1
-    if (this.ended.size + this.users.size < this.pruneAt) return
+    if (this.size < this.pruneAt) return
     const now = Date.now()
     for (const [key, until] of this.ended) if (until <= now) this.ended.delete(key)
-    for (const [id, { until }] of this.users) if (until <= now) this.users.delete(id)
-    this.pruneAt = Math.max(PRUNE_AT, 2 * (this.ended.size + this.users.size))
+    for (const map of [this.users, this.deadlines])
+      for (const [id, { until }] of map) if (until <= now) map.delete(id)
+    this.pruneAt = Math.max(PRUNE_AT, 2 * this.size)
   }
 }
 
@@ -129,6 +147,9 @@ export const userChange = (id: string, { role, status, version }: UserState) => 
 /** The end of a session, of one access token (by its `jti`), of an API key or of an issuer's edition, as it is told. */
 export const ending = (kind: Ending, id: string) => ({ kind, id, data: null })
 
+/** A time for an API key to end that it did not have, as it is told. */
+export const deadline = (keyId: string, at: number) => ({ kind: 'api_key_deadline', id: keyId, data: { at } })
+
 /** The change of a tenant, as it is told: the whole of what its requests carry. */
 export const tenantChange = ({ tenant, is_platform, version }: TenantState) => ({
   kind: 'tenant',
@@ -143,6 +164,12 @@ for (const kind of ['session', 'token', 'api_key', 'issuer'] as const)
   onChange(kind, (env, tenantId, change) =>
     knowledgeOf(env, tenantId).learnEnd(kind, change.id, untilOf(change)),
   )
+
+onChange('api_key_deadline', (env, tenantId, change) => {
+  // As deadline wrote it.
+  const { at } = change.data as { at: number }
+  knowledgeOf(env, tenantId).learnDeadline(change.id, at, untilOf(change))
+})
 
 onChange('user', (env, tenantId, change) => {
   // As userChange wrote it.

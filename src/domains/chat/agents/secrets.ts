@@ -1,4 +1,5 @@
 import type { Context } from '../../../data/context'
+import { sealedIn } from '../../../data/sealed'
 import { Sealer } from '../../../lib/crypto'
 import type { AgentRow } from './table'
 
@@ -8,6 +9,13 @@ export type SecretName = (typeof SECRETS)[number]
 
 const sealer = (ctx: Pick<Context, 'settings'>) => new Sealer(ctx.settings, 'agent')
 const bound = (tenantId: string, agentId: string, name: SecretName) => `${tenantId}/${agentId}/${name}`
+
+sealedIn(
+  ...SECRETS.map((name) => ({
+    ...{ purpose: 'agent', table: 'agents', column: name, key: ['tenant_id', 'id'] },
+    bound: (tenantId = '', id = '') => bound(tenantId, id, name),
+  })),
+)
 
 export function sealSecret(ctx: Context, agentId: string, name: SecretName, plain: string): Promise<string> {
   return sealer(ctx).seal(plain, bound(ctx.tenant.id, agentId, name))

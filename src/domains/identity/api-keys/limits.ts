@@ -1,8 +1,14 @@
 /** What a key may do at most, on top of what its tenant may; a total counts down and never comes back. */
-export type KeyLimits = { per_minute?: number; per_day?: number; total?: number }
+export type KeyLimits = {
+  per_minute?: number
+  per_day?: number
+  total?: number
+  /** The key as which this one is counted: a rotation gives nothing back. */
+  counted_as?: string
+}
 
 /** The most that each may be. */
-export const MOST_OF_KEY: Required<KeyLimits> = {
+export const MOST_OF_KEY: Required<Omit<KeyLimits, 'counted_as'>> = {
   per_minute: 1_000_000,
   per_day: 1_000_000_000,
   total: 1_000_000_000_000,

@@ -3,7 +3,8 @@ import type { AppEnv } from '../../../http/app-env'
 import { body, doc, params, query, returns, returnsNothing, returnsPage } from '../../../http/route'
 import { Id, paging } from '../../../lib/wire'
 import { allow } from '../../tenancy/authorize'
-import { ApiKey, CreateApiKey, NewApiKey } from './schema'
+import { rotateApiKey } from './rotate'
+import { ApiKey, CreateApiKey, NewApiKey, RotateApiKey } from './schema'
 import { createApiKey, getApiKey, listApiKeys, revokeApiKey } from './service'
 
 const tag = 'API keys'
@@ -32,6 +33,20 @@ export const apiKeyRoutes = new Hono<AppEnv>()
     params({ id: Id }),
     returns(200, ApiKey),
     async (c) => c.var.reply(await getApiKey(c.var.ctx, c.req.valid('param').id)),
+  )
+  .post(
+    '/:id/rotate',
+    doc('Rotate an API key', {
+      tag,
+      description:
+        'Makes a new key in its place, shown in this answer and never again; the old one goes on for a while.',
+      errors: ['conflict'],
+    }),
+    allow('api_keys:write'),
+    params({ id: Id }),
+    body(RotateApiKey, { optional: true }),
+    returns(201, NewApiKey, { location: ({ id }) => `/api/v1/auth/api-keys/${id}` }),
+    async (c) => c.var.reply(await rotateApiKey(c.var.ctx, c.req.valid('param').id, c.req.valid('json'))),
   )
   .delete(
     '/:id',

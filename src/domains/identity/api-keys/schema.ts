@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { networkFrom } from '../../../lib/ip-address'
 import { Id, Time } from '../../../lib/wire'
 import { SCOPES, type Scope } from '../../tenancy/scopes'
 import { MOST_OF_KEY } from './limits'
@@ -24,6 +25,12 @@ export const OwnLimits = z
   })
   .meta({ id: 'ApiKeyLimits', example: { per_minute: 100 } })
 
+const Addresses = z
+  .array(z.string().refine((text) => networkFrom(text) !== null, 'must be an IP address or a CIDR block'))
+  .min(1)
+  .max(100)
+  .meta({ example: ['203.0.113.0/24', '2001:db8::/32'] })
+
 export const CreateApiKey = z
   .strictObject({
     name: z.string().trim().min(1).max(128).meta({ example: 'Backend' }),
@@ -37,7 +44,14 @@ export const CreateApiKey = z
       .meta({
         description: 'Short for every *:read or *:write scope the maker holds.',
       }),
+    mode: z.enum(['live', 'test']).default('live').meta({
+      description: 'A test key begins with sk_test_ and counts for nothing in production.',
+    }),
     expires_at: FutureTime.optional(),
+    allowed_addresses: Addresses.optional().meta({
+      description:
+        'Where the key may be used from, as IPv4 or IPv6 addresses or CIDR blocks. Left out: anywhere.',
+    }),
     limits: OwnLimits.optional().meta({
       description: 'What the key may at most, on top of the tenant’s limits.',
     }),
@@ -49,6 +63,24 @@ export const CreateApiKey = z
 
 export type CreateApiKey = z.output<typeof CreateApiKey>
 
+/** The longest that a key lives on after its rotation: seven days. */
+const MAX_OVERLAP_SECONDS = 7 * 24 * 3600
+const overlap = `must be a whole number from 0 to ${MAX_OVERLAP_SECONDS}`
+
+export const RotateApiKey = z.strictObject({
+  overlap_seconds: z
+    .int(overlap)
+    .min(0, overlap)
+    .max(MAX_OVERLAP_SECONDS, overlap)
+    .default(24 * 3600)
+    .meta({ description: 'For how long the key that is rotated goes on to count; 0 ends it at once.' }),
+  expires_at: FutureTime.optional().meta({
+    description: 'When the new key ends. Left out: when the old one would have.',
+  }),
+})
+
+export type RotateApiKey = z.output<typeof RotateApiKey>
+
 export const ApiKey = z
   .object({
     id: Id,
@@ -56,7 +88,9 @@ export const ApiKey = z
     prefix: z.string().meta({ example: 'sk_live_4f9a' }),
     scopes: z.array(z.string()),
     limits: OwnLimits.nullable(),
-    status: z.enum(['active', 'expired', 'revoked']),
+    allowed_addresses: z.array(z.string()).nullable(),
+    status: z.enum(['active', 'rotating', 'expired', 'revoked']),
+    replaced_by: Id.nullable().meta({ description: 'The key that a rotation made of it.' }),
     created_by: Id.nullable(),
     last_used_at: z.string().nullable(),
     expires_at: z.string().nullable(),

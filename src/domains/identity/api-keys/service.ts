@@ -14,8 +14,8 @@ import type { KeyLimits } from './limits'
 import type { CreateApiKey } from './schema'
 import { type ApiKeyRow, apiKeys } from './table'
 
-type KeyView = Omit<ApiKeyRow, 'version'> & {
-  status: 'active' | 'expired' | 'revoked'
+export type KeyView = Omit<ApiKeyRow, 'version'> & {
+  status: 'active' | 'rotating' | 'expired' | 'revoked'
   version: number | string
 }
 
@@ -27,38 +27,74 @@ export async function createApiKey(ctx: Context, input: CreateApiKey): Promise<K
 /** Stores a new key of the context's tenant; `maker` is null where the platform makes it. */
 export async function insertKey(
   ctx: Context,
-  input: Pick<CreateApiKey, 'name' | 'expires_at' | 'limits'>,
+  input: NewKey,
   scopes: string[],
   maker: string | null,
 ): Promise<KeyView & { key: string }> {
-  const key = await makeKey(ctx.settings.MASTER_KEY)
+  const { key, row } = await newKey(ctx, { ...input, scopes, created_by: maker })
+  return commit(ctx, {
+    statements: [ctx.db.insert(apiKeys).values(row)],
+    result: { ...row, status: 'active' as const, key },
+    audit: { action: 'api_key.create', resource: 'api_key', resource_id: row.id, after: auditView(row) },
+    events: [createdEvent(row)],
+    secret: true,
+  })
+}
+
+type NewKey = Pick<CreateApiKey, 'name'> & Partial<Omit<CreateApiKey, 'name' | 'scopes' | 'permissions'>>
+
+/** A key and its row, which nobody has stored yet. */
+export async function newKey(
+  ctx: Context,
+  input: NewKey & Pick<ApiKeyRow, 'scopes' | 'created_by'>,
+): Promise<{ key: string; row: ApiKeyRow }> {
+  const { mode = 'live' } = input
+  if (mode === 'test' && ctx.settings.ENVIRONMENT === 'production')
+    throw problem.invalid({ mode: 'must be live here: test keys count for nothing in production' })
+  const key = await makeKey(ctx.settings, mode)
   const row: ApiKeyRow = {
     tenant_id: ctx.tenant.id,
     id: newId(ctx.now),
     name: input.name,
     prefix: key.slice(0, PREFIX_LENGTH),
     hash: await sha256(key),
-    scopes,
+    scopes: input.scopes,
     limits: ownLimits(input.limits),
-    created_by: maker,
+    counted_as: null,
+    allowed_addresses: input.allowed_addresses ?? null,
+    created_by: input.created_by,
     last_used_at: null,
     expires_at: input.expires_at ?? null,
     revoked_at: null,
+    replaced_by: null,
     version: 1,
     created_at: iso(ctx.now),
   }
-  const { limits, expires_at } = row
-  const seen = { id: row.id, name: row.name, prefix: row.prefix, scopes, limits, expires_at }
-  return commit(ctx, {
-    statements: [ctx.db.insert(apiKeys).values(row)],
-    result: { ...row, status: 'active' as const, key },
-    audit: { action: 'api_key.create', resource: 'api_key', resource_id: row.id, after: seen },
-    events: [
-      { type: 'api_key.created', data: { api_key_id: row.id, name: row.name, prefix: row.prefix, scopes } },
-    ],
-    secret: true,
-  })
+  return { key, row }
 }
+
+/** A key as the audit log keeps it. */
+export const auditView = ({
+  id,
+  name,
+  prefix,
+  scopes,
+  limits,
+  allowed_addresses,
+  expires_at,
+}: ApiKeyRow) => ({
+  ...{ id, name, prefix, scopes, limits, allowed_addresses, expires_at },
+})
+
+export const createdEvent = ({ id, name, prefix, scopes }: ApiKeyRow) => ({
+  type: 'api_key.created',
+  data: { api_key_id: id, name, prefix, scopes },
+})
+
+export const revokedEvent = ({ id, name, prefix }: ApiKeyRow) => ({
+  type: 'api_key.revoked',
+  data: { api_key_id: id, name, prefix },
+})
 
 function ownLimits(limits: CreateApiKey['limits']): KeyLimits | null {
   const { per_minute, per_day, total } = limits ?? {}
@@ -79,7 +115,8 @@ function chosenScopes(held: ReadonlySet<string>, input: CreateApiKey): string[] 
 
 function view(ctx: Context, row: ApiKeyRow): KeyView {
   const expired = row.expires_at !== null && row.expires_at <= iso(ctx.now)
-  const status = row.revoked_at ? 'revoked' : expired ? 'expired' : 'active'
+  const living = row.replaced_by === null ? 'active' : 'rotating'
+  const status = row.revoked_at ? 'revoked' : expired ? 'expired' : living
   // Time and use change what is shown without a new version, so they change the ETag too.
   const used = row.last_used_at === null ? 0 : Date.parse(row.last_used_at)
   const shown = used * 2 + (status === 'expired' ? 1 : 0)
@@ -107,7 +144,8 @@ export async function getApiKey(ctx: Context, id: string): Promise<KeyView> {
   return view(ctx, await readKey(ctx, id))
 }
 
-async function readKey(ctx: Context, id: string): Promise<ApiKeyRow> {
+/** The row of a key; 404 where the tenant has none of that id. */
+export async function readKey(ctx: Context, id: string): Promise<ApiKeyRow> {
   const row = await find(ctx, apiKeys, id)
   if (!row) throw problem.notFound('API key', id)
   return row
@@ -133,7 +171,7 @@ export async function revokeApiKey(ctx: Context, id: string): Promise<undefined>
     statements: [{ statement: revoke, otherwise: problem.notFound('active API key', id) }],
     result: undefined,
     audit: { action: 'api_key.revoke', resource: 'api_key', resource_id: id },
-    events: [{ type: 'api_key.revoked', data: { api_key_id: id, name: row.name, prefix: row.prefix } }],
+    events: [revokedEvent(row)],
     tell: [ending('api_key', id)],
   })
 }

@@ -10,25 +10,27 @@ import { KEY_FRESH_MS, KeyCaller, recall, remember } from '../callers'
 import { knowledgeOf } from '../knowledge'
 import { tenantState } from '../sessions/standing'
 import { users } from '../users/table'
-import { isGenuine } from './key'
+import { isGenuine } from './genuine'
 import { apiKeys } from './table'
 
-type Caller = Pick<RequestContext, 'env' | 'settings' | 'now'>
+type Caller = Pick<RequestContext, 'env' | 'settings' | 'now' | 'address' | 'defer'>
 
 /**
  * Who an API key stands for: from memory, else D1; a forged key costs neither. 401 `invalid_api_key` for one that is
- * not known or has expired; whether it still counts is the caller's `refusal`.
+ * not known or has expired, 403 `address_refused` from where it may not be used; whether it still counts is the caller's `refusal`.
  */
 export function callerByKey(caller: Caller, key: string): KeyCaller | Promise<KeyCaller> {
   const known = recall(caller.env, key)
   if (!(known instanceof KeyCaller)) return firstSight(caller, key)
   if (!known.isFresh(caller.now)) return readAgain(caller, key, known)
-  return inItsTime(caller, known)
+  return usable(caller, known)
 }
 
-function inItsTime(caller: Caller, found: KeyCaller): KeyCaller {
-  const expired = found.expired(caller.now)
-  if (expired) throw expired
+function usable(caller: Caller, found: KeyCaller): KeyCaller {
+  // One that was revoked is refused as such (authenticate.ts), wherever it is used from.
+  const refusal =
+    found.expired(caller.now) ?? (found.refusal?.final ? null : found.refusalFrom(caller.address))
+  if (refusal) throw refusal
   return found
 }
 
@@ -36,21 +38,20 @@ const unknown = () => problem.unauthorized('invalid_api_key', 'The API key is no
 
 async function firstSight(caller: Caller, key: string): Promise<KeyCaller> {
   // Thrown, and so not remembered: made-up keys must not push out the ones in use.
-  if (!(await isGenuine(caller.settings.MASTER_KEY, key))) throw unknown()
+  if (!(await isGenuine(caller, key))) throw unknown()
   if (isStranger(caller, key)) throw unknown()
-  return read(caller, key)
+  return usable(caller, await read(caller, key))
 }
 
 async function readAgain(caller: Caller, key: string, known: KeyCaller): Promise<KeyCaller> {
   known.postpone(caller.now)
-  try {
-    return await read(caller, key)
-  } catch (error) {
+  const found = await read(caller, key).catch((error: unknown) => {
     const refused = error instanceof Error && 'code' in error && error.code === 'invalid_api_key'
     if (refused || !known.isGoodEnough(caller.now)) throw error
     log.warn('api_key_unread', { cause: describeError(error) })
-    return inItsTime(caller, known)
-  }
+    return known
+  })
+  return usable(caller, found)
 }
 
 async function read(caller: Caller, key: string): Promise<KeyCaller> {
@@ -73,7 +74,7 @@ async function read(caller: Caller, key: string): Promise<KeyCaller> {
   knowledge.learnTenant(tenantState(row.tenant))
   const found = new KeyCaller(knowledge, row.key, row.maker, caller.now)
   remember(caller.env, key, found)
-  return inItsTime(caller, found)
+  return found
 }
 
 /** Keys that were ours once and whose row is gone: they never come back, and cost D1 one look now and then. */

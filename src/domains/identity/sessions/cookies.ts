@@ -1,6 +1,6 @@
 import type { Context as HonoContext } from 'hono'
 import { deleteCookie, setCookie } from 'hono/cookie'
-import { ACCESS_TOKEN_SECONDS } from '../tokens/access-token'
+import { ACCESS_TOKEN_SECONDS } from '../tokens/lifetimes'
 import type { Tokens } from './open'
 import { REFRESH_TOKEN_SECONDS } from './refresh-token'
 

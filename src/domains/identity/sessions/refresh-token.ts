@@ -1,4 +1,12 @@
-import { deriveKey, hmac, hmacKey, randomBytes, sha256 } from '../../../lib/crypto'
+import {
+  deriveKey,
+  hmac,
+  hmacKey,
+  type MasterKeys,
+  masterKeys,
+  randomBytes,
+  sha256,
+} from '../../../lib/crypto'
 import { base64url, utf8 } from '../../../lib/encoding'
 
 /** Seven days (identity.md). */
@@ -14,11 +22,21 @@ export function hashOf(token: string): Promise<string> {
   return sha256(token)
 }
 
+/** A token that may follow another, and the hash under which it is kept. */
+export type Successor = { token: string; hash: string }
+
 /**
- * The token that follows `token`: an HMAC of it under a server key. A client that races with itself is given the same
- * successor twice, although nothing but hashes is kept.
+ * The token that follows `token`, first, and those that would have followed it under the master keys before. It is an HMAC
+ * of it under a server key: a client that races with itself is given the same successor twice, although nothing but hashes
+ * is kept.
  */
-export async function successorOf(masterKey: string, token: string): Promise<string> {
+export function successorsOf(keys: MasterKeys, token: string): Promise<[Successor, ...Successor[]]> {
+  const [current, ...previous] = masterKeys(keys).map((masterKey) => successorOf(masterKey, token))
+  return Promise.all([current ?? successorOf(keys.MASTER_KEY, token), ...previous])
+}
+
+async function successorOf(masterKey: string, token: string): Promise<Successor> {
   const key = await hmacKey(await deriveKey(masterKey, 'refresh-successor'))
-  return base64url(await hmac(key, utf8(token)))
+  const next = base64url(await hmac(key, utf8(token)))
+  return { token: next, hash: await hashOf(next) }
 }

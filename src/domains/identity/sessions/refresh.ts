@@ -10,7 +10,7 @@ import { tenants } from '../../tenancy/tenants/table'
 import { ending } from '../knowledge'
 import { users } from '../users/table'
 import { type Tokens, tokensFor } from './open'
-import { hashOf, REFRESH_TOKEN_SECONDS, successorOf } from './refresh-token'
+import { hashOf, REFRESH_TOKEN_SECONDS, type Successor, successorsOf } from './refresh-token'
 import { tenantView } from './standing'
 import { refreshTokens, sessions } from './table'
 
@@ -37,13 +37,14 @@ export async function refresh(request: RequestContext, token: string): Promise<T
   await request.admit?.(tenant)
 
   const ctx = contextFor(request, tenantView(tenant))
-  const successor = await successorOf(request.settings.MASTER_KEY, token)
-  const tokens = await tokensFor(request, user, session.id, successor, 'Token refreshed')
+  const successors = await successorsOf(request.settings, token)
+  const [successor] = successors
+  const tokens = await tokensFor(request, user, session.id, successor.token, 'Token refreshed')
   if (used === null) {
-    const rotated = await rotate(ctx, hash, await hashOf(successor), session.id, tokens)
+    const rotated = await rotate(ctx, hash, successor.hash, session.id, tokens)
     if (rotated) return rotated
   }
-  return forgiveOrEnd(ctx, hash, await hashOf(successor), session.user_agent, session.id, tokens)
+  return forgiveOrEnd(ctx, hash, successors, session.user_agent, session.id, tokens)
 }
 
 async function look(request: RequestContext, hash: string) {
@@ -103,7 +104,7 @@ async function rotate(
 async function forgiveOrEnd(
   ctx: Context,
   hash: string,
-  next: string,
+  successors: Successor[],
   userAgent: string | null,
   sid: string,
   tokens: Tokens,
@@ -114,9 +115,12 @@ async function forgiveOrEnd(
     .where(and(eq(refreshTokens.tenant_id, ctx.tenant.id), eq(refreshTokens.session_id, sid)))
     .all()
   const usedAt = rows.find((row) => row.hash === hash)?.used_at
-  const following = rows.find((row) => row.hash === next)
+  const following = rows.find(
+    (row) => row.used_at === null && successors.some(({ hash }) => hash === row.hash),
+  )
+  const given = successors.find((successor) => successor.hash === following?.hash)
   const recent = usedAt != null && Date.parse(usedAt) > ctx.now - GRACE_MS
-  if (recent && following?.used_at === null && userAgent === ctx.userAgent) return tokens
+  if (recent && given && userAgent === ctx.userAgent) return { ...tokens, refresh_token: given.token }
 
   const now = iso(ctx.now)
   await commit(ctx, {

@@ -4,11 +4,8 @@ import { base64url, fromBase64url, text } from '../../../lib/encoding'
 import { newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { keyRing, verificationKey } from './keys'
+import { ACCESS_TOKEN_SECONDS, LEEWAY_SECONDS } from './lifetimes'
 
-/** Fifteen minutes (identity.md). */
-export const ACCESS_TOKEN_SECONDS = 15 * 60
-/** RFC 8725, section 3.8 leaves the skew open; 30 s covers clocks kept by NTP. */
-const LEEWAY_SECONDS = 30
 /** A longer token is not one of ours, and is not parsed. */
 const MAX_TOKEN_BYTES = 8 * 1024
 

@@ -84,11 +84,11 @@ function newPolicy(limits: Limits): Policy {
 
 /** The windows that an API key has of its own. */
 export function keyWants(id: string, limits: KeyLimits): Want[] {
-  const { per_minute, per_day, total } = limits
+  const { per_minute, per_day, total, counted_as = id } = limits
   return [
-    ...(per_minute === undefined ? [] : [want(`api_key_minute:${id}`, 'minute', per_minute)]),
-    ...(per_day === undefined ? [] : [want(`api_key_day:${id}`, 'day', per_day)]),
-    ...(total === undefined ? [] : [want(`api_key_total:${id}`, 'total', total)]),
+    ...(per_minute === undefined ? [] : [want(`api_key_minute:${counted_as}`, 'minute', per_minute)]),
+    ...(per_day === undefined ? [] : [want(`api_key_day:${counted_as}`, 'day', per_day)]),
+    ...(total === undefined ? [] : [want(`api_key_total:${counted_as}`, 'total', total)]),
   ]
 }
 

@@ -4,6 +4,10 @@ import type { AppEnv } from '../../../http/app-env'
 import { body, doc, params, query, returns, returnsPage } from '../../../http/route'
 import { Id, paging } from '../../../lib/wire'
 import { NewApiKey } from '../../identity/api-keys/schema'
+import { forgetKeys } from '../../identity/tokens/keys'
+import { resealSecrets } from '../../identity/tokens/resealing'
+import { rotateSigningKey } from '../../identity/tokens/rotation'
+import { Resealed, SigningKey } from '../../identity/tokens/schema'
 import { allow } from '../authorize'
 import { TenantView } from '../tenants/schema'
 import { CreateTenant, CreateTenantKey, PatchTenant } from './schema'
@@ -59,4 +63,31 @@ export const platform = new Hono<AppEnv>()
     body(CreateTenantKey),
     returns(201, NewApiKey),
     async (c) => c.var.reply(await createTenantKey(c.var.ctx, c.req.valid('json'))),
+  )
+  .post(
+    '/keys/rotate',
+    doc('Make the key that signs access tokens next', {
+      tag,
+      description:
+        'It is published at once and signs six minutes later; the one before stays until its last token has ended.',
+      errors: ['conflict'],
+    }),
+    allow('platform:*'),
+    returns(201, SigningKey, { location: () => '/.well-known/jwks.json' }),
+    async (c) => {
+      const made = await rotateSigningKey(c.var.ctx)
+      forgetKeys(c.env)
+      return c.var.reply(made)
+    },
+  )
+  .post(
+    '/keys/reseal',
+    doc('Encrypt every secret anew under the master key in force', {
+      tag,
+      description:
+        'After a change of MASTER_KEY. When nothing is unreadable and a second call has nothing to do, MASTER_KEY_PREVIOUS can go.',
+    }),
+    allow('platform:*'),
+    returns(200, Resealed),
+    async (c) => c.var.reply(await resealSecrets(c.var.ctx)),
   )

@@ -1,4 +1,5 @@
 import type { Context } from '../../../data/context'
+import { sealedIn } from '../../../data/sealed'
 import { type MasterKeys, randomBytes, Sealer } from '../../../lib/crypto'
 import { base64 } from '../../../lib/encoding'
 
@@ -9,6 +10,13 @@ export function makeSecret(): string {
 
 const sealer = (settings: MasterKeys) => new Sealer(settings, 'endpoint')
 const bound = (tenantId: string, endpointId: string) => `${tenantId}/${endpointId}`
+
+sealedIn(
+  ...['secrets', 'headers'].map((column) => ({
+    ...{ purpose: 'endpoint', table: 'endpoints', column, key: ['tenant_id', 'id'], json: true as const },
+    bound: (tenantId = '', id = '') => bound(tenantId, id),
+  })),
+)
 
 /** A secret or header value of one endpoint, encrypted; it opens for that endpoint only. */
 export function sealFor(ctx: Context, endpointId: string, plain: string): Promise<string> {
