@@ -186,7 +186,8 @@ async function acceptInvitation(request: RequestContext, input: Register, token:
   return addUser(ctx, user, max_users, [{ statement: accepted, otherwise: refusal }])
 }
 
-const roomFor = (ctx: Context, maxUsers: number): Check => ({
+/** The condition that a tenant has room for one more user, asked in the batch that adds one. */
+export const roomFor = (ctx: Context, maxUsers: number): Check => ({
   holds: sql`not exists (select 1 from users where tenant_id = ${ctx.tenant.id} limit 1 offset ${maxUsers - 1})`,
   otherwise: problem('user_limit_reached', `The tenant has its ${maxUsers} users`),
 })

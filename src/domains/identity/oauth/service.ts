@@ -1,0 +1,54 @@
+import { and, desc, eq, lt } from 'drizzle-orm'
+import { commit } from '../../../data/commit'
+import type { Context } from '../../../data/context'
+import { type Page, pageOf } from '../../../data/page'
+import { problem } from '../../../lib/problem'
+import { ownSession } from '../sessions/service'
+import { type OauthAccountRow, oauthAccounts } from './table'
+import { isNotTheLastWay } from './ways-in'
+
+/** The caller's logins at other providers, newest first. */
+export function listAccounts(
+  ctx: Context,
+  input: { limit: number; cursor?: string | undefined },
+): Promise<Page<OauthAccountRow>> {
+  const { user_id } = ownSession(ctx)
+  return pageOf(`oauth-accounts:${ctx.tenant.id}:${user_id}`, input, (after, limit) =>
+    ctx.db
+      .select()
+      .from(oauthAccounts)
+      .where(
+        and(
+          eq(oauthAccounts.tenant_id, ctx.tenant.id),
+          eq(oauthAccounts.user_id, user_id),
+          after ? lt(oauthAccounts.id, after.id) : undefined,
+        ),
+      )
+      .orderBy(desc(oauthAccounts.id))
+      .limit(limit),
+  )
+}
+
+/** Removes a linked login; 409 `last_login_method` where the user could not log in any more. Sessions go on. */
+export function unlinkAccount(ctx: Context, id: string): Promise<undefined> {
+  const { user_id } = ownSession(ctx)
+  const mine = and(
+    eq(oauthAccounts.tenant_id, ctx.tenant.id),
+    eq(oauthAccounts.id, id),
+    eq(oauthAccounts.user_id, user_id),
+    ctx.ifMatch === undefined ? undefined : eq(oauthAccounts.version, ctx.ifMatch),
+  )
+  const gone =
+    ctx.ifMatch === undefined
+      ? problem.notFound('linked login', id)
+      : problem('precondition_failed', 'The linked login has changed since it was read, or is gone')
+  const last = problem('last_login_method', 'This is the only way left to log in')
+  return commit(ctx, {
+    statements: [
+      { holds: isNotTheLastWay(ctx, user_id, id), otherwise: last },
+      { statement: ctx.db.delete(oauthAccounts).where(mine), otherwise: gone },
+    ],
+    result: undefined,
+    audit: { action: 'oauth.unlink', resource: 'user', resource_id: user_id, before: { account_id: id } },
+  })
+}
