@@ -59,7 +59,7 @@ export const CATALOGUE = {
     { chat_id: ID, agent_id: OTHER_ID, user_id: OTHER_ID, title: null, created_at: AT },
   ),
   'chat.message.created': kind(
-    'A message was posted to a chat, or an agent’s answer is complete.',
+    'A message was posted to a chat, or the answer of an agent is complete.',
     z.object({
       chat_id: Uuid,
       message_id: Uuid,
@@ -91,7 +91,7 @@ export const CATALOGUE = {
     { chat_id: ID, run_id: OTHER_ID, agent_id: OTHER_ID, message_id: OTHER_ID, finish: 'stop' },
   ),
   'chat.run.failed': kind(
-    'An agent’s answer ended by a failure; what text had come is kept.',
+    'The answer of an agent ended by a failure; what text had come is kept.',
     z.object({
       chat_id: Uuid,
       run_id: Uuid,
@@ -137,7 +137,7 @@ export const CATALOGUE = {
     { api_key_id: ID, name: 'billing job', prefix: 'sk_live_4fT9' },
   ),
   'endpoint.disabled': kind(
-    'An endpoint’s receiver asked for no more events: it answered 410, or `webhook-delivery: disable`.',
+    'The receiver of an endpoint asked for no more events: it answered 410, or `webhook-delivery: disable`.',
     z.object({
       endpoint_id: Uuid,
       uid: z.string().nullable(),
