@@ -1,6 +1,5 @@
-// Stands for the ASN.1 and X.509 packages that @simplewebauthn/server reads attestation certificates with (wrangler.toml
-// says so). Attestation is never asked for, and without it one form is left to be read: the pair of numbers of an ECDSA
-// signature. The packages would be a third of the whole Worker.
+// Stands for the ASN.1 packages of @simplewebauthn/server (wrangler.toml says so). Without attestation one form is left to
+// be read: the pair of numbers of an ECDSA signature.
 
 /** `SEQUENCE { r INTEGER, s INTEGER }`: the signature of an EC key (WebAuthn, 6.5.5). */
 export class ECDSASigValue {
@@ -45,48 +44,4 @@ function positive(content: Uint8Array): Uint8Array {
   if (first >= 0x80 || (first === 0 && content.length > 1 && second < 0x80))
     throw new Error('the signature is not DER')
   return content
-}
-
-/** Stands for what only certificates need: nothing can be made of it. */
-class Certificates {
-  constructor() {
-    throw new Error('attestation certificates are not read here')
-  }
-}
-
-const none = 'of certificates'
-
-export {
-  Certificates as AuthorityKeyIdentifierExtension,
-  Certificates as BasicConstraints,
-  Certificates as Certificate,
-  Certificates as CRLDistributionPointsExtension,
-  Certificates as ECParameters,
-  Certificates as ExtendedKeyUsage,
-  Certificates as KeyDescription,
-  Certificates as OctetString,
-  Certificates as RSAPublicKey,
-  Certificates as SubjectAlternativeName,
-  Certificates as SubjectKeyIdentifierExtension,
-  Certificates as X509Certificate,
-  Certificates as X509ChainBuilder,
-  Certificates as X509Crl,
-  none as id_ce_basicConstraints,
-  none as id_ce_extKeyUsage,
-  none as id_ce_keyDescription,
-  none as id_ce_subjectAltName,
-  none as id_ecdsaWithSHA256,
-  none as id_ecdsaWithSHA384,
-  none as id_ecdsaWithSHA512,
-  none as id_ecPublicKey,
-  none as id_ml_dsa_44,
-  none as id_ml_dsa_65,
-  none as id_ml_dsa_87,
-  none as id_rsaEncryption,
-  none as id_secp256r1,
-  none as id_secp384r1,
-  none as id_sha1WithRSAEncryption,
-  none as id_sha256WithRSAEncryption,
-  none as id_sha384WithRSAEncryption,
-  none as id_sha512WithRSAEncryption,
 }
