@@ -1,6 +1,7 @@
 import { and, eq, isNull, lt, lte, or, sql } from 'drizzle-orm'
 import { type Change, commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
+import { sealedIn } from '../../../data/sealed'
 import { Sealer } from '../../../lib/crypto'
 import { iso } from '../../../lib/ids'
 import { type Problem, problem } from '../../../lib/problem'
@@ -27,6 +28,12 @@ const TRIES_MS = 3600_000
 export const totpSealer = (ctx: Pick<Context, 'settings'>): Sealer => new Sealer(ctx.settings, 'totp')
 /** What a secret is bound to. */
 export const totpBound = (tenantId: string, userId: string): string => `${tenantId}:${userId}`
+
+sealedIn({
+  ...{ purpose: 'totp', table: 'totp_enrolments', column: 'secret_sealed' },
+  key: ['tenant_id', 'user_id'],
+  bound: (tenantId = '', userId = '') => totpBound(tenantId, userId),
+})
 
 /** The user's authenticator app, confirmed or not. */
 export function totpOf(ctx: Context, userId: string): Promise<TotpRow | undefined> {
