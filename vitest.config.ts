@@ -7,6 +7,8 @@ export default defineConfig({
     cloudflareTest(async ({ inject }) => ({
       wrangler: { configPath: './wrangler.toml' },
       miniflare: {
+        // As `[[send_email]]` in wrangler.toml would bind it; only one receiver is allowed.
+        email: { send_email: [{ name: 'EMAIL', allowed_destination_addresses: ['allowed@example.com'] }] },
         bindings: {
           TEST_MIGRATIONS: await readD1Migrations(path.join(import.meta.dirname, 'migrations')),
           RECEIVER_URL: inject('receiverUrl'),

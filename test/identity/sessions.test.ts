@@ -42,9 +42,14 @@ describe('login', () => {
     expect(answer.status).toBe(200)
     expect(answer.data).toMatchObject({ token_type: 'Bearer', expires_in: 900, message: 'Login successful' })
     const cookies = answer.headers.getSetCookie()
-    expect(cookies).toHaveLength(2)
-    expect(cookies[0]).toMatch(/^access_token=.*; Max-Age=900; Path=\/; HttpOnly; Secure; SameSite=Strict$/)
-    expect(cookies[1]).toMatch(/^refresh_token=.*; Path=\/api; HttpOnly; Secure; SameSite=Strict$/)
+    expect(cookies.sort()).toEqual([
+      expect.stringMatching(/^access_token=.*; Max-Age=900; Path=\/; HttpOnly; Secure; SameSite=Strict$/),
+      // Not a credential: it says that somebody has logged in here.
+      expect.stringMatching(
+        /^login_device=[\w.-]{45}; Max-Age=15552000; Path=\/api; HttpOnly; Secure; SameSite=Strict$/,
+      ),
+      expect.stringMatching(/^refresh_token=.*; Path=\/api; HttpOnly; Secure; SameSite=Strict$/),
+    ])
 
     const me = await callJson('GET', '/api/v1/auth/me', { token: answer.data.access_token })
     expect(me.status).toBe(200)
@@ -58,7 +63,7 @@ describe('login', () => {
       body: { email, password: 'not the password', tenant },
     })
     const unknown = await callJson('POST', '/api/v1/auth/login', {
-      body: { email: 'nobody@example.com', password, tenant },
+      body: { email: someone(), password, tenant },
     })
     expect(wrong.status).toBe(401)
     expect(unknown.status).toBe(401)
@@ -75,7 +80,8 @@ describe('login', () => {
     const body = { email, password, tenant }
     const answer = await callJson('POST', '/api/v1/auth/login?cookies=only', { body })
     expect(answer.data).toEqual({ message: 'Login successful', expires_in: 900 })
-    expect(answer.headers.getSetCookie()).toHaveLength(2)
+    const names = answer.headers.getSetCookie().map((cookie) => cookie.split('=')[0])
+    expect(names.sort()).toEqual(['access_token', 'login_device', 'refresh_token'])
   })
 })
 
