@@ -150,6 +150,21 @@ describe('while the Meter is away', () => {
     expect(ids.filter((id) => !knowledge.hasEnded('session', id))).toEqual([])
   })
 
+  it('what stands on a later page of the listing is read too', async () => {
+    const list = (options: KVNamespaceListOptions) => env.KV.list({ ...options, limit: 1 })
+    const KV = { list, get: (name: string, type: 'json') => env.KV.get(name, type) }
+    const there = new Isolate({ METERS: metersThat(throwing), KV })
+    await there.knock({ token: world.viewer.token })
+    const ids = ['one', 'two', world.viewer.session_id]
+    for (const id of ids) {
+      const tell = [ending('session', id)]
+      await commit(contextIn(new Isolate()), { statements: [], result: null, tell })
+    }
+    await vi.waitFor(async () => expect(await copies()).toHaveLength(3))
+    later(9)
+    await expectError(there.knock({ token: world.viewer.token }), 'token_revoked')
+  })
+
   it('another tenant’s copies are no concern of this one', async () => {
     const other = await makeWorld()
     const there = new Isolate({ METERS: metersThat(throwing) })

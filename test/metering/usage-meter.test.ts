@@ -339,6 +339,24 @@ describe('the alarm', () => {
     expect(hours.every(({ at }) => at >= floor(DAY, now - 8 * DAY))).toBe(true)
     expect(hours.length).toBe(2)
   })
+
+  it('drops no hour before D1 has it, and with it its day, however old it is', async () => {
+    const tenantId = newId(Date.now())
+    const { stub, take } = meterOf(tenantId)
+    const day = floor(DAY, Date.now() - 5 * DAY)
+    await take({ lines: Array.from({ length: 10 }, (_, hour) => line(day + hour * HOUR)) })
+    const shift = 5 * DAY
+    await runInDurableObject(stub, (_, { storage: { sql } }) =>
+      sql.exec('UPDATE usage_hours SET at = at - ?', shift),
+    )
+    await evictDurableObject(stub)
+    // It catches up some hours at a time.
+    for (let time = 0; time < 2; time++) await runDurableObjectAlarm(stub)
+    const totals = (await archived(tenantId)).filter(({ part }) => part === 'total')
+    const of = (grain: string) => totals.filter((row) => row.grain === grain)
+    expect(of('hour')).toHaveLength(10)
+    expect(of('day')).toMatchObject([{ started_at: iso(day - shift), requests: 10 }])
+  })
 })
 
 describe('the use of API keys', () => {
