@@ -3,6 +3,7 @@ import { tenantTables } from '../../src/data/columns'
 import { insertKey } from '../../src/domains/identity/api-keys/service'
 import { MOST } from '../../src/domains/tenancy/plans'
 import { SCOPES } from '../../src/domains/tenancy/scopes'
+import { insertPasskey } from '../identity/passkey-kit'
 import { eventually, makeReceiver } from '../webhooks/receiver'
 import { callJson, makePlatformAdmin, makeWorld, type Person, type World } from '../world'
 
@@ -57,6 +58,7 @@ export async function seed(): Promise<Seeded> {
     ids: {
       '/api/v1/auth/sessions/{id}': world.admin.session_id,
       '/api/v1/auth/api-keys/{id}': key,
+      '/api/v1/auth/passkeys/{id}': await insertPasskey(world.admin.user),
       '/api/v1/auth/issuers/{id}': issuer,
       '/api/v1/interactions/{id}': interaction,
       '/api/v1/agents/{id}': agent,
