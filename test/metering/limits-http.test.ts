@@ -23,7 +23,12 @@ const times = (count: number, status: number) => Array.from({ length: count }, (
 const login = (address: string) =>
   callJson('POST', '/api/v1/auth/login', {
     headers: from(address),
-    body: { email: 'nobody@example.com', password: 'a long and unusual phrase', tenant: 'no-such-tenant' },
+    // Another account each time: too many wrong passwords for one are refused by a limit of their own.
+    body: {
+      email: `${crypto.randomUUID()}@example.com`,
+      password: 'a long and unusual phrase',
+      tenant: 'none',
+    },
   })
 
 const list = (world: World) => call('GET', '/api/v1/interactions', { token: world.admin.token })

@@ -99,3 +99,24 @@ describe('a credential that has ended', { timeout: 60_000 }, () => {
     expect(await statuses(3, asked)).toEqual(times(3, 403))
   })
 })
+
+describe('a stream that is not opened', { timeout: 30_000 }, () => {
+  it('is a request as any other', async () => {
+    const world = await makeWorld({ rate_limits: { requests_per_minute: 4 } })
+    const { token } = world.admin
+    const chat = `/api/v1/chats/${crypto.randomUUID()}`
+    const asks = [
+      () => call('GET', `${chat}/stream`, { token }),
+      () => call('GET', `${chat}/ws`, { token, headers: { Upgrade: 'websocket' } }),
+      () => call('GET', `${chat}/ws`, { token }),
+      () => call('GET', '/api/v1/chats/x/stream', { token }),
+    ]
+    expect(await statuses(4, (i) => asks[i]?.() ?? Promise.reject(new Error('none')))).toEqual([
+      ...[404, 404, 400, 422],
+    ])
+    for (const ask of asks) {
+      const answer = await ask()
+      expect([answer.status, answer.headers.get('RateLimit-Policy')]).toEqual([429, '"minute";q=4;w=60'])
+    }
+  })
+})

@@ -102,9 +102,11 @@ describe('the headers', () => {
     expect(limitFields(undefined)).toBe(undefined)
   })
 
-  it('never send anybody back too early, and never for more than a day', () => {
+  it('never send anybody back too early, and for a day where nothing comes back', () => {
     const window = { name: 'minute', limit: 5, period: 60, remaining: 0, policy: '' }
     expect(limitProblem({ ...window, reset: 37 }).headers).toEqual({ 'Retry-After': '37' })
+    const day = { ...window, name: 'day', period: 86_400, reset: 88_000 }
+    expect(limitProblem(day).headers).toEqual({ 'Retry-After': '88000' })
     const total = { ...window, name: 'api_key_total:k', period: Number.POSITIVE_INFINITY }
     const spent = limitProblem({ ...total, reset: Number.POSITIVE_INFINITY })
     expect([spent.headers, spent.details.window, spent.message]).toEqual([

@@ -5,7 +5,7 @@ import { isContinuation } from '../../../http/continuation'
 import { isCounted } from '../../../http/counted'
 import { type MatchedRoute, routeOf } from '../../../http/notes'
 import { asProblem } from '../../../http/problems'
-import type { Problem } from '../../../lib/problem'
+import type { ProblemCode } from '../../../lib/problem'
 import { addressLimiter, tenantLimiter } from '../isolate'
 import { limitFields, limitProblem } from './headers'
 import type { Want } from './held-window'
@@ -112,27 +112,45 @@ function setLimits(c: HonoContext<AppEnv>, verdict: Verdict): void {
 }
 
 /**
- * Counts a refused credential against its address: answers the refusal, or a 429 where that address had too many. For
- * the service's error handler, so that nothing that is admitted pays for it.
+ * Counts what was not counted when it came, and was refused: a credential against its address, a stream that was not
+ * opened as a request. Answers the refusal, or a 429 where there were too many. For the service's error handler, so
+ * that nothing that is admitted pays for it.
  */
 export async function countRefusal(c: HonoContext<AppEnv>, error: unknown): Promise<unknown> {
-  const wants = refusalWants(c, asProblem(error))
-  if (!wants) return error
+  const { status, code } = asProblem(error)
   const request = c.get('request')
-  const verdict = await addressLimiter(c.env, request.address).admit(wants, request.defer)
+  if (!request || status === 429 || status >= 500) return error
+  const wants = addressWants(c, status, code)
+  if (wants) return refuseAlso(c, error, addressLimiter(c.env, request.address), wants)
+  const ctx = c.get('ctx')
+  if (!ctx || rowOf(routeOf(c)).tenant !== 'stream') return error
+  return refuseAlso(
+    c,
+    error,
+    tenantLimiter(c.env, ctx.tenant.id),
+    wantsOf(ctx.tenant, ctx.principal, 'request'),
+  )
+}
+
+async function refuseAlso(
+  c: HonoContext<AppEnv>,
+  error: unknown,
+  limiter: Limiter,
+  wants: readonly Want[],
+): Promise<unknown> {
+  const verdict = await limiter.admit(wants, c.get('request').defer)
   setLimits(c, verdict)
   return verdict.refusedBy ? limitProblem(verdict.refusedBy) : error
 }
 
-/** Where a refusal counts; null where it is none of a credential, or was counted by its address when it came. */
-function refusalWants(c: HonoContext<AppEnv>, { code, status }: Problem): readonly Want[] | null {
-  const request = c.get('request')
+/** By which windows a refusal counts against its address; null where it does not, or did when it came. */
+function addressWants(c: HonoContext<AppEnv>, status: number, code: ProblemCode): readonly Want[] | null {
   const row = rowOf(routeOf(c))
-  if (!request || row.address !== null || status === 429 || status >= 500) return null
+  if (row.address !== null) return null
   if (code === 'credential_required') return row.bare
   // A good credential of somebody who is suspended is refused as well.
   if (status === 401 || c.get('caller')?.refusal) return ADDRESS_WANTS.public
   // What should have brought a credential, and brought nothing that could be counted by it.
-  if (row.later && request.admit) return status === 403 ? ADDRESS_WANTS.public : row.bare
+  if (row.later && c.get('request').admit) return status === 403 ? ADDRESS_WANTS.public : row.bare
   return null
 }
