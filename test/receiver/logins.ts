@@ -35,11 +35,13 @@ export type Code = {
     header?: Record<string, unknown>
     sign?: 'none' | 'secret' | 'public-key' | 'stranger'
     key?: string
+    /** Bytes of a claim more. */
+    padding?: number
   }
   /** What userinfo says. */
   userinfo?: Record<string, unknown>
-  /** What the token endpoint answers instead. */
-  answer?: { status: number; body: unknown }
+  /** What the token endpoint answers instead; `size` is of its body. */
+  answer?: { status: number; body?: unknown; size?: number }
   /** GitHub's two answers. */
   user?: Record<string, unknown>
   emails?: unknown
@@ -121,7 +123,10 @@ async function oidc({ idp, path, base, form, request }: Asked): Promise<Answer> 
     throw new Refused(400, { error: 'unsupported_grant_type' })
   refuseOtherClient(idp, form, request)
   const code = useCode(form, { error: 'invalid_grant' })
-  if (code.answer) return code.answer
+  if (code.answer) {
+    const { status, body, size = 0 } = code.answer
+    return { status, body: body ?? 'x'.repeat(size) }
+  }
   return {
     body: {
       token_type: 'Bearer',
@@ -183,7 +188,8 @@ function useCode(form: URLSearchParams, refusal: unknown, status = 400): Code {
   return code
 }
 
-async function idToken(idp: Idp, { claims, token = {} }: Code): Promise<string> {
+async function idToken(idp: Idp, { claims: said, token = {} }: Code): Promise<string> {
+  const claims = token.padding ? { ...said, padding: 'x'.repeat(token.padding) } : said
   const key = await KEYS[token.key ?? 'rsa']
   if (!key) throw new Error(`no key ${token.key}`)
   switch (token.sign) {
