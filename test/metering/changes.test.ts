@@ -239,6 +239,19 @@ describe('a change that was committed and not told', () => {
   })
 })
 
+describe('more changes than one answer holds', () => {
+  it('are all known before the first request of an isolate goes on', async () => {
+    const until = Date.now() + TOLD_MS
+    const ids = [...Array.from({ length: 4_500 }, (_, i) => `other-${i}`), world.member.session_id]
+    const changes = ids.map((id, i): Told => ({ seq: i + 1, kind: 'session', id, until, data: null }))
+    await meter().tell(changes)
+    const there = new Isolate()
+    await expectError(there.knock({ token: world.member.token }), 'token_revoked')
+    expect(there.calls.filter((call) => call === 'METERS.getByName').length).toBeLessThanOrEqual(3)
+    expect((await there.knock({ token: world.viewer.token })).status).toBe(200)
+  })
+})
+
 describe('a change that is over', () => {
   it('is told to nobody, and dropped', async () => {
     await logout(new Isolate({ METERS: metersThat(throwing), KV: noKv }))
