@@ -100,6 +100,20 @@ describe('a credential that has ended', { timeout: 60_000 }, () => {
   })
 })
 
+describe('a key at an address that is not its own', { timeout: 30_000 }, () => {
+  it('counts against that address, and not against its tenant', async () => {
+    const world = await makeWorld({ rate_limits: { requests_per_minute: 3 } })
+    const { data } = await callJson<{ key: string }>('POST', '/api/v1/auth/api-keys', {
+      token: world.admin.token,
+      body: { name: 'bound', allowed_addresses: ['192.0.2.1'] },
+    })
+    const ask = (address: string) => call('GET', '/api/v1/agents', { headers: from(address), key: data.key })
+    const elsewhere = newAddress()
+    expect(await statuses(101, () => ask(elsewhere))).toEqual([...times(100, 403), 429])
+    expect(await statuses(4, () => ask('192.0.2.1'))).toEqual([200, 200, 200, 429])
+  })
+})
+
 describe('a stream that is not opened', { timeout: 30_000 }, () => {
   it('is a request as any other', async () => {
     const world = await makeWorld({ rate_limits: { requests_per_minute: 4 } })

@@ -148,8 +148,8 @@ function addressWants(c: HonoContext<AppEnv>, status: number, code: ProblemCode)
   const row = rowOf(routeOf(c))
   if (row.address !== null) return null
   if (code === 'credential_required') return row.bare
-  // A good credential of somebody who is suspended is refused as well.
-  if (status === 401 || c.get('caller')?.refusal) return ADDRESS_WANTS.public
+  // A good credential is refused as well where its user or tenant is suspended, or at an address that is not its own.
+  if (status === 401 || code === 'address_refused' || c.get('caller')?.refusal) return ADDRESS_WANTS.public
   // What should have brought a credential, and brought nothing that could be counted by it.
   if (row.later && c.get('request').admit) return status === 403 ? ADDRESS_WANTS.public : row.bare
   return null
