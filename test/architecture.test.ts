@@ -246,16 +246,22 @@ describe('domains', () => {
 
 /** Who may hold the whole database, and why; everybody else holds one that is confined to a tenant. */
 const DIRECTORY: Record<string, string> = {
+  'data/sealed.ts': 'seals everything anew under another master key, whoever it belongs to',
   'data/tell.ts': 'tells again what was left untold, and drops what is over, whoever it belongs to',
+  'domains/identity/api-keys/genuine.ts': 'what tagged keys is nobody’s but the service’s',
   'domains/identity/api-keys/verify.ts': 'finds a key by its hash, and with it the tenant',
   'domains/identity/issuers/standing.ts':
     'reads tenant, subject and user together; the tenant is the directory’s',
+  'domains/identity/oauth/link.ts': 'makes the tenant of who comes by another provider for the first time',
+  'domains/identity/oauth/state.ts': 'a login that was started belongs to no tenant yet',
+  'domains/identity/oauth/users.ts': 'finds a login and an address in whatever tenants they have',
   'domains/identity/recheck.ts': 'asks whether credentials of open connections still count',
   'domains/identity/sessions/login.ts': 'finds an address in whatever tenants it has',
   'domains/identity/sessions/refresh.ts': 'finds a refresh token by its hash, and with it the tenant',
   'domains/identity/sessions/standing.ts':
     'reads session, user and tenant together; the tenant is the directory’s',
   'domains/identity/tokens/keys.ts': 'signing keys are nobody’s but the service’s',
+  'domains/identity/tokens/rotation.ts': 'signing keys are nobody’s but the service’s',
   'domains/identity/users/replacement.ts': 'ends a tenant that was never verified: a row of the directory',
   'domains/identity/users/register.ts': 'makes tenants, finds them, and an address in another one',
   'domains/identity/users/verification.ts':
@@ -294,7 +300,8 @@ describe('the database', () => {
   it('is written to through commit alone', () => {
     const beside: Record<string, string> = {
       'domains/metering/idempotency/service.ts': 'a claim or a refusal has no change to be written with',
-      'domains/identity/tokens/keys.ts': 'the first signing key, of no tenant and without an audit log',
+      'domains/identity/api-keys/genuine.ts': 'what tagged keys, of no tenant and without an audit log',
+      'domains/identity/tokens/rotation.ts': 'keys that are made and dropped by time, of no tenant',
     }
     // Awaiting a statement runs it by itself; a statement that is only made goes into a batch of commit.
     const runs =

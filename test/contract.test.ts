@@ -11,7 +11,11 @@ import { call, makeWorld, type World } from './world'
 /** Whose id in the path is the caller's own word for it: another tenant's means nothing there. */
 const NAMES_ITS_OWN = ['PUT /api/v1/webhooks/by-uid/{uid}']
 /** Routes about a user's own ways in: a key is told so, whatever the id. */
-const FOR_USERS = ['DELETE /api/v1/auth/sessions/{id}', 'DELETE /api/v1/auth/passkeys/{id}']
+const FOR_USERS = [
+  'DELETE /api/v1/auth/sessions/{id}',
+  'DELETE /api/v1/auth/passkeys/{id}',
+  'DELETE /api/v1/auth/oauth/accounts/{id}',
+]
 /** Lists of what the service itself has. */
 const THE_SAME_FOR_ALL = ['GET /api/v1/webhooks/event-types']
 /** Lists of what was asked, which names no resource. */
@@ -111,7 +115,8 @@ describe('the document', () => {
       expect([op.name, op.note.open === true || op.note.scopes !== undefined]).toEqual([op.name, true])
     const free = secured.filter((op) => op.scopes.length === 0).map((op) => op.name)
     // Routes about the caller need no scope, nor does asking why one is refused.
-    const own = / \/api\/v1\/(?:auth\/(?:me|logout|logout-all|sessions|mfa|passkeys)|usage\/limits$)/
+    const own =
+      / \/api\/v1\/(?:auth\/(?:me|logout|logout-all|sessions|mfa|passkeys|oauth\/accounts)|usage\/limits$)/
     expect(free.filter((name) => !own.test(name))).toEqual([])
   })
 })
@@ -192,6 +197,8 @@ async function everythingShown(): Promise<Record<string, { status: number; data:
   const reads = withIds.filter(
     (op) =>
       op.method === 'GET' &&
+      // What is open shows nothing of any tenant.
+      !op.open &&
       !op.platform &&
       op.note.returns?.contentType !== 'text/event-stream' &&
       !op.path.endsWith('/ws'),

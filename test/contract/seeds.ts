@@ -1,8 +1,12 @@
 import { env } from 'cloudflare:workers'
 import { tenantTables } from '../../src/data/columns'
+import { directory } from '../../src/data/database'
 import { insertKey } from '../../src/domains/identity/api-keys/service'
+import { oauthAccounts } from '../../src/domains/identity/oauth/table'
+import type { UserRow } from '../../src/domains/identity/users/table'
 import { MOST } from '../../src/domains/tenancy/plans'
 import { SCOPES } from '../../src/domains/tenancy/scopes'
+import type { Bindings } from '../../src/env'
 import { insertPasskey } from '../identity/passkey-kit'
 import { eventually, makeReceiver } from '../webhooks/receiver'
 import { callJson, makePlatformAdmin, makeWorld, type Person, type World } from '../world'
@@ -60,6 +64,9 @@ export async function seed(): Promise<Seeded> {
       '/api/v1/auth/api-keys/{id}': key,
       '/api/v1/auth/passkeys/{id}': await insertPasskey(world.admin.user),
       '/api/v1/auth/issuers/{id}': issuer,
+      '/api/v1/auth/oauth/accounts/{id}': await insertAccount(world.admin.user),
+      // One that is not configured: nobody's.
+      '/api/v1/auth/oauth/{provider}': 'github',
       '/api/v1/interactions/{id}': interaction,
       '/api/v1/agents/{id}': agent,
       '/api/v1/chats/{id}': chat,
@@ -71,6 +78,16 @@ export async function seed(): Promise<Seeded> {
       '/api/admin/tenants/{id}': world.tenant.id,
     },
   }
+}
+
+/** A login at another provider that is linked to a user. */
+async function insertAccount({ tenant_id, id: user_id, email }: UserRow): Promise<string> {
+  const id = crypto.randomUUID()
+  const identity = { provider: 'github', issuer: 'https://github.com', subject: id, email }
+  await directory(env as unknown as Bindings)
+    .insert(oauthAccounts)
+    .values({ tenant_id, id, user_id, ...identity, created_at: new Date().toISOString() })
+  return id
 }
 
 /** A path with the tenant's own ids in it; a parameter that has no seed fails the test that asks. */

@@ -9,7 +9,7 @@ import { finishLogin } from '../mfa/gate'
 import type { Candidate, Tokens } from '../sessions/open'
 import type { Identity } from './identity'
 import { joinTenant, linkTo, makePersonalTenant, refuseUnconfirmed, type Vouched } from './link'
-import { providerOf } from './provider-of'
+import type { Configured } from './provider-of'
 import { became, findLogin, startLogin, useLogin } from './state'
 import { oauthAccounts } from './table'
 import { type Linked, linkedUsers, tenantNamed, usersOf } from './users'
@@ -21,16 +21,15 @@ export const callbackUrl = (request: RequestContext, provider: string): string =
 /** Starts a login: where the browser goes, and the cookie by which it is known when it comes back. */
 export async function authorize(
   request: RequestContext,
-  provider: string,
+  { name, adapter }: Configured,
   login: { tenant: string | undefined; redirectTo: string },
 ): Promise<{ url: string; cookie: string; secret: string }> {
-  const adapter = providerOf(request.settings, provider)
   const { cookie, secret, ...started } = await startLogin(request, {
-    provider,
+    provider: name,
     tenant: login.tenant ?? null,
     redirect_to: login.redirectTo,
   })
-  const redirectUri = callbackUrl(request, provider)
+  const redirectUri = callbackUrl(request, name)
   const url = await adapter.authorizationUrl({ ...started, redirectUri, now: request.now })
   return { url, cookie, secret }
 }
@@ -50,13 +49,12 @@ export type Callback = {
  */
 export async function finishOauth(
   request: RequestContext,
-  provider: string,
+  { name, adapter }: Configured,
   callback: Callback,
   secret: string | undefined,
   leadsTo: (url: string) => void,
 ): Promise<Tokens> {
-  const adapter = providerOf(request.settings, provider)
-  const started = await findLogin(request, provider, callback.state, secret)
+  const started = await findLogin(request, name, callback.state, secret)
   leadsTo(started.redirect_to)
   await useLogin(request, started)
   if (callback.code === undefined) throw denied(callback.error)
@@ -65,13 +63,13 @@ export async function finishOauth(
     iss: callback.iss,
     nonce: started.nonce,
     verifier: started.verifier,
-    redirectUri: callbackUrl(request, provider),
+    redirectUri: callbackUrl(request, name),
     now: request.now,
   })
-  const { candidate, statements } = await userFor(request, provider, identity, started.tenant)
+  const { candidate, statements } = await userFor(request, name, identity, started.tenant)
   return finishLogin(request, candidate, 'oauth', {
     statements: [...statements, became(request, started.hash, candidate.user)],
-    evidence: { provider },
+    evidence: { provider: name },
   })
 }
 

@@ -10,6 +10,7 @@ import { handOut } from '../sessions/hand-out'
 import { LoggedIn } from '../sessions/schema'
 import { authorize, type Callback, finishOauth } from './login'
 import { pageOf, redirectTo, redirectWithError, wantsPage, withCookies } from './pages'
+import { providerOf } from './provider-of'
 import { Authorization, AuthorizeQuery, CallbackQuery, OauthAccount, Provider } from './schema'
 import { listAccounts, unlinkAccount } from './service'
 import { cookieOf, STATE_SECONDS } from './state'
@@ -50,13 +51,14 @@ export const oauthRoutes = new Hono<AppEnv>()
     query(AuthorizeQuery),
     returns(200, Authorization),
     async (c) => {
-      const { provider } = c.req.valid('param')
+      const { settings } = c.var.request
       const { tenant, redirect_to } = c.req.valid('query')
-      const page = pageOf(c.var.request.settings, redirect_to)
+      const page = pageOf(settings, redirect_to)
       return orPage(
         c,
         () => page,
         async () => {
+          const provider = providerOf(settings, c.req.valid('param').provider)
           const login = await authorize(c.var.request, provider, { tenant, redirectTo: page })
           setCookie(c, login.cookie, login.secret, { ...COOKIE, maxAge: STATE_SECONDS })
           return wantsPage(c)
@@ -95,10 +97,10 @@ export const oauthRoutes = new Hono<AppEnv>()
         c,
         () => page,
         async () => {
+          const provider = providerOf(c.var.request.settings, c.req.valid('param').provider)
           const callback = callbackOf(c)
           const cookie = await cookieOf(callback.state)
           const secret = getCookie(c, cookie)
-          const { provider } = c.req.valid('param')
           const tokens = await finishOauth(c.var.request, provider, callback, secret, (url) => {
             page = url
             deleteCookie(c, cookie, COOKIE)
