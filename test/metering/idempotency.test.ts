@@ -270,6 +270,33 @@ describe('a refusal', () => {
     }
   })
 
+  it('of a body that is not read is kept as well, and its key stands for no other', async () => {
+    const world = await makeWorld()
+    const json = { 'Content-Type': 'application/json' }
+    const large = JSON.stringify({ text: 'x'.repeat(1024 * 1024) })
+    const chunks = () => new Response(large).body?.pipeThrough(new IdentityTransformStream())
+    for (const [status, init] of [
+      [413, () => ({ raw: large, headers: { ...json, 'Content-Length': String(large.length) } })],
+      [413, () => ({ raw: chunks(), headers: json })],
+      [415, () => ({ raw: '{"text":"a"}', headers: { ...json, 'Content-Encoding': 'gzip' } })],
+    ] as const) {
+      const key = newKey()
+      const send = ({ raw, headers }: { raw: BodyInit | undefined; headers: Record<string, string> }) =>
+        call('POST', '/api/v1/interactions', {
+          token: world.member.token,
+          ...(raw === undefined ? {} : { raw }),
+          headers: { ...headers, 'X-Idempotency-Key': key },
+        })
+      const first = await send(init())
+      const again = await send(init())
+      expect([first.status, replayed(first), again.status, replayed(again)]).toEqual([
+        ...[status, null, status, 'true'],
+      ])
+      expect(await again.text()).toBe(await first.text())
+      await expectError(send({ raw: '{"text":"small"}', headers: json }), 'idempotency_key_reused')
+    }
+  })
+
   it('that may be gone on the next try is not', async () => {
     const world = await makeWorld({ settings: { service_enabled: false } })
     const key = newKey()

@@ -5,8 +5,10 @@ import type { IdempotencyClaim, StoredAnswer } from '../../../data/context'
 import type { AppEnv } from '../../../http/app-env'
 import { readBytes } from '../../../http/body'
 import { routeOf } from '../../../http/notes'
+import { problemResponse } from '../../../http/problems'
 import { printed } from '../../../http/route'
-import { problem } from '../../../lib/problem'
+import { utf8 } from '../../../lib/encoding'
+import { Problem, problem } from '../../../lib/problem'
 import { fingerprintOf } from './fingerprint'
 import { answerOf, claimKey, keepAnswer, releaseKey } from './service'
 
@@ -24,13 +26,19 @@ export const idempotency: MiddlewareHandler<AppEnv> = async (c, next) => {
   const key = note && note.idempotency !== 'ignored' ? keyOf(c) : null
   if (!note || key === null) return next()
 
-  const claim = await claimOf(c, key)
+  const body = await bodyOf(c)
+  const claim = await claimOf(c, key, body)
   if (note.returns?.print) claim.render = (value) => printed(c, value)
   const ctx = c.get('ctx')
   const earlier = await answerOf(c.var.request, claim)
   if (earlier) {
     if (ctx) await note.again?.(ctx, paramsOf(c))
     return replay(earlier)
+  }
+  if (body instanceof Problem) {
+    c.res = problemResponse(c, body)
+    await settle(c, claim)
+    return c.res
   }
   if (note.idempotency === 'claimed') await claimKey(c.var.request, claim)
   c.var.request.idempotency = claim
@@ -73,13 +81,25 @@ function paramsOf(c: HonoContext<AppEnv>): Record<string, string> {
   return (note?.params?.safeParse(params).data as Record<string, string> | undefined) ?? params
 }
 
-async function claimOf(c: HonoContext<AppEnv>, key: string): Promise<IdempotencyClaim> {
+/** The body, or the refusal of one that is not read: a repeat would get that again too. */
+function bodyOf(c: HonoContext<AppEnv>): Promise<Uint8Array<ArrayBuffer> | Problem> {
+  return readBytes(c).catch((error: unknown) => {
+    if (error instanceof Problem) return error
+    throw error
+  })
+}
+
+async function claimOf(
+  c: HonoContext<AppEnv>,
+  key: string,
+  body: Uint8Array<ArrayBuffer> | Problem,
+): Promise<IdempotencyClaim> {
   const ctx = c.get('ctx')
   return {
     tenant_id: ctx?.tenant.id ?? 'public',
     principal: ctx ? `${ctx.principal.kind}:${ctx.principal.id}` : `address:${c.var.request.address}`,
     key,
-    fingerprint: await fingerprintOf(c.req.raw, await readBytes(c)),
+    fingerprint: await fingerprintOf(c.req.raw, body instanceof Problem ? utf8(body.code) : body),
     // Not the request's id: a client may send one id again with every attempt.
     claim: crypto.randomUUID(),
     claimed: false,
