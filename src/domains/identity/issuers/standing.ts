@@ -66,7 +66,7 @@ async function firstSight(
 ): Promise<IssuedCaller> {
   const rule = said && (await ruleOf(request, named, said))
   if (!rule) {
-    const hint = named === null ? '; a token of a tenant’s own issuer needs X-Tenant-ID' : ''
+    const hint = named === null ? '; where it is that of one tenant, name the tenant in X-Tenant-ID' : ''
     throw problem.unauthorized('invalid_token', `The issuer of the token is not known${hint}`)
   }
   const claims = await verifyIssuedToken(request, rule, token)
