@@ -124,6 +124,26 @@ describe('a frame is refused', () => {
     await socket.until('done')
   })
 
+  it('after it was counted, as a request with the same mistake is', async () => {
+    const world = await makeWorld({ rate_limits: { messages_per_minute: 2, requests_per_minute: 20 } })
+    const chat = await chatWith(world, echo)
+    const socket = await chat.socket()
+    const refusal = async (type: string, data: object) => {
+      socket.send(type, data)
+      return (await socket.until('error')).data
+    }
+    for (const data of [{}, { content: ' ' }])
+      expect(await refusal('message', data)).toMatchObject({ code: 'validation_failed' })
+    expect(await refusal('message', {})).toMatchObject({
+      code: 'rate_limited',
+      details: { window: 'messages', limit: 2 },
+    })
+    // What the agent and the chat took to make is counted too.
+    const seen: unknown[] = []
+    for (let i = 0; i < 20; i++) seen.push((await refusal('stop', { run_id: 'x' })).code)
+    expect(new Set(seen)).toEqual(new Set(['validation_failed', 'rate_limited']))
+  })
+
   it('without the scope to write', async () => {
     const world = await makeWorld()
     const chat = await chatWith(world, echo)

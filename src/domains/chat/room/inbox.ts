@@ -70,15 +70,16 @@ export class Inbox {
     if (!caller) return
     switch (type) {
       case 'message': {
-        const input = parse(SendMessage, data, ['data'])
+        // What is wrong with it is said after it was counted, as of any request.
         await this.count(caller, 'message')
+        const input = parse(SendMessage, data, ['data'])
         const { traceparent } = this.room.access.context()
         await this.room.send({ caller: writing(caller), traceparent, input })
         return
       }
       case 'stop': {
-        const { run_id } = parse(StopRun, data ?? {}, ['data'])
         await this.count(caller, 'request')
+        const { run_id } = parse(StopRun, data ?? {}, ['data'])
         await this.room.stop(writing(caller), run_id)
         return
       }
