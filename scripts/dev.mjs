@@ -31,7 +31,7 @@ async function start() {
     throw new Error(`PORT=${process.env.PORT} is no port`)
   await refuseBusyPort()
   if (ensureDevVars(ROOT)) console.log('Made .dev.vars with a fresh MASTER_KEY.')
-  const demo = new Demo(stateDir, devVar(ROOT, 'MASTER_KEY') ?? '')
+  const demo = new Demo(stateDir, devVar(ROOT, 'MASTER_KEY') ?? '', devVar(ROOT, 'MASTER_KEY_PREVIOUS'))
   copyAssets(ROOT)
   console.log(`Applying migrations to ${stateDir} …`)
   migrateLocally(stateDir)

@@ -6,6 +6,7 @@ import { chats } from './domains/chat/chats/routes'
 import { events } from './domains/events/routes'
 import { apiKeyRoutes } from './domains/identity/api-keys/routes'
 import { authenticate } from './domains/identity/authenticate'
+import { clientRoutes } from './domains/identity/clients/routes'
 import { issuerRoutes } from './domains/identity/issuers/routes'
 import { mfaRoutes } from './domains/identity/mfa/routes'
 import { oauthRoutes } from './domains/identity/oauth/routes'
@@ -78,6 +79,7 @@ app.route('/api/v1/auth', sessionRoutes)
 app.route('/api/v1/auth/mfa', mfaRoutes)
 app.route('/api/v1/auth/passkeys', passkeyRoutes)
 app.route('/api/v1/auth/api-keys', apiKeyRoutes)
+app.route('/api/v1/auth/clients', clientRoutes)
 app.route('/api/v1/auth/issuers', issuerRoutes)
 app.route('/api/v1/auth/oauth', oauthRoutes)
 app.route('/api/v1/tenants', tenantRoutes)

@@ -21,7 +21,11 @@ const THE_SAME_FOR_ALL = ['GET /api/v1/webhooks/event-types']
 /** Lists of what was asked, which names no resource. */
 const ABOUT_REQUESTS = ['GET /api/v1/usage/requests']
 /** Where every field may be left out, and a body with it. */
-const MAY_BE_EMPTY = ['POST /api/v1/auth/refresh', 'POST /api/v1/chats/{id}/stop']
+const MAY_BE_EMPTY = [
+  'POST /api/v1/auth/refresh',
+  'POST /api/v1/auth/api-keys/{id}/rotate',
+  'POST /api/v1/chats/{id}/stop',
+]
 
 let a: Seeded
 let b: World

@@ -7,10 +7,11 @@ import path from 'node:path'
  * before and after every step, so that a seed that was cut off goes on where it stopped.
  */
 export class Demo {
-  constructor(stateDir, masterKey) {
+  /** `previous`: the master keys that open what was sealed before, comma separated. */
+  constructor(stateDir, masterKey, previous = '') {
     this.file = path.join(stateDir, 'demo.json')
     this.stateDir = stateDir
-    const fingerprint = createHash('sha256').update(masterKey).digest('hex').slice(0, 16)
+    const fingerprint = fingerprintOf(masterKey)
     this.known = existsSync(this.file)
       ? JSON.parse(readFileSync(this.file, 'utf8'))
       : {
@@ -18,10 +19,12 @@ export class Demo {
           login: { email: 'demo@example.com', password: newPassword() },
           platform_admin: { email: 'admin@example.com', password: newPassword() },
         }
+    const openable = previous.split(',').map((key) => fingerprintOf(key.trim()))
+    if (openable.includes(this.known.master_key)) this.known.master_key = fingerprint
     if (this.known.master_key !== fingerprint)
       throw new Error(
         `The data in ${stateDir} was made under another MASTER_KEY than the one in .dev.vars, and its secrets can't be\n` +
-          `opened. Put the old key back, or begin anew: rm -rf ${stateDir}`,
+          `opened. Name the old key in MASTER_KEY_PREVIOUS, or begin anew: rm -rf ${stateDir}`,
       )
   }
 
@@ -41,6 +44,8 @@ export class Demo {
     renameSync(`${this.file}.new`, this.file)
   }
 }
+
+const fingerprintOf = (masterKey) => createHash('sha256').update(masterKey).digest('hex').slice(0, 16)
 
 const newPassword = () => randomBytes(12).toString('base64url')
 

@@ -1,5 +1,4 @@
 import type { Context } from '../../../data/context'
-import { sealedIn } from '../../../data/sealed'
 import { type MasterKeys, randomBytes, Sealer } from '../../../lib/crypto'
 import { base64 } from '../../../lib/encoding'
 
@@ -9,14 +8,8 @@ export function makeSecret(): string {
 }
 
 const sealer = (settings: MasterKeys) => new Sealer(settings, 'endpoint')
-const bound = (tenantId: string, endpointId: string) => `${tenantId}/${endpointId}`
-
-sealedIn(
-  ...['secrets', 'headers'].map((column) => ({
-    ...{ purpose: 'endpoint', table: 'endpoints', column, key: ['tenant_id', 'id'], json: true as const },
-    bound: (tenantId = '', id = '') => bound(tenantId, id),
-  })),
-)
+/** What a secret or header value is bound to. */
+export const bound = (tenantId: string, endpointId: string) => `${tenantId}/${endpointId}`
 
 /** A secret or header value of one endpoint, encrypted; it opens for that endpoint only. */
 export function sealFor(ctx: Context, endpointId: string, plain: string): Promise<string> {

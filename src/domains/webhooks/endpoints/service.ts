@@ -4,6 +4,7 @@ import type { Context } from '../../../data/context'
 import { keepWatch } from '../../../data/outbox'
 import { type Page, pageOf } from '../../../data/page'
 import { find, type Revision, removal, revise } from '../../../data/revise'
+import { sealedIn } from '../../../data/sealed'
 import { defined } from '../../../lib/defined'
 import { iso, newId } from '../../../lib/ids'
 import { type Problem, problem } from '../../../lib/problem'
@@ -12,10 +13,17 @@ import { cancel, hold, release } from '../deliveries/hold'
 import { wakeEndpoint } from '../deliveries/wake'
 import { maskHeaders, storeHeaders } from './headers'
 import type { CreateEndpoint, Endpoint, ListEndpoints, UpdateEndpoint } from './schema'
-import { makeSecret, openFor, sealFor } from './secret'
+import { bound, makeSecret, openFor, sealFor } from './secret'
 import { type EndpointRow, endpoints } from './table'
 
 type Seen = Endpoint & { version: number }
+
+sealedIn(
+  ...['secrets', 'headers'].map((column) => ({
+    ...{ purpose: 'endpoint', table: 'endpoints', column, key: ['tenant_id', 'id'], json: true as const },
+    bound: (tenantId = '', id = '') => bound(tenantId, id),
+  })),
+)
 
 /** How often another id is tried when the last six digits are taken; in a tenant of 1,000 endpoints one in 16,000 is. */
 const ID_ATTEMPTS = 5
