@@ -180,7 +180,7 @@ export const PROBLEMS = {
   oauth_not_linked: {
     status: 409,
     category: 'conflict',
-    hint: 'Log in as before and confirm the email address; afterwards this way in is linked by itself.',
+    hint: 'Log in as before; confirm the email address, or remove the login that is linked; then try again.',
   },
   last_login_method: {
     status: 409,

@@ -182,6 +182,16 @@ describe('taking over an account by its address', () => {
         )
     }))
 
+  it('who gets an address later, by its whole domain too, gets no account with it', async () => {
+    const email = someone()
+    const browser = browserAt()
+    const owner = await browser.login('acme', person(email))
+    const before = await traces(tenantIn(owner.data.access_token))
+    const heir = await browser.login('acme', person(email, { sub: `heir-${email}` }))
+    expect([heir.status, heir.error.code]).toEqual([409, 'oauth_not_linked'])
+    expect(await traces(tenantIn(owner.data.access_token))).toEqual(before)
+  })
+
   it('a subject means something to its own provider and issuer alone', async () => {
     const email = someone()
     const first = makeIdp()

@@ -49,9 +49,13 @@ export async function linkTo(
   const ctx = loginContext(request, candidate)
   const confirmed = sql`exists (select 1 from ${users} where tenant_id = ${user.tenant_id} and id = ${user.id}
     and email = ${vouched.email} and email_verified_at is not null and status = 'active')`
+  // A second login of the same provider with the same address is somebody who got the address, or its whole domain, later.
+  const isFirst = sql`not exists (select 1 from ${oauthAccounts} where tenant_id = ${user.tenant_id}
+    and user_id = ${user.id} and provider = ${vouched.provider})`
   await commit(ctx, {
     statements: [
       { holds: confirmed, otherwise: notLinked() },
+      { holds: isFirst, otherwise: linkedAlready() },
       accountInsert(ctx, user, vouched),
       mailStatement(ctx, user.email, 'oauth_linked', `${request.settings.PUBLIC_URL}/`),
     ],
@@ -86,6 +90,9 @@ export async function refuseUnconfirmed(
 
 const notLinked = () =>
   problem('oauth_not_linked', 'The address belongs to an account here that has not confirmed it')
+
+const linkedAlready = () =>
+  problem('oauth_not_linked', 'Another login at this provider is linked to the account')
 
 /** Makes the user of a tenant that takes registrations. */
 export async function joinTenant(
