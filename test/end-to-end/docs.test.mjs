@@ -9,8 +9,10 @@ import { chromium } from 'playwright-core'
 import { Webhook } from 'standardwebhooks'
 import { makePlatformAdmin } from '../../scripts/lib/platform-admin.mjs'
 import {
+  browserAt,
   freePort,
   must,
+  noBrowser,
   ROOT,
   readEvents,
   signUp,
@@ -27,16 +29,6 @@ const pageOf = (name) => readFileSync(path.join(ROOT, 'docs', name), 'utf8')
 const noPython = spawnSync('python3', ['-c', 'import sys; assert sys.version_info >= (3, 9)']).status
   ? 'no python3 of 3.9 or newer was found'
   : false
-
-const browserAt = [
-  process.env.CHROMIUM,
-  '/usr/bin/chromium',
-  '/usr/bin/chromium-browser',
-  '/usr/bin/google-chrome',
-]
-  .filter(Boolean)
-  .find(existsSync)
-const noBrowser = browserAt ? false : 'no chromium was found; name one in CHROMIUM'
 
 const noNginx = spawnSync('nginx', ['-v']).status === 0 ? false : 'no nginx was found'
 
@@ -90,6 +82,8 @@ test('the pages in docs/', { timeout: 240_000 }, async (t) => {
     writeFileSync(path.join(folder, 'client.py'), codeBlocks(text, 'python')[0])
     assert.equal(run('python3', ['client.py']), 'Hello from Python\n')
   })
+
+  await t.test('identity.md: every line', (t) => followPage(t, 'identity.md'))
 
   await t.test('webhooks.md: every line', (t) => followPage(t, 'webhooks.md'))
 

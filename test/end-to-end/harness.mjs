@@ -1,6 +1,6 @@
 // What end-to-end tests share: the service as its users run it, receivers that are real servers, and patience.
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import http from 'node:http'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
@@ -9,6 +9,18 @@ import { copyAssets } from '../../scripts/lib/assets.mjs'
 import { migrateLocally, ROOT, startWorker, untilHealthy, wrangler } from '../../scripts/lib/wrangler.mjs'
 
 export { ROOT }
+
+/** The Chromium that tests use: the one that CHROMIUM names, else one of the usual. */
+export const browserAt = [
+  process.env.CHROMIUM,
+  '/usr/bin/chromium',
+  '/usr/bin/chromium-browser',
+  '/usr/bin/google-chrome',
+]
+  .filter(Boolean)
+  .find(existsSync)
+/** Why a test with a browser is skipped; false where there is one. */
+export const noBrowser = browserAt ? false : 'no chromium was found; name one in CHROMIUM'
 
 /** A port that nobody listens on at the moment. */
 export function freePort() {
@@ -50,7 +62,9 @@ export async function startService(t, { vars = {} } = {}) {
     LOG_LEVEL: 'warn',
     ...vars,
   }
-  const lines = Object.entries(settings).map(([name, value]) => `${name}=${JSON.stringify(String(value))}\n`)
+  // What has quotes of its own, as JSON has, stands in single ones: there nothing is escaped.
+  const quoted = (value) => (value.includes('"') ? `'${value}'` : JSON.stringify(value))
+  const lines = Object.entries(settings).map(([name, value]) => `${name}=${quoted(String(value))}\n`)
   writeFileSync(envFile, lines.join(''), { mode: 0o600 })
   migrateLocally(stateDir)
 

@@ -1,7 +1,10 @@
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
+import { dropOldChallenges } from '../../src/domains/identity/mfa/challenge'
+import { CHALLENGE_MS } from '../../src/domains/identity/mfa/gate'
 import { newRecoveryCodes, recoveryHash } from '../../src/domains/identity/mfa/recovery-codes'
 import { stepOf } from '../../src/domains/identity/mfa/totp'
+import type { Bindings } from '../../src/env'
 import { expectError } from '../http/expect-error'
 import { call, callJson, makePerson, makeWorld } from '../world'
 import { PASSWORD } from './kit'
@@ -395,6 +398,8 @@ describe('removing', patient, () => {
     const status = await callJson('GET', `${AUTH}/mfa/totp`, { token: user.token })
     expect(status.data).toEqual({ status: 'none', confirmed_at: null, recovery_codes_left: 0 })
     expect((await audited(user.tenant.id, 'totp.remove'))[0]?.after).toEqual({ proved_by: 'recovery_code' })
+    const mail = await env.DB.prepare('select * from mails where tenant_id = ?').bind(user.tenant.id).all()
+    expect(mail.results).toMatchObject([{ to: user.admin.user.email, subject: 'Two-step login is off' }])
   })
 
   it('by code takes ten tries an hour', async () => {
@@ -402,6 +407,23 @@ describe('removing', patient, () => {
     const remove = (code: string) => call('DELETE', `${AUTH}/mfa/totp`, { token: user.token, body: { code } })
     for (let i = 0; i < 10; i++) await expectError(remove(wrongCode(user.secret)), 'validation_failed')
     await expectError(remove(codeOf(user.secret)), 'rate_limited')
+  })
+})
+
+describe('what is over', patient, () => {
+  it('is dropped, and nothing else', async () => {
+    const user = await withApp()
+    const { challenge } = await user.challenged()
+    const left = async () =>
+      env.DB.prepare('select count(*) from mfa_challenges where tenant_id = ?')
+        .bind(user.tenant.id)
+        .first<number>('count(*)')
+    const bindings = env as unknown as Bindings
+    await dropOldChallenges(bindings, Date.now())
+    expect(await left()).toBe(1)
+    expect((await answer({ challenge, code: codeOf(user.secret) })).status).toBe(200)
+    await dropOldChallenges(bindings, Date.now() + CHALLENGE_MS)
+    expect(await left()).toBe(0)
   })
 })
 

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { AsnParser, ECDSASigValue } from '../../src/domains/identity/passkeys/asn1'
 import { handleOf, relyingPartyId } from '../../src/domains/identity/passkeys/ceremony'
 import { CHALLENGE_MS, isChallenge, newChallenge } from '../../src/domains/identity/passkeys/challenge'
+import { dropUsedChallenges } from '../../src/domains/identity/passkeys/login'
 import type { Bindings } from '../../src/env'
 import { settingsOf } from '../../src/env'
 import { base64url } from '../../src/lib/encoding'
@@ -168,6 +169,10 @@ describe('registering', () => {
     expect(await audited(world.tenant.id, 'passkey.create')).toMatchObject([
       { actor_id: world.member.user.id, resource_id: passkey.id },
     ])
+    const mail = await env.DB.prepare('select * from mails where tenant_id = ?').bind(world.tenant.id).all()
+    expect(mail.results).toMatchObject([
+      { to: world.member.user.email, subject: 'A passkey was added to your account' },
+    ])
     const options = await registerOptions(world.member.token)
     expect(options.excludeCredentials).toMatchObject([{ id: device.id, transports: ['internal', 'hybrid'] }])
     const done = await login(await device.get(await loginOptions()))
@@ -318,6 +323,17 @@ describe('logging in', () => {
     expect((await login(await device.get(again))).status).toBe(200)
     expect((await login(await device.get(again))).error.code).toBe('invalid_passkey')
     expect(await sessionsOf(world)).toBe(2)
+    // What is known of a challenge is kept for as long as it lives.
+    const known = async () =>
+      env.DB.prepare('select count(*) from used_challenges where tenant_id = ?')
+        .bind(world.tenant.id)
+        .first<number>('count(*)')
+    const before = await known()
+    await dropUsedChallenges(env as unknown as Bindings, Date.now())
+    expect(await known()).toBe(before)
+    expect((await login(response)).error.code).toBe('invalid_passkey')
+    await dropUsedChallenges(env as unknown as Bindings, Date.now() + CHALLENGE_MS)
+    expect(await known()).toBe(0)
   })
 
   it('lets one in of many equal answers that come at once', async () => {

@@ -55,6 +55,24 @@ const TEMPLATES = {
     ],
     usefulMs: 24 * HOUR_MS,
   }),
+  passkey_added: (link) => ({
+    subject: 'A passkey was added to your account',
+    lines: [
+      'A passkey was added to your account just now; it logs in without your password.',
+      'If that was not you, remove it among your passkeys and choose a new password:',
+      link,
+    ],
+    usefulMs: 24 * HOUR_MS,
+  }),
+  two_step_removed: (link) => ({
+    subject: 'Two-step login is off',
+    lines: [
+      'The authenticator app of your account was removed just now: your password alone logs in.',
+      'If that was not you, choose a new password at once, and switch it on again:',
+      link,
+    ],
+    usefulMs: 24 * HOUR_MS,
+  }),
   invitation: (token) => ({
     subject: 'You are invited',
     lines: ['You are invited to join a team. To accept, register with this address and this token:', token],

@@ -58,11 +58,16 @@ export async function answerChallenge(
     await noteRefusal(ctx, user.id, proof, [counted])
     throw wrong
   }
+  const unchanged = {
+    holds: sql`exists (select 1 from ${users} where tenant_id = ${user.tenant_id} and id = ${user.id}
+      and password_hash is ${user.password_hash})`,
+    otherwise: spoilt,
+  }
   return openSession(
     request,
     { user, tenant },
     {
-      statements: [counted, ...proof.statements],
+      statements: [counted, unchanged, ...proof.statements],
       evidence: { method: challenge.method, second_factor: proof.factor },
     },
   )

@@ -3,6 +3,7 @@ import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
 import { iso } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
+import { mailStatement } from '../../mail/compose'
 import { freshSession } from '../sessions/fresh'
 import { ownSession } from '../sessions/service'
 import { sessions } from '../sessions/table'
@@ -32,8 +33,7 @@ export async function totpStatus(ctx: Context) {
 
 /** Begins to enrol an authenticator app; it counts once its first code is confirmed. 409 where one counts already. */
 export async function enrolTotp(ctx: Context) {
-  const { user_id } = await freshSession(ctx)
-  if (ctx.principal.kind !== 'user') throw problem('user_required', 'This is for users')
+  const { user_id, email } = await freshSession(ctx)
   const secret = newSecret()
   const row = {
     tenant_id: ctx.tenant.id,
@@ -52,7 +52,7 @@ export async function enrolTotp(ctx: Context) {
     })
   return commit(ctx, {
     statements: [{ statement: begin, otherwise: enrolledAlready() }],
-    result: { secret, ...enrolmentOf(secret, ctx.principal.email) },
+    result: { secret, ...enrolmentOf(secret, email) },
     audit: { action: 'totp.enrol', resource: 'user', resource_id: user_id },
     secret: true,
   })
@@ -116,7 +116,7 @@ export async function renewRecoveryCodes(ctx: Context, given: Given): Promise<Re
 
 /** Takes the authenticator app away, for who proves the second factor once more. */
 export async function removeTotp(ctx: Context, given: Given): Promise<undefined> {
-  const { user_id } = ownSession(ctx)
+  const { user_id, email } = ownSession(ctx)
   const proof = await proveNow(ctx, user_id, given)
   return commit(ctx, {
     statements: [
@@ -124,6 +124,7 @@ export async function removeTotp(ctx: Context, given: Given): Promise<undefined>
       ctx.db.delete(totpEnrolments).where(ofUser(ctx, totpEnrolments, user_id)),
       ctx.db.delete(recoveryCodes).where(ofUser(ctx, recoveryCodes, user_id)),
       ctx.db.delete(mfaChallenges).where(ofUser(ctx, mfaChallenges, user_id)),
+      mailStatement(ctx, email, 'two_step_removed', `${ctx.settings.PUBLIC_URL}/forgot-password`),
     ],
     result: undefined,
     audit: {

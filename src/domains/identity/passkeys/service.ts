@@ -7,6 +7,7 @@ import { base64url } from '../../../lib/encoding'
 import { iso, newId } from '../../../lib/ids'
 import { describeError } from '../../../lib/log'
 import { problem } from '../../../lib/problem'
+import { mailStatement } from '../../mail/compose'
 import { freshSession } from '../sessions/fresh'
 import { ownSession } from '../sessions/service'
 import { users } from '../users/table'
@@ -40,7 +41,7 @@ export async function register(
   input: VerifyRegistration,
   accepts: Accepts,
 ): Promise<PasskeyView> {
-  const { user_id } = await freshSession(ctx)
+  const { user_id, email } = await freshSession(ctx)
   const { credential, aaguid, credentialDeviceType, credentialBackedUp } = await verified(
     ctx,
     user_id,
@@ -74,6 +75,7 @@ export async function register(
         otherwise: problem('conflict', `A user has ${MOST_PASSKEYS} passkeys at most: remove one first`),
       },
       ctx.db.insert(passkeys).values(row),
+      mailStatement(ctx, email, 'passkey_added', `${ctx.settings.PUBLIC_URL}/forgot-password`),
     ],
     result: row,
     unique: { 'passkeys.credential_id': problem('already_exists', 'The passkey is registered already') },

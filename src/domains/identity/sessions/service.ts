@@ -11,10 +11,11 @@ import { sessions } from './table'
 type SessionView = Omit<typeof sessions.$inferSelect, 'tenant_id' | 'ended_at'> & { is_current: boolean }
 
 /** The user and session of the caller; 403 for an API key, which has none. */
-export function ownSession(ctx: Context): { user_id: string; session_id: string } {
+export function ownSession(ctx: Context): { user_id: string; session_id: string; email: string } {
   if (ctx.principal.kind !== 'user' || ctx.principal.session_id === null)
     throw problem('user_required', 'This is for users, not for API keys')
-  return { user_id: ctx.principal.id, session_id: ctx.principal.session_id }
+  const { id, session_id, email } = ctx.principal
+  return { user_id: id, session_id, email }
 }
 
 /** Where the caller is logged in: live sessions, newest first. */

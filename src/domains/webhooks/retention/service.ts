@@ -8,6 +8,8 @@ import { firstIdAt } from '../../../lib/ids'
 import { log } from '../../../lib/log'
 import { events } from '../../events/table'
 import { dropOldAttempts } from '../../identity/attempts/service'
+import { dropOldChallenges } from '../../identity/mfa/challenge'
+import { dropUsedChallenges } from '../../identity/passkeys/login'
 import { dropOldMailTokens } from '../../identity/users/mail-tokens'
 import { dropOldMails } from '../../mail/service'
 import { dropOldKeys } from '../../metering/idempotency/service'
@@ -34,6 +36,8 @@ export async function retain(env: Bindings, execution: Deferring, now: number): 
   })
   await dropOldKeys(env, now)
   await dropOldChanges(env, now)
+  await dropOldChallenges(env, now)
+  await dropUsedChallenges(env, now)
   await dropOldAttempts(env, now)
 }
 
