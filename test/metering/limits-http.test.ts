@@ -301,6 +301,24 @@ describe('limits of an API key', { timeout: 30_000 }, () => {
     expect(Object.keys(await windowsOf({ key: world.apiKey }))).not.toContain('api_key_minute')
   })
 
+  it('hold for its messages and uploads as for its other requests', async () => {
+    for (const path of ['messages', 'avatar']) {
+      const world = await makeWorld()
+      const key = await keyWith(world, { per_minute: 2 })
+      const ask = () =>
+        path === 'avatar'
+          ? call('POST', `/api/v1/agents/${crypto.randomUUID()}/avatar`, { key, raw: 'x' })
+          : call('POST', `/api/v1/chats/${crypto.randomUUID()}/messages`, { key, body: { content: 'Hi' } })
+      expect(await statuses(2, ask)).not.toContain(429)
+      const refused = await ask()
+      expect([refused.status, refused.headers.get('RateLimit-Policy')]).toEqual([
+        ...[429, '"api_key_minute";q=2;w=60'],
+      ])
+      const windows = await windowsOf({ key })
+      expect(windows[path === 'avatar' ? 'uploads' : 'messages']?.used).toBe(2)
+    }
+  })
+
   it('may count down in all', async () => {
     const world = await makeWorld()
     const key = await keyWith(world, { total: 4, per_day: 1_000 })
