@@ -255,6 +255,8 @@ const DIRECTORY: Record<string, string> = {
   'domains/identity/oauth/link.ts': 'makes the tenant of who comes by another provider for the first time',
   'domains/identity/oauth/state.ts': 'a login that was started belongs to no tenant yet',
   'domains/identity/oauth/users.ts': 'finds a login and an address in whatever tenants they have',
+  'domains/identity/attempts/passwords.ts': 'knows an address again from logins in whatever tenant',
+  'domains/identity/attempts/service.ts': 'counts tries at addresses that nobody may have, so of no tenant',
   'domains/identity/recheck.ts': 'asks whether credentials of open connections still count',
   'domains/identity/sessions/login.ts': 'finds an address in whatever tenants it has',
   'domains/identity/sessions/refresh.ts': 'finds a refresh token by its hash, and with it the tenant',
@@ -262,11 +264,14 @@ const DIRECTORY: Record<string, string> = {
     'reads session, user and tenant together; the tenant is the directory’s',
   'domains/identity/tokens/keys.ts': 'signing keys are nobody’s but the service’s',
   'domains/identity/tokens/rotation.ts': 'signing keys are nobody’s but the service’s',
+  'domains/identity/users/imported.ts': 'asks what the dearest hash of all is, whoever has it',
+  'domains/identity/users/mail-tokens.ts': 'finds a mail’s token by its hash, and with it the tenant',
+  'domains/identity/users/new-password.ts': 'finds an address in whatever tenants it has',
   'domains/identity/users/replacement.ts': 'ends a tenant that was never verified: a row of the directory',
   'domains/identity/users/register.ts': 'makes tenants, finds them, and an address in another one',
-  'domains/identity/users/verification.ts':
-    'finds a mail’s token by its hash, and an address in whatever tenants it has',
+  'domains/identity/users/verification.ts': 'finds an address in whatever tenants it has',
   'domains/mail/routes.ts': 'the development mail box is everybody’s',
+  'domains/mail/service.ts': 'looks for mail that is due, over all tenants',
   'domains/metering/idempotency/service.ts': 'keys are dropped by their age, whoever they belong to',
   'domains/tenancy/platform/service.ts': 'the platform’s own list of tenants',
   'domains/tenancy/tenants/limits.ts': 'a tenant’s own row is in the directory',
@@ -299,6 +304,7 @@ describe('the database', () => {
 
   it('is written to through commit alone', () => {
     const beside: Record<string, string> = {
+      'domains/identity/attempts/service.ts': 'a try is counted before it is known what comes of it, and for no tenant',
       'domains/metering/idempotency/service.ts': 'a claim or a refusal has no change to be written with',
       'domains/identity/api-keys/genuine.ts': 'what tagged keys, of no tenant and without an audit log',
       'domains/identity/tokens/rotation.ts': 'keys that are made and dropped by time, of no tenant',

@@ -56,6 +56,7 @@ describe('a stored password', patient, () => {
       password,
       '$2b$10$abcdefghijklmnopqrstuv',
       '$scrypt$ln=1,r=1,p=1$$',
+      '$scrypt$ln=1,r=1,p=1$xRYF32qPVpbwazEMW0bGKg$x',
       '$scrypt$',
     ])
       expect([stored, await verifyPassword(password, stored)]).toEqual([stored, false])

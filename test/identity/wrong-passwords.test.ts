@@ -49,13 +49,16 @@ describe('wrong passwords', patient, () => {
     await refused(ask(email, RIGHT, named))
     await refused(ask(email, RIGHT))
     await refused(ask(email.toUpperCase(), RIGHT))
-    const audit = await env.DB.prepare(
-      "select * from audit_log where tenant_id = ? and action = 'session.refuse'",
-    )
-      .bind(tenant.id)
-      .all<{ resource_id: string; actor_kind: string }>()
-    expect(audit.results).toHaveLength(10)
-    expect(audit.results[0]?.actor_kind).toBe('anonymous')
+    const audit = await eventually(async () => {
+      const { results } = await env.DB.prepare(
+        "select * from audit_log where tenant_id = ? and action = 'session.refuse'",
+      )
+        .bind(tenant.id)
+        .all<{ resource_id: string; actor_kind: string }>()
+      return results.length >= 10 && results
+    })
+    expect(audit).toHaveLength(10)
+    expect(audit[0]?.actor_kind).toBe('anonymous')
   })
 
   it('of an address that nobody has are counted alike', async () => {

@@ -1,4 +1,3 @@
-import { and, eq } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { RequestContext } from '../../../data/context'
 import { randomBytes, sha256 } from '../../../lib/crypto'
@@ -13,7 +12,7 @@ import {
   refuseStanding,
   type Tokens,
 } from '../sessions/open'
-import { type UserRow, users } from '../users/table'
+import type { UserRow } from '../users/table'
 import { totpOf } from './proof'
 import { mfaChallenges } from './table'
 
@@ -46,26 +45,21 @@ async function challenge(
   request: RequestContext,
   candidate: Candidate,
   method: LoginMethod,
-  { passwordHash, statements = [], evidence }: OpenOptions,
+  { statements = [], evidence }: OpenOptions,
 ): Promise<Problem> {
   const { user } = candidate
   const ctx = loginContext(request, candidate)
   const secret = base64url(randomBytes(32))
-  const mine = and(eq(users.tenant_id, user.tenant_id), eq(users.id, user.id))
   const row = {
     tenant_id: user.tenant_id,
     hash: await sha256(secret),
     user_id: user.id,
     method,
-    password_mark: await passwordMark(passwordHash ?? user.password_hash),
+    password_mark: await passwordMark(user.password_hash),
     expires_at: iso(request.now + CHALLENGE_MS),
   }
   await commit(ctx, {
-    statements: [
-      ...statements,
-      ctx.db.insert(mfaChallenges).values(row),
-      ...(passwordHash ? [ctx.db.update(users).set({ password_hash: passwordHash }).where(mine)] : []),
-    ],
+    statements: [...statements, ctx.db.insert(mfaChallenges).values(row)],
     result: undefined,
     audit: {
       action: 'mfa.challenge',

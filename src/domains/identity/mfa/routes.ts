@@ -2,6 +2,7 @@ import { Hono } from 'hono'
 import type { AppEnv } from '../../../http/app-env'
 import { body, doc, open, query, returns, returnsNothing } from '../../../http/route'
 import { authenticated } from '../../tenancy/authorize'
+import { rememberDevice } from '../sessions/device-cookie'
 import { CookiesOnly, handOut } from '../sessions/hand-out'
 import { LoggedIn } from '../sessions/schema'
 import { answerChallenge } from './challenge'
@@ -92,6 +93,7 @@ export const mfaRoutes = new Hono<AppEnv>()
     returns(200, LoggedIn),
     async (c) => {
       const tokens = await answerChallenge(c.var.request, c.req.valid('json'))
+      await rememberDevice(c, c.var.request.settings, tokens)
       return handOut(c, tokens, c.req.valid('query').cookies, c.var.reply)
     },
   )

@@ -27,10 +27,7 @@ export type LoginInput = Login & { device?: string | undefined }
  * Logs a user in. The number of hashes depends only on whether the tenant is named, never on whether the address
  * exists; 409 `tenant_required` where the password fits in several tenants, 429 after ten wrong ones within the hour.
  */
-export async function login(
-  request: RequestContext,
-  input: LoginInput,
-): Promise<Tokens & { user_id: string }> {
+export async function login(request: RequestContext, input: LoginInput): Promise<Tokens> {
   const tenant = tenantMeant(request, input.tenant)
   const [found, cost] = await Promise.all([
     candidatesOf(request, input.email, tenant),
@@ -46,8 +43,7 @@ export async function login(
     return theOne(fitting, tenant !== undefined)
   })
   const { candidate, unchanged } = await hashedAnew(request, match, input.password)
-  const tokens = await finishLogin(request, candidate, 'password', { statements: [unchanged] })
-  return { ...tokens, user_id: match.user.id }
+  return finishLogin(request, candidate, 'password', { statements: [unchanged] })
 }
 
 function theOne(fitting: Candidate[], isNamed: boolean): Candidate {
@@ -83,15 +79,25 @@ async function candidatesOf(request: RequestContext, email: string, tenant?: str
     .all()
 }
 
-/** After the answer, or the answer's time would tell that there is such a user. */
+/** So long after the answer a refusal is written down: what is done for a known address alone must not delay it. */
+const RECORD_AFTER_MS = 20
+
 function recordRefusal(request: RequestContext, candidates: Candidate[]): void {
-  for (const { user } of candidates) {
-    const ctx = contextFor(request, bareTenant(user.tenant_id))
-    const audit = { action: 'session.refuse', resource: 'user', resource_id: user.id }
-    ctx.defer(
-      commit(ctx, { statements: [], result: undefined, audit: { ...audit, after: { wrong: 'password' } } }),
-    )
+  const record = async () => {
+    await scheduler.wait(RECORD_AFTER_MS)
+    for (const { user } of candidates)
+      await commit(contextFor(request, bareTenant(user.tenant_id)), {
+        statements: [],
+        result: undefined,
+        audit: {
+          action: 'session.refuse',
+          resource: 'user',
+          resource_id: user.id,
+          after: { wrong: 'password' },
+        },
+      })
   }
+  if (candidates.length > 0) request.defer(record())
 }
 
 /**

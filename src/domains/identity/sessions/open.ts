@@ -7,7 +7,8 @@ import { problem } from '../../../lib/problem'
 import { scopesOf } from '../../tenancy/scopes'
 import { effectiveSettings } from '../../tenancy/tenants/settings'
 import type { TenantRow } from '../../tenancy/tenants/table'
-import { ACCESS_TOKEN_SECONDS, signAccessToken } from '../tokens/access-token'
+import { signAccessToken } from '../tokens/access-token'
+import { ACCESS_TOKEN_SECONDS } from '../tokens/lifetimes'
 import { type UserRow, users } from '../users/table'
 import { hashOf, newRefreshToken, REFRESH_TOKEN_SECONDS } from './refresh-token'
 import { tenantView } from './standing'
@@ -26,8 +27,6 @@ export type Tokens = {
 export type Candidate = { user: UserRow; tenant: TenantRow }
 
 export type OpenOptions = {
-  /** The password's hash by today's parameters, where the stored one is weaker. */
-  passwordHash?: string | undefined
   /** What is written in the same batch, such as a single-use token that is used up by this login. */
   statements?: Change<unknown>['statements']
   /** What the audit log shows of the way in. */
@@ -85,11 +84,7 @@ export async function openSession(
         .values({ tenant_id: tenant.id, hash: await hashOf(refreshToken), session_id: sid, created_at: now }),
       ctx.db
         .update(users)
-        .set({
-          last_login_at: now,
-          version: sql`version + 1`,
-          ...(options.passwordHash ? { password_hash: options.passwordHash } : {}),
-        })
+        .set({ last_login_at: now, version: sql`version + 1` })
         .where(and(eq(users.tenant_id, tenant.id), eq(users.id, user.id))),
     ],
     result: tokens,

@@ -9,7 +9,8 @@ const PARAMETERS = { N: 2 ** 14, r: 8, p: 5 }
 const KEY_LENGTH = 32
 const MAX_MEMORY = 64 * 1024 * 1024
 
-const PHC = /^\$scrypt\$ln=(\d+),r=(\d+),p=(\d+)\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$/
+// A key of less than 16 bytes is none: one that was cut off must not fit everything.
+const PHC = /^\$scrypt\$ln=(\d+),r=(\d+),p=(\d+)\$([A-Za-z0-9+/]{22,})\$([A-Za-z0-9+/]{22,})$/
 
 /** Why a new password is refused, or null: 10 to 200 characters, and none of the commonest. */
 export function passwordRefusal(password: string): string | null {
