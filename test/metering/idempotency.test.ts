@@ -1,10 +1,12 @@
 import { env } from 'cloudflare:workers'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { answerOf, claimKey } from '../../src/domains/metering/idempotency/service'
+import type { Bindings } from '../../src/env'
 import { expectError } from '../http/expect-error'
 import { serviceWith } from '../http/service'
 import { changeUser } from '../identity/kit'
 import { makeReceiver } from '../webhooks/receiver'
-import { call, callJson, makePlatformAdmin, makeWorld, type World } from '../world'
+import { call, callJson, makePlatformAdmin, makeWorld, requestContext, type World } from '../world'
 
 // http.md: the table of idempotency.
 
@@ -461,6 +463,35 @@ describe('a route that calls something outside', { timeout: 30_000 }, () => {
     expect((await stored(key)).results).toEqual([])
     const now = await test(key)
     expect([now.status, replayed(now)]).toEqual([200, null])
+  })
+
+  it('a claim whose owner finishes after all, just when it is taken over, is not taken over', async () => {
+    const { tenant } = await makeWorld()
+    const key = newKey()
+    const claim = { tenant_id: tenant.id, principal: 'user:u1', key, fingerprint: 'f', claimed: false }
+    const mine = { ...claim, claim: 'mine', finished: false }
+    await claimKey(requestContext({ now: Date.now() - 61_000 }), mine)
+    const finish = () =>
+      env.DB.prepare("update idempotency_keys set status = 200, body = '{}' where key = ?").bind(key).run()
+    // The owner is faster than the statement that takes its claim over.
+    const late = (statement: D1PreparedStatement): D1PreparedStatement =>
+      new Proxy(statement, {
+        get: (_, name) => {
+          const method: unknown = Reflect.get(statement, name)
+          if (typeof method !== 'function') return method
+          if (name === 'bind') return (...values: unknown[]) => late(statement.bind(...values))
+          return (...given: unknown[]) => finish().then(() => Reflect.apply(method, statement, given))
+        },
+      })
+    const prepare = (sql: string) =>
+      sql.startsWith('update') ? late(env.DB.prepare(sql)) : env.DB.prepare(sql)
+    const DB = { prepare } as unknown as D1Database
+    const other = { ...claim, claim: 'other', finished: false }
+    const racing = requestContext({ env: { ...env, DB } as unknown as Bindings })
+    await expect(answerOf(racing, other)).rejects.toMatchObject({ code: 'idempotency_in_progress' })
+    expect(other.claimed).toBe(false)
+    expect((await stored(key)).results[0]).toMatchObject({ claim: 'mine', status: 200 })
+    expect(await answerOf(requestContext(), other)).toMatchObject({ status: 200, body: '{}' })
   })
 
   it('a claim that a crash left behind is free after a minute, and its owner can no longer finish', async () => {
