@@ -1,13 +1,12 @@
 import { importJWK, type JWK } from 'jose'
 import { KEY_ALGS } from '../../../lib/issuer'
+import { isWeakRsa } from './weak-rsa'
 
 /** A public key of an issuer, ready for one algorithm. */
 export type IssuerKey = { kid: string | null; alg: string; key: CryptoKey }
 
 /** What an issuer publishes is not ours to bound but by refusing the rest. */
 const MOST_KEYS = 100
-/** RFC 7518, section 3.3. */
-const LEAST_RSA_BITS = 2048
 /** The public members; whatever else a key brings (private parts, certificates, addresses) is not looked at. */
 const PUBLIC_MEMBERS = ['kty', 'n', 'e', 'crv', 'x', 'y'] as const
 
@@ -33,9 +32,10 @@ async function importKey(jwk: unknown, alg: string): Promise<IssuerKey | null> {
   if (kid !== undefined && typeof kid !== 'string') return null
   const members = PUBLIC_MEMBERS.map((name) => [name, (jwk as Record<string, unknown>)[name]] as const)
   const publicJwk = Object.fromEntries(members.filter(([, value]) => value !== undefined)) as JWK
+  if (kty === 'RSA' && isWeakRsa(publicJwk)) return null
   try {
     const key = await importJWK(publicJwk, alg)
-    if (key instanceof Uint8Array || key.type !== 'public' || isWeak(key)) return null
+    if (key instanceof Uint8Array || key.type !== 'public') return null
     return { kid: kid ?? null, alg, key }
   } catch {
     // A key that can't be read verifies nothing; the others do.
@@ -47,11 +47,6 @@ function isFor(alg: string, kty: unknown, crv: unknown): boolean {
   if (alg === 'ES256') return kty === 'EC' && crv === 'P-256'
   if (alg === 'EdDSA') return kty === 'OKP' && crv === 'Ed25519'
   return kty === 'RSA'
-}
-
-function isWeak(key: CryptoKey): boolean {
-  const bits = (key.algorithm as { modulusLength?: number }).modulusLength
-  return bits !== undefined && bits < LEAST_RSA_BITS
 }
 
 /**

@@ -92,13 +92,12 @@ async function ruleOf(
 
 /** The tenant that a rule speaks for; 403 where this service serves another one. */
 function tenantOf(request: RequestContext, rule: Rule, claims: IssuedClaims): string {
-  const tenantId = rule.tenant_id ?? claimAt(claims, rule.tenant_claim)
-  if (typeof tenantId !== 'string' || !isUuid(tenantId))
-    throw problem.unauthorized('invalid_token', 'The token names no tenant')
+  const said = rule.tenant_id ?? claimAt(claims, rule.tenant_claim)
+  const tenantId = typeof said === 'string' ? said.toLowerCase() : ''
+  if (!isUuid(tenantId)) throw problem.unauthorized('invalid_token', 'The token names no tenant')
   const single = request.settings.SINGLE_TENANT_ID
-  if (single && single !== tenantId.toLowerCase())
-    throw problem('tenant_mismatch', 'This service serves another tenant')
-  return tenantId.toLowerCase()
+  if (single && single !== tenantId) throw problem('tenant_mismatch', 'This service serves another tenant')
+  return tenantId
 }
 
 /** The user behind the subject as he stands in D1, made or linked where the issuer may; learns the tenant. */
