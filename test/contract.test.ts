@@ -34,7 +34,7 @@ let asSeeded: Awaited<ReturnType<typeof rowsOf>>
 beforeAll(async () => {
   a = await seed()
   b = await makeWorld({ rate_limits: MOST })
-  spares = await Promise.all([makeWorld(), makeWorld(), makeWorld()])
+  spares = await Promise.all(Array.from({ length: 8 }, () => makeWorld()))
   asSeeded = await settledRowsOf(a.world.tenant.id)
 }, 60_000)
 

@@ -4,6 +4,7 @@ import type { TestProject } from 'vitest/node'
 import { hooks } from './receiver/hooks'
 import { issuers } from './receiver/issuers'
 import { logins } from './receiver/logins'
+import { resend } from './receiver/mail'
 import { oidcServers, stopOidcServers } from './receiver/oidc-server'
 import { upstreams } from './receiver/upstreams'
 
@@ -17,6 +18,7 @@ export default async function start(project: TestProject): Promise<() => void> {
     if (request.url?.startsWith('/upstream/')) return upstreams(request, response)
     if (request.url?.startsWith('/issuer/')) return issuers(request, response)
     if (request.url?.startsWith('/login/')) return logins(request, response)
+    if (request.url?.startsWith('/mail/')) return void resend(request, response)
     if (request.url === '/oidc/start') return oidcServers(request, response)
     response.writeHead(404).end()
   })
