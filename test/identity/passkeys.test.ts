@@ -6,6 +6,7 @@ import { CHALLENGE_MS, isChallenge, newChallenge } from '../../src/domains/ident
 import { dropUsedChallenges } from '../../src/domains/identity/passkeys/login'
 import type { Bindings } from '../../src/env'
 import { settingsOf } from '../../src/env'
+import { sha256 } from '../../src/lib/crypto'
 import { base64url } from '../../src/lib/encoding'
 import { expectError } from '../http/expect-error'
 import { call, callJson, makeWorld, type Person, type World } from '../world'
@@ -445,6 +446,50 @@ describe('removing', () => {
       both.map(({ passkey }) => call('DELETE', `${PASSKEYS}/${passkey.id}`, { token: world.admin.token })),
     )
     expect(answers.map(({ status }) => status).sort()).toEqual([204, 409])
+  })
+})
+
+describe('an account whose address is taken back by mail', () => {
+  /** As if the mail of a forgotten password had come. */
+  async function reset(person: Person) {
+    const token = crypto.randomUUID()
+    await env.DB.prepare(
+      'insert into mail_tokens (tenant_id, hash, user_id, purpose, expires_at) values (?, ?, ?, ?, ?)',
+    )
+      .bind(
+        person.user.tenant_id,
+        await sha256(token),
+        person.user.id,
+        'reset_password',
+        new Date(Date.now() + 60_000).toISOString(),
+      )
+      .run()
+    return call('POST', '/api/v1/auth/password/reset', {
+      body: { token, password: 'a long and unusual phrase' },
+    })
+  }
+
+  it('loses what was added before anybody confirmed it', { timeout: 30_000 }, async () => {
+    const user = await withApp()
+    const { device } = await registered(user.admin)
+    expect((await reset(user.admin)).status).toBe(200)
+    expect((await login(await device.get(await loginOptions()))).error.code).toBe('invalid_passkey')
+    // Nor does another's app stand in the owner's way.
+    const entered = await callJson('POST', '/api/v1/auth/login', {
+      body: { email: user.email, password: 'a long and unusual phrase', tenant: user.tenant.id },
+    })
+    expect(entered.status).toBe(200)
+  })
+
+  it('keeps them once it was confirmed', { timeout: 30_000 }, async () => {
+    const user = await withApp({ verified: true })
+    const { device } = await registered(user.admin)
+    expect((await reset(user.admin)).status).toBe(200)
+    expect((await login(await device.get(await loginOptions()))).status).toBe(200)
+    const refused = await callJson('POST', '/api/v1/auth/login', {
+      body: { email: user.email, password: 'a long and unusual phrase', tenant: user.tenant.id },
+    })
+    expect(refused.error.code).toBe('mfa_required')
   })
 })
 

@@ -10,6 +10,7 @@ import { tenants } from '../../tenancy/tenants/table'
 import { countWrongOf } from '../attempts/passwords'
 import { ownSession } from '../sessions/service'
 import { sessions } from '../sessions/table'
+import { withoutUnproven } from '../ways-in'
 import { bcryptCost } from './bcrypt'
 import { mayMail } from './mail-limit'
 import { linkMail, redeem, voidTokens } from './mail-tokens'
@@ -67,7 +68,7 @@ export async function resetPassword(request: RequestContext, input: ResetPasswor
   const { ctx, user, use } = await redeem(request, input.token, 'reset_password')
   const { statements, tell } = replaced(ctx, user, await hashPassword(input.password), null)
   return commit(ctx, {
-    statements: [use, ...statements, verified(ctx, user)],
+    statements: [use, ...withoutUnproven(ctx, user.id), ...statements, verified(ctx, user)],
     tell,
     result: { message: 'Password changed' },
     audit: { action: 'user.reset_password', resource: 'user', resource_id: user.id },
