@@ -52,6 +52,18 @@ describe('a first login', () => {
     expect(claimsIn(again.data.access_token).sub).toBe(claimsIn(first.data.access_token).sub)
   })
 
+  it('in two windows at once makes one user', async () => {
+    for (const verified of [false, true]) {
+      const email = someone()
+      if (verified) await tenantOf(email, { verified })
+      const isolate = isolateWith({ acme: oidc(makeIdp().url) })
+      const done = await Promise.all([1, 2, 3].map(() => new Browser(isolate).login('acme', person(email))))
+      expect(done.map(({ status }) => status)).toEqual([200, 200, 200])
+      expect(new Set(done.map(({ data }) => claimsIn(data.access_token).sub)).size).toBe(1)
+      expect(await rows('select id from users where email = ?', email)).toHaveLength(1)
+    }
+  })
+
   it('joins a tenant that is named and takes registrations', async () => {
     const { tenant } = await tenantOf(someone(), { settings: { open_registration: true } })
     const browser = new Browser(isolateWith({ acme: oidc(makeIdp().url) }))

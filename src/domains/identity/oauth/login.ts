@@ -3,7 +3,7 @@ import type { Change } from '../../../data/commit'
 import type { RequestContext } from '../../../data/context'
 import { tenantDatabase } from '../../../data/database'
 import { iso } from '../../../lib/ids'
-import { type Problem, problem } from '../../../lib/problem'
+import { Problem, problem } from '../../../lib/problem'
 import { tenantMeant } from '../../tenancy/tenants/pinned'
 import { finishLogin } from '../mfa/gate'
 import type { Candidate, Tokens } from '../sessions/open'
@@ -88,11 +88,21 @@ async function userFor(
   named: string | null,
 ): Promise<Found> {
   const tenant = tenantMeant(request, named ?? undefined)
-  const linked = await linkedUsers(request, provider, identity, tenant)
-  const known = onlyOne(linked)
-  if (known) return { candidate: known, statements: [seen(request, known)] }
-  const candidate = await newcomer(request, vouchedFor(provider, identity), tenant)
-  return { candidate, statements: [] }
+  const known = async (): Promise<Found | null> => {
+    const linked = onlyOne(await linkedUsers(request, provider, identity, tenant))
+    return linked ? { candidate: linked, statements: [seen(request, linked)] } : null
+  }
+  const found = await known()
+  if (found) return found
+  const vouched = vouchedFor(provider, identity)
+  try {
+    return { candidate: await newcomer(request, vouched, tenant), statements: [] }
+  } catch (error) {
+    // Another window of the same person may have been faster.
+    const meanwhile = error instanceof Problem && error.status === 409 ? await known() : null
+    if (meanwhile) return meanwhile
+    throw error
+  }
 }
 
 /** Notes the login on its row. Not async: it goes into a batch. */

@@ -45,12 +45,10 @@ export function redirectTo(c: HonoContext, url: string): Response {
 export function redirectWithError(c: HonoContext, page: string, error: unknown): Response {
   const failure = asProblem(error)
   const { requestId }: RequestContext = c.get('request')
-  if (failure.status >= 500)
-    log.error('request_failed', {
-      request_id: requestId,
-      code: failure.code,
-      cause: describeError(failure.cause ?? error),
-    })
+  const fields = { request_id: requestId, code: failure.code }
+  // The answer's status says nothing of it.
+  if (failure.status < 500) log.warn('login_failed', fields)
+  else log.error('request_failed', { ...fields, cause: describeError(failure.cause ?? error) })
   const url = new URL(page)
   url.searchParams.set('error', failure.code)
   url.searchParams.set('request_id', requestId)
