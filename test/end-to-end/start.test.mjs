@@ -14,6 +14,7 @@ import {
 import net from 'node:net'
 import path from 'node:path'
 import { test } from 'node:test'
+import { Demo } from '../../scripts/lib/demo.mjs'
 import { freePort, ROOT, temporaryFolder, waitFor } from './harness.mjs'
 
 /** What a clone does not have. */
@@ -200,4 +201,14 @@ test('.dev.vars.example explains every setting of the service', () => {
   // A line of its own, under a comment.
   const explained = settings.filter((name) => new RegExp(`^# .+\n(?:# )?${name}=`, 'm').test(example))
   assert.deepEqual(explained, settings)
+})
+
+test('data of npm run dev that another MASTER_KEY made goes on where that one is named', (t) => {
+  const stateDir = temporaryFolder(t)
+  new Demo(stateDir, 'the old key').save()
+  assert.throws(() => new Demo(stateDir, 'the new key'), /another MASTER_KEY/)
+  assert.throws(() => new Demo(stateDir, 'the new key', 'a third key'), /another MASTER_KEY/)
+  new Demo(stateDir, 'the new key', 'a third key, the old key').save()
+  // Sealed anew by then (docs/operations.md).
+  assert.doesNotThrow(() => new Demo(stateDir, 'the new key'))
 })
