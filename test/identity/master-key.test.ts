@@ -2,6 +2,7 @@ import { env } from 'cloudflare:workers'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { resealAll, sealedPurposes } from '../../src/data/sealed'
 import { isGenuine } from '../../src/domains/identity/api-keys/genuine'
+import { deviceCookie, knownDevice } from '../../src/domains/identity/attempts/device'
 import { hashOf, newRefreshToken } from '../../src/domains/identity/sessions/refresh-token'
 import { tendKeys } from '../../src/domains/identity/tokens/chores'
 import { type Bindings, settingsOf } from '../../src/env'
@@ -193,6 +194,17 @@ describe('another master key', () => {
     expect(two.refresh_token).toBe(one.refresh_token)
     const next = await call('POST', '/api/v1/auth/refresh', { body: { refresh_token: one.refresh_token } })
     expect(next.status).toBe(200)
+  })
+
+  it('forgets no browser in which somebody logged in, while the one before is named', async () => {
+    const cookie = await deviceCookie(keysOf(OLD), undefined, 'account')
+    const id = cookie.split('.')[0]
+    expect(await knownDevice(keysOf(NEW, OLD), cookie, 'account')).toBe(id)
+    expect(
+      await knownDevice(keysOf(OLD, NEW), await deviceCookie(keysOf(NEW), cookie, 'account'), 'account'),
+    ).toBe(id)
+    expect(await knownDevice(keysOf(NEW), cookie, 'account')).toBeNull()
+    expect(await knownDevice(keysOf(NEW, OLD), cookie, 'another')).toBeNull()
   })
 
   it('has the form that MASTER_KEY has', () => {

@@ -1,4 +1,12 @@
-import { deriveKey, equalInConstantTime, hmac, hmacKey, randomBytes } from '../../../lib/crypto'
+import {
+  deriveKey,
+  equalInConstantTime,
+  hmac,
+  hmacKey,
+  type MasterKeys,
+  masterKeys,
+  randomBytes,
+} from '../../../lib/crypto'
 import { base64url } from '../../../lib/encoding'
 
 // A browser in which somebody logged in carries a cookie that says so: an id and, for each of the accounts, a tag under a
@@ -13,8 +21,6 @@ const MOST_ACCOUNTS = 5
 
 const FORM = /^([\w-]{22})((?:\.[\w-]{22}){0,5})$/
 
-type Keys = { MASTER_KEY: string }
-
 function parse(cookie: string | undefined): { id: string; tags: string[] } | null {
   const [, id, tags = ''] = FORM.exec(cookie ?? '') ?? []
   return id === undefined ? null : { id, tags: tags.split('.').slice(1) }
@@ -22,25 +28,32 @@ function parse(cookie: string | undefined): { id: string; tags: string[] } | nul
 
 /** The id of the browser that sent the cookie, where this account has logged in with it; else null. */
 export async function knownDevice(
-  keys: Keys,
+  keys: MasterKeys,
   cookie: string | undefined,
   account: string,
 ): Promise<string | null> {
   const device = parse(cookie)
   if (!device) return null
-  const tag = await tagOf(keys, device.id, account)
-  return device.tags.some((one) => equalInConstantTime(one, tag)) ? device.id : null
+  for (const masterKey of masterKeys(keys)) {
+    const tag = await tagOf(masterKey, device.id, account)
+    if (device.tags.some((one) => equalInConstantTime(one, tag))) return device.id
+  }
+  return null
 }
 
 /** The cookie's value after a login of that account. */
-export async function deviceCookie(keys: Keys, cookie: string | undefined, account: string): Promise<string> {
+export async function deviceCookie(
+  { MASTER_KEY }: Pick<MasterKeys, 'MASTER_KEY'>,
+  cookie: string | undefined,
+  account: string,
+): Promise<string> {
   const { id, tags } = parse(cookie) ?? { id: base64url(randomBytes(16)), tags: [] }
-  const tag = await tagOf(keys, id, account)
+  const tag = await tagOf(MASTER_KEY, id, account)
   const others = tags.filter((one) => one !== tag)
   return [id, tag, ...others].slice(0, 1 + MOST_ACCOUNTS).join('.')
 }
 
-async function tagOf({ MASTER_KEY }: Keys, id: string, account: string): Promise<string> {
-  const key = await hmacKey(await deriveKey(MASTER_KEY, 'login-device'))
+async function tagOf(masterKey: string, id: string, account: string): Promise<string> {
+  const key = await hmacKey(await deriveKey(masterKey, 'login-device'))
   return base64url((await hmac(key, `${id}\n${account}`)).slice(0, 16))
 }
