@@ -34,7 +34,7 @@ let asSeeded: Awaited<ReturnType<typeof rowsOf>>
 beforeAll(async () => {
   a = await seed()
   b = await makeWorld({ rate_limits: MOST })
-  spares = await Promise.all(Array.from({ length: 8 }, () => makeWorld()))
+  spares = await Promise.all(Array.from({ length: 16 }, () => makeWorld()))
   asSeeded = await settledRowsOf(a.world.tenant.id)
 }, 60_000)
 
@@ -184,7 +184,8 @@ describe('another tenant’s id', () => {
         await expectError(byKey, FOR_USERS.includes(op.name) ? 'user_required' : 'not_found')
       }
       expect(await rowsOf(a.world.tenant.id)).toEqual(asSeeded)
-      expect(await everythingShown()).toEqual(shown)
+      const now = await everythingShown(op)
+      for (const [name, is] of Object.entries(now)) expect([name, is]).toEqual([name, shown[name]])
     })
 
   it('is there for its own tenant', async () => {
@@ -197,13 +198,17 @@ describe('another tenant’s id', () => {
 })
 
 /** What A is shown by every read with an id: what an object keeps for itself is in no table. */
-async function everythingShown(): Promise<Record<string, { status: number; data: unknown }>> {
+async function everythingShown(
+  asked?: Operation,
+): Promise<Record<string, { status: number; data: unknown }>> {
   const reads = withIds.filter(
     (op) =>
       op.method === 'GET' &&
       // What is open shows nothing of any tenant.
       !op.open &&
       !op.platform &&
+      // Sixty a minute are not enough to look at these after every one of the others.
+      (!asked || SELF_HELP.test(asked.path) || !SELF_HELP.test(op.path)) &&
       op.note.returns?.contentType !== 'text/event-stream' &&
       !op.path.endsWith('/ws'),
   )
