@@ -9,6 +9,15 @@ import { callJson, makePlatformAdmin, makeWorld, type Person, type World } from 
 let world: World
 beforeEach(async () => {
   world = await makeWorld()
+  const { data } = await callJson<{ id: string }>('POST', '/api/v1/auth/issuers', {
+    token: world.admin.token,
+    body: { iss: 'https://login.example.com', aud: 'api', jwks_uri: 'https://login.example.com/jwks' },
+  })
+  for (const { user } of [world.member, world.viewer])
+    await run(
+      "insert into issuer_users (tenant_id, issuer, subject, user_id, role_at, created_at) values (?, ?, ?, ?, 0, '')",
+      ...[world.tenant.id, data.id, user.id, user.id],
+    )
 })
 
 const now = (credentials: Credential[], at = Date.now(), of = world) =>
@@ -21,6 +30,7 @@ const run = (sql: string, ...params: unknown[]) =>
 const bySession = ({ user, session_id }: Person): Credential => ({
   ...{ key: session_id, kind: 'user', id: user.id, user_id: user.id, session_id, role: user.role },
 })
+/** By a token of another issuer. */
 const byUser = ({ user }: Person): Credential => ({
   ...{ key: user.id, kind: 'user', id: user.id, user_id: user.id, session_id: null, role: user.role },
 })
@@ -95,6 +105,27 @@ describe('a credential that no longer counts', () => {
       await run(sql, world.tenant.id)
       expect([...(await now(credentials)).keys()]).toEqual(ofSessionsOnly ? [world.member.user.id] : [])
     })
+
+  for (const [name, sql] of [
+    ['removed', 'delete from issuers where tenant_id = ?'],
+    ['switched off', 'update issuers set is_active = 0 where tenant_id = ?'],
+    ['never that of the user', 'delete from issuer_users where tenant_id = ?'],
+  ] as const)
+    it(`is missing: a user whose issuer was ${name}`, async () => {
+      const credentials = [bySession(world.member), byUser(world.member)]
+      expect((await now(credentials)).size).toBe(2)
+      await run(sql, world.tenant.id)
+      expect([...(await now(credentials)).keys()]).toEqual([world.member.session_id])
+    })
+
+  it('but not while the operator trusts the issuer', async () => {
+    await run(
+      "update issuer_users set issuer = 'trusted:https://login.example.com' where tenant_id = ?",
+      world.tenant.id,
+    )
+    await run('delete from issuers where tenant_id = ?', world.tenant.id)
+    expect((await now([byUser(world.member)])).size).toBe(1)
+  })
 
   it('is missing: a key that was revoked, has expired, or whose maker is suspended', async () => {
     const revoked = await byKey()

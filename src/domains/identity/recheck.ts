@@ -1,10 +1,11 @@
-import { and, eq, inArray } from 'drizzle-orm'
+import { and, eq, inArray, sql } from 'drizzle-orm'
 import { directory } from '../../data/database'
 import type { Bindings } from '../../env'
 import { iso } from '../../lib/ids'
 import { scopesOf } from '../tenancy/scopes'
 import { tenants } from '../tenancy/tenants/table'
 import { apiKeys } from './api-keys/table'
+import { issuers, issuerUsers } from './issuers/table'
 import { sessions } from './sessions/table'
 import { users } from './users/table'
 
@@ -76,12 +77,17 @@ async function ofSessions(env: Bindings, tenantId: string, asked: Credential[], 
   )
 }
 
+/** Users who came by a token of another issuer: one that they are known by must still be trusted. */
 async function ofUsers(env: Bindings, tenantId: string, asked: Credential[]): Promise<Found> {
+  const isTrusted = sql`exists (select 1 from ${issuerUsers}
+    left join ${issuers} on ${issuers.tenant_id} = ${issuerUsers.tenant_id} and ${issuers.id} = ${issuerUsers.issuer}
+    where ${issuerUsers.tenant_id} = ${users.tenant_id} and ${issuerUsers.user_id} = ${users.id}
+      and (${issuers.is_active} = 1 or ${issuerUsers.issuer} like 'trusted:%'))`
   const rows = await directory(env)
     .select({ id: users.id, role: users.role, user_status: users.status, tenant_status: tenants.status })
     .from(users)
     .innerJoin(tenants, eq(tenants.id, users.tenant_id))
-    .where(and(eq(users.tenant_id, tenantId), inArray(users.id, idsOf(asked, 'id'))))
+    .where(and(eq(users.tenant_id, tenantId), inArray(users.id, idsOf(asked, 'id')), isTrusted))
   return matched(asked, rows, ({ id, role }, row) =>
     row.id === id && row.role === role ? scopesOf(row.role) : null,
   )
