@@ -15,7 +15,7 @@ const TEMPLATES = {
     lines: [
       'Welcome! Please confirm that this address is yours:',
       link,
-      'The link works once, within 24 hours.',
+      'The link works once, within 24 hours. If you did not register, do nothing.',
     ],
     usefulMs: 24 * HOUR_MS,
   }),

@@ -61,17 +61,24 @@ async function mailLinks(request: RequestContext, email: string): Promise<void> 
 }
 
 /**
- * Sets the password of who has the mail's token, and ends all the user's sessions. The address is verified by it. 422
+ * Sets the password of who has the mail's token, and ends all the user's sessions. Who reads the address's mail has it:
+ * it is confirmed, and where it was not before, nothing else that was set up for the user lets anybody in any more. 422
  * where the token is unknown, used or too old.
  */
 export async function resetPassword(request: RequestContext, input: ResetPassword): Promise<Notice> {
   const { ctx, user, use } = await redeem(request, input.token, 'reset_password')
   const { statements, tell } = replaced(ctx, user, await hashPassword(input.password), null)
+  const unproven = withoutUnproven(ctx, user.id)
   return commit(ctx, {
-    statements: [use, ...withoutUnproven(ctx, user.id), ...statements, verified(ctx, user)],
-    tell,
+    statements: [use, ...unproven.statements, ...statements, verified(ctx, user)],
+    tell: [...tell, ...unproven.tell],
     result: { message: 'Password changed' },
-    audit: { action: 'user.reset_password', resource: 'user', resource_id: user.id },
+    audit: {
+      action: 'user.reset_password',
+      resource: 'user',
+      resource_id: user.id,
+      after: { address_confirmed: user.email_verified_at === null },
+    },
   })
 }
 
