@@ -4,8 +4,8 @@ import type { Context } from '../../../data/context'
 import { type Page, pageOf } from '../../../data/page'
 import { problem } from '../../../lib/problem'
 import { ownSession } from '../sessions/service'
+import { hasAnotherWayIn } from '../ways-in'
 import { type OauthAccountRow, oauthAccounts } from './table'
-import { isNotTheLastWay } from './ways-in'
 
 /** The caller's logins at other providers, newest first. */
 export function listAccounts(
@@ -45,8 +45,8 @@ export function unlinkAccount(ctx: Context, id: string): Promise<undefined> {
   const last = problem('last_login_method', 'This is the only way left to log in')
   return commit(ctx, {
     statements: [
-      { holds: isNotTheLastWay(ctx, user_id, id), otherwise: last },
       { statement: ctx.db.delete(oauthAccounts).where(mine), otherwise: gone },
+      { holds: hasAnotherWayIn(ctx, user_id), otherwise: last },
     ],
     result: undefined,
     audit: { action: 'oauth.unlink', resource: 'user', resource_id: user_id, before: { account_id: id } },

@@ -146,7 +146,7 @@ export function removePasskey(ctx: Context, id: string): Promise<undefined> {
     statements: [
       { statement, otherwise: problem.notFound('passkey', id) },
       {
-        holds: hasAnotherWayIn(ctx.tenant.id, user_id),
+        holds: hasAnotherWayIn(ctx, user_id),
         otherwise: problem('conflict', 'It is the last way to log in: set a password first'),
       },
     ],
