@@ -257,6 +257,8 @@ const DIRECTORY: Record<string, string> = {
   'domains/identity/oauth/users.ts': 'finds a login and an address in whatever tenants they have',
   'domains/identity/attempts/passwords.ts': 'knows an address again from logins in whatever tenant',
   'domains/identity/attempts/service.ts': 'counts tries at addresses that nobody may have, so of no tenant',
+  'domains/identity/mfa/challenge.ts': 'finds a challenge by its hash, and with it the tenant',
+  'domains/identity/passkeys/login.ts': 'finds a passkey by its id, and with it the tenant',
   'domains/identity/recheck.ts': 'asks whether credentials of open connections still count',
   'domains/identity/sessions/login.ts': 'finds an address in whatever tenants it has',
   'domains/identity/sessions/refresh.ts': 'finds a refresh token by its hash, and with it the tenant',
@@ -304,7 +306,8 @@ describe('the database', () => {
 
   it('is written to through commit alone', () => {
     const beside: Record<string, string> = {
-      'domains/identity/attempts/service.ts': 'a try is counted before it is known what comes of it, and for no tenant',
+      'domains/identity/attempts/service.ts':
+        'a try is counted before it is known what comes of it, and for no tenant',
       'domains/metering/idempotency/service.ts': 'a claim or a refusal has no change to be written with',
       'domains/identity/api-keys/genuine.ts': 'what tagged keys, of no tenant and without an audit log',
       'domains/identity/tokens/rotation.ts': 'keys that are made and dropped by time, of no tenant',

@@ -4,13 +4,19 @@ import { dropOldChallenges } from '../../src/domains/identity/mfa/challenge'
 import { CHALLENGE_MS } from '../../src/domains/identity/mfa/gate'
 import { newRecoveryCodes, recoveryHash } from '../../src/domains/identity/mfa/recovery-codes'
 import { stepOf } from '../../src/domains/identity/mfa/totp'
-import type { Bindings } from '../../src/env'
 import { expectError } from '../http/expect-error'
 import { call, callJson, makePerson, makeWorld } from '../world'
 import { PASSWORD } from './kit'
 import { answer, audited, codeOf, withApp, wrongCode } from './mfa-kit'
 
 const AUTH = '/api/v1/auth'
+/** The browser is known from then on, besides. */
+const COOKIES = ['access_token', 'login_device', 'refresh_token']
+const cookieNames = (headers: Headers) =>
+  headers
+    .getSetCookie()
+    .map((cookie) => cookie.split('=')[0])
+    .sort()
 // Each login is a hash, on a machine that may be busy.
 const patient = { timeout: 30_000 }
 
@@ -196,7 +202,7 @@ describe('a login', patient, () => {
     const { challenge } = error.details as { challenge: string }
     const done = await answer({ challenge, code: codeOf(user.secret) })
     expect(done.status).toBe(200)
-    expect(done.headers.getSetCookie()).toHaveLength(2)
+    expect(cookieNames(done.headers)).toEqual(COOKIES)
     const me = await callJson('GET', `${AUTH}/me`, { token: done.data.access_token ?? '' })
     expect(me.data).toMatchObject({ id: user.user_id })
     const [made] = await audited(user.tenant.id, 'session.create')
@@ -209,7 +215,7 @@ describe('a login', patient, () => {
     const { challenge } = await user.challenged()
     const done = await answer({ challenge, code: codeOf(user.secret) }, '?cookies=only')
     expect(done.data).toEqual({ message: 'Login successful', expires_in: 900 })
-    expect(done.headers.getSetCookie()).toHaveLength(2)
+    expect(cookieNames(done.headers)).toEqual(COOKIES)
   })
 
   it('opens no session before, and still takes the hash that the rehash made', async () => {
@@ -418,11 +424,10 @@ describe('what is over', patient, () => {
       env.DB.prepare('select count(*) from mfa_challenges where tenant_id = ?')
         .bind(user.tenant.id)
         .first<number>('count(*)')
-    const bindings = env as unknown as Bindings
-    await dropOldChallenges(bindings, Date.now())
+    await dropOldChallenges({ ...user.ctx, now: Date.now() })
     expect(await left()).toBe(1)
     expect((await answer({ challenge, code: codeOf(user.secret) })).status).toBe(200)
-    await dropOldChallenges(bindings, Date.now() + CHALLENGE_MS)
+    await dropOldChallenges({ ...user.ctx, now: Date.now() + CHALLENGE_MS + 1 })
     expect(await left()).toBe(0)
   })
 })

@@ -1,5 +1,6 @@
 import { and, eq, gt, isNull, lt, sql } from 'drizzle-orm'
-import type { RequestContext } from '../../../data/context'
+import { commit } from '../../../data/commit'
+import type { Context, RequestContext } from '../../../data/context'
 import { directory } from '../../../data/database'
 import { sha256 } from '../../../lib/crypto'
 import { iso } from '../../../lib/ids'
@@ -90,9 +91,8 @@ function look(request: RequestContext, hash: string) {
     .get()
 }
 
-/** Deletes the challenges that are over, whoever they belong to. */
-export async function dropOldChallenges(env: RequestContext['env'], now: number): Promise<void> {
-  await directory(env)
-    .delete(mfaChallenges)
-    .where(lt(mfaChallenges.expires_at, iso(now)))
+/** Deletes the tenant's challenges that are over. */
+export function dropOldChallenges(ctx: Context): Promise<undefined> {
+  const old = and(eq(mfaChallenges.tenant_id, ctx.tenant.id), lt(mfaChallenges.expires_at, iso(ctx.now)))
+  return commit(ctx, { statements: [ctx.db.delete(mfaChallenges).where(old)], result: undefined })
 }

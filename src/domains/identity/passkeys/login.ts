@@ -1,5 +1,6 @@
 import { and, eq, lt } from 'drizzle-orm'
-import type { RequestContext } from '../../../data/context'
+import { commit } from '../../../data/commit'
+import type { Context, RequestContext } from '../../../data/context'
 import { directory } from '../../../data/database'
 import { fromBase64url } from '../../../lib/encoding'
 import { iso } from '../../../lib/ids'
@@ -89,9 +90,8 @@ async function look(
     .get()
 }
 
-/** Deletes what is known of challenges that are over, whoever they belong to. */
-export async function dropUsedChallenges(env: RequestContext['env'], now: number): Promise<void> {
-  await directory(env)
-    .delete(usedChallenges)
-    .where(lt(usedChallenges.expires_at, iso(now)))
+/** Deletes what is known of challenges of the tenant's users that are over. */
+export function dropUsedChallenges(ctx: Context): Promise<undefined> {
+  const old = and(eq(usedChallenges.tenant_id, ctx.tenant.id), lt(usedChallenges.expires_at, iso(ctx.now)))
+  return commit(ctx, { statements: [ctx.db.delete(usedChallenges).where(old)], result: undefined })
 }

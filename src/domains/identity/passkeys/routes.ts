@@ -5,6 +5,7 @@ import { body, doc, open, params, query, returns, returnsNothing, returnsPage } 
 import { allowedOrigin } from '../../../http/security'
 import { Id, paging } from '../../../lib/wire'
 import { authenticated } from '../../tenancy/authorize'
+import { rememberDevice } from '../sessions/device-cookie'
 import { CookiesOnly, handOut } from '../sessions/hand-out'
 import { LoggedIn } from '../sessions/schema'
 import { type Accepts, loginOptions } from './ceremony'
@@ -95,6 +96,7 @@ export const passkeyRoutes = new Hono<AppEnv>()
     async (c) => {
       const { response } = c.req.valid('json')
       const tokens = await loginByPasskey(c.var.request, response, accepts(c.var.request))
+      await rememberDevice(c, c.var.request.settings, tokens)
       return handOut(c, tokens, c.req.valid('query').cookies, c.var.reply)
     },
   )

@@ -36,8 +36,6 @@ export async function retain(env: Bindings, execution: Deferring, now: number): 
   })
   await dropOldKeys(env, now)
   await dropOldChanges(env, now)
-  await dropOldChallenges(env, now)
-  await dropUsedChallenges(env, now)
   await dropOldAttempts(env, now)
 }
 
@@ -49,6 +47,8 @@ export async function retainTenant(ctx: Context): Promise<void> {
   await dropOldHours(ctx)
   await dropOldMails(ctx)
   await dropOldMailTokens(ctx)
+  await dropOldChallenges(ctx)
+  await dropUsedChallenges(ctx)
 }
 
 /** Ids carry their time, so what is old is a span of them; how far it was cleared stands in KV and may be forgotten. */
