@@ -1,4 +1,6 @@
+import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
+import { expectError } from '../http/expect-error'
 import { call, callJson, makeWorld } from '../world'
 import { PASSWORD as password, someone, tenantOf } from './kit'
 
@@ -158,6 +160,84 @@ describe('sessions', () => {
     const ended = await callJson('GET', '/api/v1/auth/me', { token: two.access_token })
     expect(ended.status).toBe(401)
     expect(ended.error.code).toBe('token_revoked')
+  })
+
+  it('shows where: user agent, address, since when and until when, newest first', async () => {
+    const { email, tenant_id: tenant } = await registered()
+    const from = (agent: string, address: string) =>
+      login(email, { tenant }, { 'User-Agent': agent, 'CF-Connecting-IP': address })
+    const phone = (await from('Phone/1', '198.51.100.21')).data
+    const laptop = (await from(`Laptop/${'x'.repeat(600)}`, '2001:db8::5')).data
+    type Shown = Record<string, string | boolean>
+    const list = async (token: string, query = '') =>
+      callJson<Shown[]>('GET', `/api/v1/auth/sessions${query}`, { token })
+    const { data } = await list(phone.access_token)
+    expect(data.map(({ user_agent, address, is_current }) => [user_agent, address, is_current])).toEqual([
+      [`Laptop/${'x'.repeat(505)}`, '2001:db8::5', false],
+      ['Phone/1', '198.51.100.21', true],
+      [null, null, false],
+    ])
+    const [, shown] = data
+    expect(Object.keys(shown ?? {}).sort()).toEqual([
+      ...['address', 'created_at', 'expires_at', 'id', 'is_current', 'last_seen_at', 'user_agent'],
+    ])
+    const days = (Date.parse(String(shown?.expires_at)) - Date.parse(String(shown?.created_at))) / 86_400_000
+    expect(days).toBe(7)
+
+    // A refresh is a sign of life.
+    await scheduler.wait(5)
+    await callJson('POST', '/api/v1/auth/refresh', { body: { refresh_token: laptop.refresh_token } })
+    const [seen] = (await list(phone.access_token)).data
+    expect(String(seen?.last_seen_at) > String(seen?.created_at)).toBe(true)
+    expect(String(seen?.expires_at) > String(data[0]?.expires_at)).toBe(true)
+
+    const first = await list(phone.access_token, '?limit=2')
+    const second = await list(phone.access_token, `?limit=2&cursor=${first.meta.next_cursor}`)
+    expect([...first.data, ...second.data].map(({ id }) => id)).toEqual(data.map(({ id }) => id))
+    expect(second.meta.next_cursor).toBeNull()
+  })
+
+  it('shows neither those that ended nor those of anybody else, and ends none twice', async () => {
+    const { tenant, admin, member } = await makeWorld()
+    const lists = async (token: string) =>
+      (await callJson<{ id: string }[]>('GET', '/api/v1/auth/sessions', { token })).data.map(({ id }) => id)
+    expect(await lists(member.token)).toEqual([member.session_id])
+    const end = (id: string, token: string) => call('DELETE', `/api/v1/auth/sessions/${id}`, { token })
+    const rows = () => env.DB.prepare('select id from sessions where tenant_id = ?').bind(tenant.id).all()
+    const before = (await rows()).results.length
+    await env.DB.prepare('update sessions set expires_at = ? where id = ?')
+      .bind(new Date(Date.now() - 1).toISOString(), member.session_id)
+      .run()
+    expect(await lists(member.token)).toEqual([])
+    expect((await end(admin.session_id, admin.token)).status).toBe(204)
+    await expectError(end(admin.session_id, admin.token), 'token_revoked')
+    expect((await rows()).results).toHaveLength(before)
+  })
+
+  it('ends all of them at once, and nobody else’s', async () => {
+    const { login, tenant_id } = await registered()
+    const [one, two] = [(await login()).data, (await login()).data]
+    const other = await makeWorld()
+    const answer = await call('POST', '/api/v1/auth/logout-all', { token: one.access_token })
+    expect(answer.status).toBe(204)
+    for (const { access_token, refresh_token } of [one, two]) {
+      await expectError(call('GET', '/api/v1/auth/me', { token: access_token }), 'token_revoked')
+      await expectError(call('POST', '/api/v1/auth/refresh', { body: { refresh_token } }), 'token_revoked')
+    }
+    expect((await call('GET', '/api/v1/auth/me', { token: other.admin.token })).status).toBe(200)
+    const audit = await env.DB.prepare(
+      "select * from audit_log where tenant_id = ? and action = 'session.end_all'",
+    )
+      .bind(tenant_id)
+      .all()
+    expect(audit.results).toHaveLength(1)
+  })
+
+  it('are for users: a key has none', async () => {
+    const { apiKey, admin } = await makeWorld()
+    await expectError(call('GET', '/api/v1/auth/sessions', { key: apiKey }), 'user_required')
+    const id = admin.session_id
+    await expectError(call('DELETE', `/api/v1/auth/sessions/${id}`, { key: apiKey }), 'user_required')
   })
 
   it('logs out, clearing the cookies', async () => {
