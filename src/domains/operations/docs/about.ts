@@ -24,6 +24,7 @@ const tags: About['tags'] = {
   'Two-step login': 'A second factor: an authenticator app, and recovery codes.',
   Passkeys: 'Logging in with a device instead of a password.',
   'API keys': 'Credentials for programs, with scopes of their own.',
+  Issuers: 'Other OIDC issuers whose tokens count in the tenant.',
   Tenants: 'The tenant: signing up, its name and its settings.',
   Users: 'The people of a tenant.',
   Usage: 'What a tenant used, and its limits.',
