@@ -1,4 +1,5 @@
 import { type Context, Hono } from 'hono'
+import { billing } from './domains/billing/routes'
 import { interactionRoutes } from './domains/catalog/interactions/routes'
 import { serviceRoutes } from './domains/catalog/service/routes'
 import { agents } from './domains/chat/agents/routes'
@@ -92,6 +93,7 @@ app.route('/api/v1/deliveries', deliveries)
 app.route('/api/v1/events', events)
 app.route('/api/v1/usage', usageRoutes)
 app.route('/api/v1/usage/limits', limitRoutes)
+app.route('/api/v1/billing', billing)
 app.route('/api/v1/dev', devMail)
 
 app.route('/api/platform', platform)

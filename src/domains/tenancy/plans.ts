@@ -19,6 +19,9 @@ type PlanTerms = Limits & { users: number }
 
 const GB = 1_000_000_000
 
+/** No limit; the column of the setting that may lower it has to hold a number. */
+export const UNLIMITED_USERS = 1_000_000
+
 const STARTER: PlanTerms = {
   requests_per_minute: 1_000,
   requests_per_hour: 50_000,
@@ -52,8 +55,7 @@ const ENTERPRISE: PlanTerms = {
   deliveries_per_second: 200,
   uploads_per_minute: 600,
   storage_bytes: 1_000 * GB,
-  // No limit; the column of the setting that may lower it has to hold a number.
-  users: 1_000_000,
+  users: UNLIMITED_USERS,
 }
 
 export const PLANS = { starter: STARTER, pro: PRO, enterprise: ENTERPRISE } as const

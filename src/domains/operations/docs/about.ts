@@ -28,6 +28,7 @@ const tags: About['tags'] = {
   Tenants: 'The tenant: signing up, its name and its settings.',
   Users: 'The people of a tenant.',
   Usage: 'What a tenant used, and its limits.',
+  Billing: 'The plans.',
   Agents: 'What answers in a chat.',
   Chats: 'Chats, their messages and their live streams.',
   Runs: 'Answers that an agent gives later, event by event.',
