@@ -5,9 +5,10 @@ import { CHALLENGE_MS } from '../../src/domains/identity/mfa/gate'
 import { newRecoveryCodes, recoveryHash } from '../../src/domains/identity/mfa/recovery-codes'
 import { stepOf } from '../../src/domains/identity/mfa/totp'
 import { expectError } from '../http/expect-error'
-import { call, callJson, makePerson, makeWorld } from '../world'
+import { call, callJson, makePerson, makeWorld, newAddress } from '../world'
 import { PASSWORD } from './kit'
 import { answer, audited, codeOf, withApp, wrongCode } from './mfa-kit'
+import { newAuthenticator } from './passkey-kit'
 
 const AUTH = '/api/v1/auth'
 /** The browser is known from then on, besides. */
@@ -376,6 +377,21 @@ describe('refused', patient, () => {
       const { status, error } = await answer({ challenge: 'x', ...body })
       expect([status, Object.keys(error.details.fields ?? {})]).toEqual([422, ['code']])
     }
+  })
+
+  it('is counted against the address that it came from', async () => {
+    const headers = { 'CF-Connecting-IP': newAddress() }
+    const guess = (path: string, body: object) => call('POST', `${AUTH}${path}`, { headers, body })
+    const passkey = { response: await (await newAuthenticator()).get({ challenge: 'AAAA' }) }
+    for (let i = 0; i < 50; i++) {
+      await expectError(
+        guess('/mfa/challenge', { challenge: `made-up-${i}`, code: '123456' }),
+        'invalid_token',
+      )
+      await expectError(guess('/passkeys/login/verify', passkey), 'invalid_passkey')
+    }
+    await expectError(guess('/mfa/challenge', { challenge: 'made-up', code: '123456' }), 'rate_limited')
+    await expectError(guess('/passkeys/login/verify', passkey), 'rate_limited')
   })
 
   it('is another user’s code', async () => {
