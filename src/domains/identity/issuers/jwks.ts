@@ -23,6 +23,8 @@ const UNKNOWN_MS = 30_000
 const MOST_UNKNOWN = 1_000
 /** Who waits for another request's look at the issuer looks at its outcome so often. */
 const LOOK_AGAIN_MS = 20
+/** KV answers in milliseconds; beyond this the issuer is asked. */
+const KV_MS = 1_000
 /** A look that is under way for longer died with the request that made it. */
 const GIVEN_UP_MS = 2 * FETCH_MS
 
@@ -48,8 +50,9 @@ class Held {
     return this.askingSince !== null && Date.now() - this.askingSince < GIVEN_UP_MS
   }
 
+  /** Also where a look was given up: it may never have reached the issuer. */
   mayAsk(now: number): boolean {
-    return now - this.askedAt >= COOLDOWN_MS
+    return !this.isAsking && (this.askingSince !== null || now - this.askedAt >= COOLDOWN_MS)
   }
 
   learnUnknown(kid: string, now: number): void {
@@ -87,8 +90,7 @@ export async function issuerKey(
   const held = heldOf(caller.env, of.name)
   const { now } = caller
   if (!held.usable(now)) await refresh(caller, of, held, () => true)
-  else if (held.age(now) > FRESH_MS && held.mayAsk(now) && !held.isAsking)
-    caller.defer(refresh(caller, of, held, () => true))
+  else if (held.age(now) > FRESH_MS && held.mayAsk(now)) caller.defer(refresh(caller, of, held, () => true))
   const known = chooseKey(usable(caller, held), header)
   if (known) return known
   const kid = typeof header.kid === 'string' ? header.kid : ''
@@ -146,7 +148,8 @@ type Copy = { fetched_at: number; document: unknown }
 async function ask(caller: Caller, of: KeysOf, held: Held, enough: (keys: IssuerKey[]) => boolean) {
   const { env, now } = caller
   const name = `jwks:${of.name}`
-  const copy = await env.KV.get<Copy>(name, 'json').catch(() => null)
+  const read = env.KV.get<Copy>(name, 'json').catch(() => null)
+  const copy = await Promise.race([read, scheduler.wait(KV_MS).then(() => null)])
   if (copy && copy.fetched_at > held.fetchedAt && now - copy.fetched_at <= STALE_MS) {
     held.keys = await importKeys(copy.document)
     held.fetchedAt = copy.fetched_at
