@@ -120,7 +120,7 @@ describe('the document', () => {
     const free = secured.filter((op) => op.scopes.length === 0).map((op) => op.name)
     // Routes about the caller need no scope, nor does asking why one is refused.
     const own =
-      / \/api\/v1\/(?:auth\/(?:me|logout|logout-all|sessions|mfa|passkeys|password\/change|oauth\/accounts)|usage\/limits$)/
+      / \/api\/v1\/(?:auth\/(?:me|logout|logout-all|sessions|clients|mfa|passkeys|password\/change|oauth\/accounts)|usage\/limits$)/
     expect(free.filter((name) => !own.test(name))).toEqual([])
   })
 })
