@@ -15,6 +15,9 @@ describe('the development mail box', () => {
     expect(box.data.length).toBeLessThanOrEqual(100)
     const mine = box.data.filter((mail) => /^(first|second)@/.test(mail.to)).map((mail) => mail.to)
     expect(mine.slice(0, 2)).toEqual(['second@example.com', 'first@example.com'])
+    // Nobody sends it here.
+    const shown = { attempts: 0, next_attempt_at: null, sent_at: null, failed_at: null, last_error: null }
+    expect(box.data.find(({ to }) => to === 'second@example.com')).toMatchObject(shown)
   })
 
   it('has every mail as plain text and as HTML, where nothing of the text becomes markup', async () => {

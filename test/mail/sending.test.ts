@@ -241,6 +241,18 @@ describe('mail that nobody sends', () => {
     }
   })
 
+  it('waits where it was to be sent, and goes out when somebody sends again', async () => {
+    const to = someone('busy')
+    const { row, settled, sweep } = await mail(to, RESEND)
+    await settled()
+    await env.DB.prepare('update mails set next_attempt_at = ? where id = ?')
+      .bind(new Date(Date.now() - 60_000).toISOString(), (await row()).id)
+      .run()
+    expect(await sendDue(env as unknown as Bindings, { waitUntil: () => undefined }, Date.now())).toBe(0)
+    expect(await row()).toMatchObject({ attempts: 1, sent_at: null, failed_at: null })
+    expect(await sweep()).toMatchObject({ attempts: 2, sent_at: expect.any(String) })
+  })
+
   it('is not sent late when somebody does', async () => {
     const { sweep, settled } = await mail(someone('plain'), {})
     await settled()

@@ -17,6 +17,11 @@ const Mail = z
     text: z.string(),
     html: z.string(),
     created_at: z.string(),
+    attempts: z.int(),
+    next_attempt_at: z.string().nullable(),
+    sent_at: z.string().nullable().meta({ description: 'Its texts are gone then.' }),
+    failed_at: z.string().nullable(),
+    last_error: z.string().nullable(),
   })
   .meta({ id: 'Mail' })
 
