@@ -267,7 +267,7 @@ describe('changing one’s password', patient, () => {
     expect((await login(email, tenant, NEW)).status).toBe(200)
     expect((await login(email, tenant, PASSWORD)).status).toBe(401)
     expect((await reset(mailed, OTHER_PASSWORD)).status).toBe(422)
-    expect(await auditOf(world, 'user.changedpassword')).toMatchObject([{ actor_id: user.id }])
+    expect(await auditOf(world, 'user.change_password')).toMatchObject([{ actor_id: user.id }])
     expect(await mailsTo(email, 'Your password was changed')).toHaveLength(1)
   })
 
