@@ -38,13 +38,15 @@ describe('a tenant’s database', () => {
 
 describe('the schema', () => {
   it('begins every key of a tenant’s table with the tenant, or makes it unguessable', async () => {
-    // A seq orders commits; hashes and tokens are looked up before the tenant is known.
+    // A seq orders commits; hashes of tokens (and of a login's challenge, which names no tenant) are looked up before
+    // the tenant is known.
     const elsewhere: Record<string, string> = {
       audit_log: 'seq',
       events: 'seq',
       state_changes: 'seq',
       refresh_tokens: 'hash',
       mail_tokens: 'hash',
+      mfa_challenges: 'hash',
     }
     for (const table of tenantTables) {
       const columns = await env.DB.prepare(

@@ -218,8 +218,17 @@ describe('the size of a body', () => {
 
   it('is counted before the key of idempotency is', async () => {
     const headers = { ...json, 'X-Idempotency-Key': crypto.randomUUID() }
-    await expectError(post(sized(MIB + 1), headers), 'body_too_large')
-    expect((await post('{"text":"small"}', headers)).status).toBe(201)
+    const first = await post(sized(MIB + 1), headers)
+    // So the key stands for a body that nobody read: the refusal is kept, and another body is another request.
+    const again = await post(sized(MIB + 1), headers)
+    expect(again.headers.get('Idempotency-Replayed')).toBe('true')
+    expect(await again.text()).toBe(await first.clone().text())
+    await expectError(first, 'body_too_large')
+    await expectError(post('{"text":"small"}', headers), 'idempotency_key_reused')
+    const other = { ...json, 'X-Idempotency-Key': crypto.randomUUID() }
+    expect((await post('{"text":"small"}', other)).status).toBe(201)
+    // A key that is finished stands for the body that it came with, and hides no refusal of another.
+    await expectError(post(sized(MIB + 1), other), 'idempotency_key_reused')
   })
 })
 
