@@ -257,6 +257,29 @@ describe('registering', () => {
       'fresh_login_required',
     )
   })
+
+  it('is once for a key of idempotency, whose answer is kept for a login of the last day too', async () => {
+    const { token, session_id } = world.admin
+    const response = await (await newAuthenticator()).create(await registerOptions(token))
+    const headers = { 'Idempotency-Key': crypto.randomUUID() }
+    const keep = () =>
+      callJson<Kept>('POST', `${PASSKEYS}/register/verify`, { token, headers, body: { response } })
+    const answers = await Promise.all([keep(), keep(), keep()])
+    const ids = answers.flatMap(({ status, data }) => (status === 201 ? [data.id] : []))
+    expect(answers.every(({ status }) => status === 201 || status === 409)).toBe(true)
+    expect(new Set(ids).size).toBe(1)
+    const again = await keep()
+    expect([again.status, again.data.id, again.headers.get('Idempotency-Replayed')]).toEqual([
+      201,
+      ids[0],
+      'true',
+    ])
+    expect((await callJson<Kept[]>('GET', PASSKEYS, { token })).data).toHaveLength(1)
+    await env.DB.prepare('update sessions set created_at = ? where id = ?')
+      .bind(new Date(Date.now() - 25 * 3600_000).toISOString(), session_id)
+      .run()
+    expect((await keep()).error.code).toBe('fresh_login_required')
+  })
 })
 
 describe('logging in', () => {

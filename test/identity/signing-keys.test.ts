@@ -17,6 +17,7 @@ import {
   type World,
 } from '../world'
 import { Isolate } from './isolates'
+import { lookAgain, settleKeys } from './keys-kit'
 
 type Row = { kid: string; created_at: string; signs_from: string; published_until: string | null }
 
@@ -25,23 +26,32 @@ const DAY = 24 * 3600_000
 
 let world: World
 let platform: Person
-let before: Record<string, unknown>[]
+/** The keys that were there; each test begins with one, the newest, alone. */
+let found: Record<string, unknown>[]
+let before: Row[]
 
 beforeEach(async () => {
+  await settleKeys()
+  found = (await env.DB.prepare('select * from signing_keys').all()).results
+  await env.DB.prepare('delete from signing_keys where published_until is not null').run()
+  await lookAgain()
+  before = await rows()
+  expect(before).toHaveLength(1)
   world = await makeWorld()
   platform = await makePlatformAdmin()
-  before = (await env.DB.prepare('select * from signing_keys').all()).results
 })
 afterEach(async () => {
   vi.useRealTimers()
-  // The keys are everybody's: other tests find them as they were.
-  await env.DB.prepare('delete from signing_keys').run()
-  for (const row of before)
-    await env.DB.prepare(
-      `insert into signing_keys (${Object.keys(row).join(', ')}) values (${Object.keys(row).map(() => '?')})`,
-    )
-      .bind(...Object.values(row))
-      .run()
+  // The keys are everybody's: what others signed with goes on to count.
+  await env.DB.batch([
+    env.DB.prepare('delete from signing_keys'),
+    ...found.map((row) =>
+      env.DB.prepare(
+        `insert into signing_keys (${Object.keys(row).join(', ')}) values (${Object.keys(row).map(() => '?')})`,
+      ).bind(...Object.values(row)),
+    ),
+  ])
+  await lookAgain()
 })
 
 const rows = async () =>

@@ -1,11 +1,12 @@
 import { Hono } from 'hono'
-import type { RequestContext } from '../../../data/context'
+import type { Context, RequestContext } from '../../../data/context'
 import type { AppEnv } from '../../../http/app-env'
 import { body, doc, open, params, query, returns, returnsNothing, returnsPage } from '../../../http/route'
 import { allowedOrigin } from '../../../http/security'
 import { Id, paging } from '../../../lib/wire'
 import { authenticated } from '../../tenancy/authorize'
 import { rememberDevice } from '../sessions/device-cookie'
+import { freshSession } from '../sessions/fresh'
 import { CookiesOnly, handOut } from '../sessions/hand-out'
 import { LoggedIn } from '../sessions/schema'
 import { type Accepts, loginOptions } from './ceremony'
@@ -14,8 +15,12 @@ import { CreationOptions, EXAMPLES, Passkey, RequestOptions, VerifyLogin, Verify
 import { beginRegistration, listPasskeys, register, removePasskey } from './service'
 
 const tag = 'Passkeys'
-// A challenge is good for one answer, so nothing is ever repeated.
+// Of logging in: who repeats it gets no tokens a second time.
 const idempotency = 'ignored'
+// A stored answer too is only for who logged in himself.
+const again = async (ctx: Context) => {
+  await freshSession(ctx)
+}
 
 /** Those that may call with credentials: the own one, and ALLOWED_ORIGINS. */
 const accepts =
@@ -49,7 +54,7 @@ export const passkeyRoutes = new Hono<AppEnv>()
     '/register/options',
     doc('What a browser needs to make a passkey', {
       tag,
-      idempotency,
+      again,
       errors: ['user_required', 'fresh_login_required'],
     }),
     authenticated(),
@@ -60,7 +65,7 @@ export const passkeyRoutes = new Hono<AppEnv>()
     '/register/verify',
     doc('Keep a passkey that a browser made', {
       tag,
-      idempotency,
+      again,
       errors: ['user_required', 'fresh_login_required', 'already_exists', 'conflict'],
     }),
     authenticated(),
