@@ -25,18 +25,18 @@ export type Trial = { email: string; device: string | undefined }
 
 /**
  * Runs `check` with the candidates that may be tried now, and counts the attempt where it throws 401
- * `invalid_credentials`. 429 `rate_limited` before any work where too many were wrong within the hour; an address that
- * nobody has is counted alike.
+ * `invalid_credentials`, or says by `wrong` that the password was wrong for somebody else. 429 `rate_limited` before any
+ * work where too many were wrong within the hour; an address that nobody has is counted alike.
  */
 export async function countWrong<C extends { user: { id: string } }, T>(
   request: RequestContext,
   trial: Trial,
   candidates: C[],
-  check: (candidates: C[]) => Promise<T>,
+  check: (candidates: C[], wrong: () => void) => Promise<T>,
 ): Promise<T> {
   const shared = wrongPasswords(`email:${trial.email}`)
   const attempt = await count(request, shared, true)
-  if (attempt) return counted(request, attempt, () => check(candidates))
+  if (attempt) return counted(request, attempt, (wrong) => check(candidates, wrong))
   const { by, ids } = await knownUsers(
     request,
     trial,
@@ -46,7 +46,8 @@ export async function countWrong<C extends { user: { id: string } }, T>(
   const own = wrongPasswords(`${by}:${ids.sort().join(',')}`)
   const second = await count(request, own, true)
   if (!second) throw await refusalOf(request, own)
-  return counted(request, second, () => check(candidates.filter(({ user }) => ids.includes(user.id))))
+  const known = candidates.filter(({ user }) => ids.includes(user.id))
+  return counted(request, second, (wrong) => check(known, wrong))
 }
 
 /** The same for the password of a user who is logged in: counted for that user, whatever strangers do. */
@@ -61,13 +62,21 @@ export async function countWrongOf<T>(
   return counted(request, attempt, check)
 }
 
-async function counted<T>(request: RequestContext, attempt: Attempt, check: () => Promise<T>): Promise<T> {
+async function counted<T>(
+  request: RequestContext,
+  attempt: Attempt,
+  check: (wrong: () => void) => Promise<T>,
+): Promise<T> {
+  let isWrong = false
+  const wrong = () => {
+    isWrong = true
+  }
   try {
-    const result = await check()
-    await giveBack(request, attempt)
+    const result = await check(wrong)
+    await (isWrong ? keep(request, attempt) : giveBack(request, attempt))
     return result
   } catch (error) {
-    const isWrong = error instanceof Problem && error.code === 'invalid_credentials'
+    if (error instanceof Problem && error.code === 'invalid_credentials') wrong()
     await (isWrong ? keep(request, attempt) : giveBack(request, attempt))
     throw error
   }

@@ -34,12 +34,15 @@ export async function login(request: RequestContext, input: LoginInput): Promise
     importedCost(request.env),
   ])
   const trial = { email: input.email, device: input.device }
-  const match = await countWrong(request, trial, found, async (candidates) => {
+  const match = await countWrong(request, trial, found, async (candidates, wrong) => {
     const places = Array.from({ length: tenant ? 1 : MOST_CANDIDATES }, (_, i) => candidates[i])
     const stored = places.map((candidate) => candidate?.user.password_hash ?? null)
     const fits = await verifyEach(input.password, stored, cost)
     const fitting = candidates.filter((_, i) => fits[i] === true)
     if (fitting.length === 0) recordRefusal(request, candidates)
+    // Who registered the address without having it would else find out by his own password whether it is its owner's.
+    const isOwner = fitting.some(({ user }) => user.email_verified_at !== null)
+    if (fitting.length < candidates.length && !isOwner) wrong()
     return theOne(fitting, tenant !== undefined)
   })
   const { candidate, unchanged } = await hashedAnew(request, match, input.password)
