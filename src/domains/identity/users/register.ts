@@ -13,6 +13,7 @@ import { effectiveSettings } from '../../tenancy/tenants/settings'
 import { tenants } from '../../tenancy/tenants/table'
 import { invitations } from '../invitations/table'
 import { tenantView } from '../sessions/standing'
+import { mayMail } from './mail-limit'
 import { hashPassword } from './password'
 import { raced, replacement } from './replacement'
 import type { Register } from './schema'
@@ -85,7 +86,7 @@ async function makePersonalTenant(request: RequestContext, input: Register): Pro
 
   const tenant = newTenant(request, { id, name: input.full_name ?? input.email, slug: `personal-${id}` })
   const ctx = contextFor(request, tenantView(tenant))
-  const mail = await verificationMail(ctx, user)
+  const mail = await welcome(ctx, user)
   const everything = directory(request.env)
   const end = existing ? replacement(request, existing) : null
   return commit(ctx, {
@@ -116,8 +117,15 @@ async function tellOwner(
   ...conditions: Check[]
 ): Promise<UserRow> {
   const ctx = contextFor(request, bareTenant(owner.tenant_id))
-  const mail = mailStatement(ctx, owner.email, 'already_registered', `${request.settings.PUBLIC_URL}/`)
-  return commit(ctx, { statements: [...conditions, mail], result: answer })
+  const mail = (await mayMail(request, owner.email, 'registration_mails'))
+    ? [mailStatement(ctx, owner.email, 'already_registered', `${request.settings.PUBLIC_URL}/`)]
+    : []
+  return commit(ctx, { statements: [...conditions, ...mail], result: answer })
+}
+
+/** The statements of the mail that a registration sends; none where the address had five of them within the hour. */
+async function welcome(ctx: Context, user: UserRow) {
+  return (await mayMail(ctx, user.email, 'registration_mails')) ? verificationMail(ctx, user) : []
 }
 
 async function joinTenant(request: RequestContext, input: Register, tenantId: string): Promise<UserRow> {
@@ -143,7 +151,7 @@ async function joinTenant(request: RequestContext, input: Register, tenantId: st
     .get()
   // A full tenant is full for a known address as well, or its refusal would tell the two apart.
   if (taken) return tellOwner(request, taken, user, roomFor(ctx, settings.max_users))
-  return addUser(ctx, user, settings.max_users, await verificationMail(ctx, user))
+  return addUser(ctx, user, settings.max_users, await welcome(ctx, user))
 }
 
 async function acceptInvitation(request: RequestContext, input: Register, token: string): Promise<UserRow> {
