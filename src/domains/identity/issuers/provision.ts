@@ -91,7 +91,9 @@ const subjectRow = (ctx: Context, { rule, claims }: Subject, userId: string) =>
 
 async function link(ctx: Context, subject: Subject, user: UserRow, race: Problem): Promise<UserRow> {
   // Whoever signed up with an address that he never verified would else get its owner's logins, and the owner his.
-  if (!user.email_verified_at) throw unknown('its address belongs to a user who has not verified it here')
+  // Nobody signed up without a password: who has none is an issuer's own.
+  if (!user.email_verified_at && user.password_hash !== null)
+    throw unknown('its address belongs to a user who has not verified it here')
   if (user.role === 'platform_admin') throw unknown('no other issuer speaks for the platform')
   await commit(ctx, {
     statements: [subjectRow(ctx, subject, user.id)],
@@ -118,7 +120,8 @@ async function provision(ctx: Context, subject: Subject, email: string, race: Pr
     full_name: name ?? null,
     role: roleOf(rule, claims),
     password_hash: null,
-    email_verified_at: iso(ctx.now),
+    // A tenant's word for an address counts in what it says of itself, not of whose the address is elsewhere.
+    email_verified_at: rule.edition === null ? iso(ctx.now) : null,
   })
   const { max_users } = effectiveSettings(tenant.plan, tenant.settings)
   await commit(ctx, {
