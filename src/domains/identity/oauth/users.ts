@@ -56,7 +56,12 @@ export function usersOf(
     .from(users)
     .innerJoin(tenants, eq(tenants.id, users.tenant_id))
     .where(and(eq(users.email, email), meant(request, tenant)))
-    .orderBy(desc(sql`${users.email_verified_at} is not null`), users.created_at)
+    .orderBy(
+      desc(sql`${users.email_verified_at} is not null`),
+      // However many register it elsewhere, the personal one is among those that are seen.
+      desc(users.is_personal),
+      users.created_at,
+    )
     .limit(MOST)
     .all()
 }
