@@ -64,6 +64,42 @@ const TEMPLATES = {
     ],
     usefulMs: 24 * HOUR_MS,
   }),
+  passkey_removed: (link) => ({
+    subject: 'A passkey was removed from your account',
+    lines: [
+      'A passkey was removed from your account just now and logs in no longer.',
+      'If that was not you, choose a new password at once, which ends wherever the account is logged in:',
+      link,
+    ],
+    usefulMs: 24 * HOUR_MS,
+  }),
+  oauth_unlinked: (link) => ({
+    subject: 'A linked login was removed from your account',
+    lines: [
+      'A login at another provider was removed from your account just now and can be used for it no longer.',
+      'If that was not you, choose a new password at once, which ends wherever the account is logged in:',
+      link,
+    ],
+    usefulMs: 24 * HOUR_MS,
+  }),
+  two_step_added: (link) => ({
+    subject: 'Two-step login is on',
+    lines: [
+      'An authenticator app was added to your account just now: a login needs its code or a recovery code.',
+      'If that was not you, choose a new password at once, and ask your administrator for help:',
+      link,
+    ],
+    usefulMs: 24 * HOUR_MS,
+  }),
+  recovery_codes_renewed: (link) => ({
+    subject: 'Your recovery codes were replaced',
+    lines: [
+      'Ten new recovery codes were made for your account just now; the old ones are void.',
+      'If that was not you, choose a new password at once, which ends wherever the account is logged in:',
+      link,
+    ],
+    usefulMs: 24 * HOUR_MS,
+  }),
   two_step_removed: (link) => ({
     subject: 'Two-step login is off',
     lines: [

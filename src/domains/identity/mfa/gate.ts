@@ -1,4 +1,5 @@
-import { commit } from '../../../data/commit'
+import { sql } from 'drizzle-orm'
+import { type Check, commit } from '../../../data/commit'
 import type { RequestContext } from '../../../data/context'
 import { randomBytes, sha256 } from '../../../lib/crypto'
 import { base64url } from '../../../lib/encoding'
@@ -14,7 +15,7 @@ import {
 } from '../sessions/open'
 import type { UserRow } from '../users/table'
 import { totpOf } from './proof'
-import { mfaChallenges } from './table'
+import { mfaChallenges, totpEnrolments } from './table'
 
 /** By what a user logged in. */
 export type LoginMethod = 'password' | 'oauth' | 'passkey'
@@ -38,8 +39,18 @@ export async function finishLogin(
     const totp = await totpOf(loginContext(request, candidate), candidate.user.id)
     if (totp?.confirmed_at) throw await challenge(request, candidate, method, options)
   }
-  return openSession(request, candidate, { ...options, evidence: { ...options.evidence, method } })
+  return openSession(request, candidate, {
+    statements: [...(options.statements ?? []), ...(method === 'passkey' ? [] : [stillWithout(candidate)])],
+    evidence: { ...options.evidence, method },
+  })
 }
+
+/** An app that is confirmed while a login is under way ends the sessions that proved none; this one was not there yet. */
+const stillWithout = ({ user }: Candidate): Check => ({
+  holds: sql`not exists (select 1 from ${totpEnrolments} where tenant_id = ${user.tenant_id}
+    and user_id = ${user.id} and confirmed_at is not null)`,
+  otherwise: problem('conflict', 'Two-step login was switched on just now: log in again'),
+})
 
 async function challenge(
   request: RequestContext,

@@ -63,7 +63,7 @@ export async function enrolTotp(ctx: Context) {
  * other sessions end, since nobody proved a second factor there.
  */
 export async function confirmTotp(ctx: Context, code: string): Promise<RecoveryCodes> {
-  const { user_id, session_id } = ownSession(ctx)
+  const { user_id, session_id, email } = ownSession(ctx)
   const row = await totpOf(ctx, user_id)
   if (row?.confirmed_at) throw enrolledAlready()
   if (!row || !isPending(ctx, row)) throw problem.notFound('enrolment that waits', user_id)
@@ -88,7 +88,12 @@ export async function confirmTotp(ctx: Context, code: string): Promise<RecoveryC
     .set({ ended_at: iso(ctx.now) })
     .where(others)
   return commit(ctx, {
-    statements: [{ statement: confirm, otherwise: enrolledAlready() }, ...statements, end],
+    statements: [
+      { statement: confirm, otherwise: enrolledAlready() },
+      ...statements,
+      end,
+      mailStatement(ctx, email, 'two_step_added', `${ctx.settings.PUBLIC_URL}/forgot-password`),
+    ],
     result: { message: 'Two-step login is on', recovery_codes: codes },
     audit: { action: 'totp.confirm', resource: 'user', resource_id: user_id },
     tell: [{ kind: 'session', from: sql`${sessions} where ${others}` }],
@@ -98,11 +103,15 @@ export async function confirmTotp(ctx: Context, code: string): Promise<RecoveryC
 
 /** Ten new recovery codes in place of all old ones, for who proves the second factor. */
 export async function renewRecoveryCodes(ctx: Context, given: Given): Promise<RecoveryCodes> {
-  const { user_id } = ownSession(ctx)
+  const { user_id, email } = ownSession(ctx)
   const proof = await proveNow(ctx, user_id, given)
   const { codes, statements } = await renewal(ctx, user_id)
   return commit(ctx, {
-    statements: [...proof.statements, ...statements],
+    statements: [
+      ...proof.statements,
+      ...statements,
+      mailStatement(ctx, email, 'recovery_codes_renewed', `${ctx.settings.PUBLIC_URL}/forgot-password`),
+    ],
     result: { message: 'The old recovery codes are void', recovery_codes: codes },
     audit: {
       action: 'recovery_codes.renew',

@@ -3,6 +3,7 @@ import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
 import { type Page, pageOf } from '../../../data/page'
 import { problem } from '../../../lib/problem'
+import { mailStatement } from '../../mail/compose'
 import { ownSession } from '../sessions/service'
 import { hasAnotherWayIn } from '../ways-in'
 import { type OauthAccountRow, oauthAccounts } from './table'
@@ -31,7 +32,7 @@ export function listAccounts(
 
 /** Removes a linked login; 409 `last_login_method` where the user could not log in any more. Sessions go on. */
 export function unlinkAccount(ctx: Context, id: string): Promise<undefined> {
-  const { user_id } = ownSession(ctx)
+  const { user_id, email } = ownSession(ctx)
   const mine = and(
     eq(oauthAccounts.tenant_id, ctx.tenant.id),
     eq(oauthAccounts.id, id),
@@ -47,6 +48,7 @@ export function unlinkAccount(ctx: Context, id: string): Promise<undefined> {
     statements: [
       { statement: ctx.db.delete(oauthAccounts).where(mine), otherwise: gone },
       { holds: hasAnotherWayIn(ctx, user_id), otherwise: last },
+      mailStatement(ctx, email, 'oauth_unlinked', `${ctx.settings.PUBLIC_URL}/forgot-password`),
     ],
     result: undefined,
     audit: { action: 'oauth.unlink', resource: 'user', resource_id: user_id, before: { account_id: id } },

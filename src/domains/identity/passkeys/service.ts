@@ -140,7 +140,7 @@ export function listPasskeys(
 
 /** Removes one of the caller's passkeys; 409 where nobody could log in as the caller any more. */
 export function removePasskey(ctx: Context, id: string): Promise<undefined> {
-  const { user_id } = ownSession(ctx)
+  const { user_id, email } = ownSession(ctx)
   const statement = ctx.db.delete(passkeys).where(and(own(ctx, user_id), eq(passkeys.id, id)))
   return commit(ctx, {
     statements: [
@@ -149,6 +149,7 @@ export function removePasskey(ctx: Context, id: string): Promise<undefined> {
         holds: hasAnotherWayIn(ctx, user_id),
         otherwise: problem('conflict', 'It is the last way to log in: set a password first'),
       },
+      mailStatement(ctx, email, 'passkey_removed', `${ctx.settings.PUBLIC_URL}/forgot-password`),
     ],
     result: undefined,
     audit: { action: 'passkey.remove', resource: 'passkey', resource_id: id },
