@@ -316,6 +316,27 @@ describe('a forged key', () => {
     expect(asked[0]).toContain('server_secrets')
   })
 
+  it('costs no more while D1 does not answer: one look, and then a while none', async () => {
+    let looks = 0
+    const DB = {
+      prepare: () => {
+        looks += 1
+        throw new Error('D1 is away')
+      },
+    }
+    const service = serviceWith({ DB })
+    const real = await makeKey(requestContext().settings)
+    const forged = [...'2345678'].filter((version) => version !== real[51])
+    for (const version of forged) {
+      const key = `${real.slice(0, 51)}${version}${real.slice(52)}`
+      const answer = await service('GET', 'http://localhost:8787/api/v1/auth/me', {
+        headers: { 'X-API-Key': key },
+      })
+      expect(answer.status).toBeGreaterThanOrEqual(500)
+    }
+    expect(looks).toBe(1)
+  })
+
   it('is told by its tag, with the server’s secret alone', async () => {
     const keys = { MASTER_KEY: 'one secret that is long enough to be one', MASTER_KEY_PREVIOUS: [] }
     const others = { ...keys, MASTER_KEY: 'another secret that is long enough' }

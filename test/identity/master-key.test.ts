@@ -2,6 +2,7 @@ import { env } from 'cloudflare:workers'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { resealAll, sealedPurposes } from '../../src/data/sealed'
 import { isGenuine } from '../../src/domains/identity/api-keys/genuine'
+import { tagSecretOf } from '../../src/domains/identity/api-keys/key'
 import { deviceCookie, knownDevice } from '../../src/domains/identity/attempts/device'
 import { hashOf, newRefreshToken } from '../../src/domains/identity/sessions/refresh-token'
 import { tendKeys } from '../../src/domains/identity/tokens/chores'
@@ -176,6 +177,29 @@ describe('another master key', () => {
     expect([await isGenuine(caller, world.apiKey), await isGenuine(caller, forged)]).toEqual([true, false])
   })
 
+  it('whose tags can’t be told from those of one before is found out before that can go', async () => {
+    const { version } = await tagSecretOf(OLD)
+    const twin = await alike(version)
+    const before = await row('select private_sealed from signing_keys limit 1')
+    const platform = await makePlatformAdmin()
+    const reseal = (isolate: Isolate) =>
+      isolate.ask('POST', '/api/platform/keys/reseal', { token: platform.token })
+    // While both are named every key counts, and there is no step to the next.
+    const changed = under(twin, OLD)
+    expect((await changed.knock({ key: world.apiKey })).status).toBe(200)
+    await expectError(reseal(changed), 'conflict')
+    expect(await row('select private_sealed from signing_keys limit 1')).toEqual(before)
+    // Also where the one before went long ago: what it tagged is known by what was kept of it.
+    await tendKeys(under(NEW, OLD).bindings, Date.now())
+    const later = under(twin, NEW)
+    expect((await later.knock({ key: world.apiKey })).status).toBe(200)
+    await expectError(reseal(later), 'conflict')
+    // Another one is as good as any.
+    const done = await reseal(under(THIRD, twin, NEW))
+    expect(done.status).toBe(200)
+    expect((await under(THIRD).knock({ key: world.apiKey })).status).toBe(200)
+  })
+
   it('is needed by what was not sealed anew: without the one before, nothing opens', async () => {
     const alone = under(NEW)
     const answer = await alone.ask('POST', '/api/v1/auth/refresh', {
@@ -253,4 +277,12 @@ async function refreshToken(): Promise<string> {
     .bind(world.tenant.id, await hashOf(token), world.member.session_id, iso(Date.now()))
     .run()
   return token
+}
+
+/** A master key that tags keys by the version that another has: one in sixty-one does. */
+async function alike(version: string): Promise<string> {
+  for (let n = 0; ; n++) {
+    const key = `dev_one_of_many_master_keys_for_the_tests_${String(n).padStart(6, '0')}`
+    if ((await tagSecretOf(key)).version === version) return key
+  }
 }

@@ -6,6 +6,7 @@ import type { Bindings } from '../../../env'
 import { type MasterKeys, Sealer, sha256 } from '../../../lib/crypto'
 import { base64url, fromBase64url } from '../../../lib/encoding'
 import { iso } from '../../../lib/ids'
+import { problem } from '../../../lib/problem'
 import { serverSecrets } from '../tokens/table'
 import { isTagged, knownSecrets, partsOf, type TagSecret } from './key'
 
@@ -33,7 +34,30 @@ export async function isGenuine(caller: Caller, key: string): Promise<boolean> {
   if (!parts) return false
   if (parts.mode === 'test' && caller.settings.ENVIRONMENT === 'production') return false
   const told = await isTagged(parts, await knownSecrets(caller.settings))
-  return told ?? (await isTagged(parts, await retiredSecrets(caller))) ?? false
+  // A new master key may have the version of one that went: `refuseTwin` finds that out before the change is over.
+  const isSaid = told === true || (told === false && caller.settings.MASTER_KEY_PREVIOUS.length === 0)
+  return isSaid ? told : ((await isTagged(parts, await retiredSecrets(caller))) ?? false)
+}
+
+/**
+ * 409 where keys that were tagged under an earlier master key name the version of the one in force: once that stands alone
+ * in the settings, they would be taken for made up, without a look.
+ */
+export async function refuseTwin(env: Bindings, keys: MasterKeys): Promise<void> {
+  const [inForce, ...previous] = await knownSecrets(keys)
+  const version = inForce?.version ?? ''
+  const own = inForce && (await nameOf(inForce))
+  const kept = await directory(env)
+    .select({ name: serverSecrets.name })
+    .from(serverSecrets)
+    .where(like(serverSecrets.name, `${NAME}${version}:%`))
+  // LIKE takes capitals for small letters.
+  const twins = kept.filter(({ name }) => name.startsWith(`${NAME}${version}:`) && name !== own)
+  if (twins.length > 0 || previous.some((secret) => secret.version === version))
+    throw problem(
+      'conflict',
+      'API keys made under this MASTER_KEY could not be told from earlier ones: set another one, and name this and the one before in MASTER_KEY_PREVIOUS',
+    )
 }
 
 /** Keeps what tagged keys under the master keys before this one, so that those can be thrown away. */
@@ -41,19 +65,24 @@ export async function keepTagSecrets(env: Bindings, keys: MasterKeys, now: numbe
   const sealer = new Sealer(keys, PURPOSE)
   const [, ...previous] = await knownSecrets(keys)
   for (const { version, raw } of previous) {
-    const text = base64url(raw)
-    const name = `${NAME}${version}:${(await sha256(text)).slice(0, 16)}`
-    const row = { name, sealed: await sealer.seal(text, name), created_at: iso(now) }
+    const name = await nameOf({ version, raw })
+    const row = { name, sealed: await sealer.seal(base64url(raw), name), created_at: iso(now) }
     await directory(env).insert(serverSecrets).values(row).onConflictDoNothing()
   }
 }
 
+const nameOf = async ({ version, raw }: TagSecret): Promise<string> =>
+  `${NAME}${version}:${(await sha256(base64url(raw))).slice(0, 16)}`
+
 const FRESH_MS = 5 * 60_000
+/** While D1 does not answer it is asked so often. */
+const COOLDOWN_MS = 5_000
 /** So long another request's look is waited for. */
 const PATIENCE_MS = 2_000
 
 const memories = new WeakMap<Bindings, { at: number; secrets: TagSecret[] }>()
 const looks = new WeakMap<Bindings, Promise<TagSecret[]>>()
+const failures = new WeakMap<Bindings, { at: number; error: unknown }>()
 
 async function retiredSecrets(caller: Caller): Promise<TagSecret[]> {
   const { env, now } = caller
@@ -63,16 +92,27 @@ async function retiredSecrets(caller: Caller): Promise<TagSecret[]> {
   // A promise of another request dies with that request's client.
   const theirs = going && (await Promise.race([going.catch(() => null), scheduler.wait(PATIENCE_MS)]))
   if (theirs) return theirs
+  const failure = failures.get(env)
+  if (failure && now - failure.at < COOLDOWN_MS) return withoutLook(known?.secrets, failure.error)
   const look = read(caller)
   looks.set(env, look)
-  caller.defer(look)
+  caller.defer(look.catch(() => undefined))
   try {
     const secrets = await look
     memories.set(env, { at: now, secrets })
     return secrets
+  } catch (error) {
+    failures.set(env, { at: now, error })
+    return withoutLook(known?.secrets, error)
   } finally {
     if (looks.get(env) === look) looks.delete(env)
   }
+}
+
+/** What went stays what it was, however long ago it was read. */
+function withoutLook(secrets: TagSecret[] | undefined, error: unknown): TagSecret[] {
+  if (secrets) return secrets
+  throw error
 }
 
 async function read({ env, settings }: Caller): Promise<TagSecret[]> {

@@ -3,11 +3,15 @@ import type { Context } from '../../../data/context'
 import { type Resealed, resealAll } from '../../../data/sealed'
 import { type Bindings, settingsOf } from '../../../env'
 import { log } from '../../../lib/log'
-import { keepTagSecrets } from '../api-keys/genuine'
+import { keepTagSecrets, refuseTwin } from '../api-keys/genuine'
 
-/** Makes everything at rest independent of the master keys before the one in force, and counts what that took. */
+/**
+ * Makes everything at rest independent of the master keys before the one in force, and counts what that took. 409 for one
+ * that can't take their place.
+ */
 export async function leaveOldMasterKeys(env: Bindings, now: number): Promise<Resealed> {
   const settings = settingsOf(env)
+  await refuseTwin(env, settings)
   await keepTagSecrets(env, settings, now)
   return resealAll(env, settings)
 }

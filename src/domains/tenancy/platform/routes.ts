@@ -86,6 +86,7 @@ export const platform = new Hono<AppEnv>()
       tag,
       description:
         'After a change of MASTER_KEY. When nothing is unreadable and a second call has nothing to do, MASTER_KEY_PREVIOUS can go.',
+      errors: ['conflict'],
     }),
     allow('platform:*'),
     returns(200, Resealed),
