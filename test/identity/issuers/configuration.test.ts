@@ -1,5 +1,6 @@
 import { env } from 'cloudflare:workers'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { knowledgeOf } from '../../../src/domains/identity/knowledge'
 import { expectError } from '../../http/expect-error'
 import { call, callJson, makeWorld, type World } from '../../world'
 import { Isolate } from '../isolates'
@@ -218,6 +219,24 @@ describe('a change', () => {
     expect((await meIn(world, token)).status).toBe(200)
     expect((await patch(id, { default_role: 'viewer' })).status).toBe(200)
     expect((await meIn(world, token)).status).toBe(200)
+  })
+
+  it('that its tokens stand refuses none of them anywhere, whenever an isolate hears of it', async () => {
+    const issuer = new TestIssuer()
+    const { id } = await trust(world, issuer)
+    const [here, there] = [new Isolate(), new Isolate()]
+    const token = await issuer.token(person())
+    const knock = (isolate: Isolate) =>
+      isolate.ask('GET', '/api/v1/webhooks/event-types', {
+        token,
+        headers: { 'X-Tenant-ID': world.tenant.id },
+      })
+    expect([(await knock(here)).status, (await knock(there)).status]).toEqual([200, 200])
+    const body = { default_role: 'viewer' }
+    const done = await here.ask('PATCH', `${path}/${id}`, { token: world.admin.token, body })
+    // The news reach the other isolate before what it knows of the issuer is old.
+    knowledgeOf(there.bindings, world.tenant.id).learnEnd('issuer', `${id}@1`, Date.now() + 60_000)
+    expect([done.status, (await knock(there)).status, (await knock(there)).status]).toEqual([200, 200, 200])
   })
 
   it('a removed issuer that comes back knows nobody but by a verified address', async () => {

@@ -3,6 +3,7 @@ import type { RequestContext } from '../../../data/context'
 import { tenantDatabase } from '../../../data/database'
 import type { Bindings } from '../../../env'
 import { Remembered } from '../../../lib/remembered'
+import { knowledgeOf } from '../knowledge'
 import type { Rule } from './rules'
 import { openSecret } from './secret'
 import { type IssuerRow, issuers } from './table'
@@ -24,8 +25,19 @@ function memoryOf(env: Bindings): Remembered<Rule[]> {
   return memory
 }
 
-/** The rules of a tenant's own issuers that are active, at most ten seconds old. */
-export function tenantRules(caller: Caller, tenantId: string): Promise<Rule[]> {
+/** The rules of a tenant's own issuers that are active, at most ten seconds old, and none that is known to be over. */
+export async function tenantRules(caller: Caller, tenantId: string): Promise<Rule[]> {
+  const rules = await remembered(caller, tenantId)
+  if (!rules.some((rule) => isOver(caller, tenantId, rule))) return rules
+  // The news were faster than what was read before: by that, tokens would be refused that count still.
+  forgetRules(caller.env, tenantId)
+  return remembered(caller, tenantId)
+}
+
+const isOver = ({ env }: Caller, tenantId: string, { edition }: Rule): boolean =>
+  edition !== null && knowledgeOf(env, tenantId).hasEnded('issuer', edition)
+
+function remembered(caller: Caller, tenantId: string): Promise<Rule[]> {
   return memoryOf(caller.env).get(tenantId, caller.now, async () => {
     const rows = await tenantDatabase(caller.env, tenantId)
       .select()
