@@ -72,14 +72,21 @@ async function candidatesOf(request: RequestContext, email: string, tenant?: str
     tenant ? or(eq(tenants.id, tenant.toLowerCase()), eq(tenants.slug, tenant)) : undefined,
     single ? eq(tenants.id, single) : undefined,
   )
-  return directory(request.env)
-    .select({ user: users, tenant: tenants })
-    .from(users)
-    .innerJoin(tenants, eq(tenants.id, users.tenant_id))
-    .where(wanted)
-    .orderBy(desc(sql`${users.email_verified_at} is not null`), users.created_at)
-    .limit(MOST_CANDIDATES)
-    .all()
+  return (
+    directory(request.env)
+      .select({ user: users, tenant: tenants })
+      .from(users)
+      .innerJoin(tenants, eq(tenants.id, users.tenant_id))
+      .where(wanted)
+      // Who has no password takes nobody's place: a tenant's issuer adds users of any address.
+      .orderBy(
+        desc(sql`${users.password_hash} is not null`),
+        desc(sql`${users.email_verified_at} is not null`),
+        users.created_at,
+      )
+      .limit(MOST_CANDIDATES)
+      .all()
+  )
 }
 
 /** So long after the answer a refusal is written down: what is done for a known address alone must not delay it. */
