@@ -105,6 +105,35 @@ describe('mail to an address that others register', patient, () => {
   })
 })
 
+describe('mail to the first admin of a company that others sign up', patient, () => {
+  it('is sent five times an hour', async () => {
+    const email = someone()
+    for (let i = 0; i < 6; i++) {
+      const body = { name: 'Acme', slug: `acme-${crypto.randomUUID().slice(0, 8)}`, email, password: RIGHT }
+      expect((await call('POST', '/api/v1/tenants/onboarding/public', { body })).status).toBe(201)
+    }
+    expect(await subjectsTo(email)).toHaveLength(5)
+  })
+})
+
+describe('who registers an address anew while its owner waits for the mail', patient, () => {
+  it('has the owner warned, by every mail whose link would confirm it', async () => {
+    const email = someone()
+    const texts = async () =>
+      (
+        await env.DB.prepare('select text from mails where "to" = ? order by id')
+          .bind(email)
+          .all<{ text: string }>()
+      ).results.map(({ text }) => [text.includes('somebody else did'), /#token=[\w-]{43}\n/.test(text)])
+    await register({ email })
+    await call('POST', '/api/v1/auth/verify-email/resend', { body: { email } })
+    await expect.poll(texts).toEqual(Array(2).fill([false, true]))
+    await register({ email })
+    await call('POST', '/api/v1/auth/verify-email/resend', { body: { email } })
+    await expect.poll(texts).toEqual([...Array(2).fill([false, true]), ...Array(2).fill([true, true])])
+  })
+})
+
 describe('a tenant’s own issuer that vouches for somebody’s address', patient, () => {
   it('speaks for its tenant only: a login at a provider does not lead there', async () => {
     const trap = await makeWorld()

@@ -19,6 +19,17 @@ const TEMPLATES = {
     ],
     usefulMs: 24 * HOUR_MS,
   }),
+  verify_email_again: (link) => ({
+    subject: 'Confirm your email address',
+    lines: [
+      'This address was registered again, and the registration before it, which nobody had confirmed, is void.',
+      'If it was not you who registered it again, somebody else did, and the link below would confirm their account: do nothing but register once more.',
+      'If it was you, please confirm that this address is yours:',
+      link,
+      'The link works once, within 24 hours.',
+    ],
+    usefulMs: 24 * HOUR_MS,
+  }),
   reset_password: (link) => ({
     subject: 'Choose a new password',
     lines: [

@@ -8,6 +8,7 @@ import { base64url } from '../../../lib/encoding'
 import { iso } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { mailStatement } from '../../mail/compose'
+import type { Template } from '../../mail/templates'
 import { refuseOtherTenant } from '../../tenancy/tenants/pinned'
 import { tenants } from '../../tenancy/tenants/table'
 import { mailTokens, type UserRow, users } from './table'
@@ -24,7 +25,7 @@ type Purpose = keyof typeof PURPOSES
 type Whose = Pick<UserRow, 'id' | 'email'>
 
 /** The statements that send a link: the token's hash, and the mail that carries the token. */
-export async function linkMail(ctx: Context, user: Whose, purpose: Purpose) {
+export async function linkMail(ctx: Context, user: Whose, purpose: Purpose, template: Template = purpose) {
   const { path, life } = PURPOSES[purpose]
   const token = base64url(randomBytes(32))
   const row = {
@@ -36,7 +37,7 @@ export async function linkMail(ctx: Context, user: Whose, purpose: Purpose) {
   }
   // After the #: what a browser never sends on, and no log keeps.
   const link = `${ctx.settings.PUBLIC_URL}/${path}#token=${token}`
-  return [ctx.db.insert(mailTokens).values(row), mailStatement(ctx, user.email, purpose, link)]
+  return [ctx.db.insert(mailTokens).values(row), mailStatement(ctx, user.email, template, link)]
 }
 
 /** Why a link is refused, whatever the reason. */

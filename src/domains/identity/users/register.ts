@@ -18,7 +18,7 @@ import { hashPassword } from './password'
 import { raced, replacement } from './replacement'
 import type { Register } from './schema'
 import { type UserRow, users } from './table'
-import { verificationMail } from './verification'
+import { registrationMail } from './verification'
 
 /** Registers a person: into an own tenant, into one that is open, or by invitation. Answers with the user. */
 export async function register(request: RequestContext, input: Register): Promise<UserRow> {
@@ -86,7 +86,7 @@ async function makePersonalTenant(request: RequestContext, input: Register): Pro
 
   const tenant = newTenant(request, { id, name: input.full_name ?? input.email, slug: `personal-${id}` })
   const ctx = contextFor(request, tenantView(tenant))
-  const mail = await welcome(ctx, user)
+  const mail = await registrationMail(ctx, user, existing !== undefined)
   const everything = directory(request.env)
   const end = existing ? replacement(request, existing) : null
   return commit(ctx, {
@@ -123,11 +123,6 @@ async function tellOwner(
   return commit(ctx, { statements: [...conditions, ...mail], result: answer })
 }
 
-/** The statements of the mail that a registration sends; none where the address had five of them within the hour. */
-async function welcome(ctx: Context, user: UserRow) {
-  return (await mayMail(ctx, user.email, 'registration_mails')) ? verificationMail(ctx, user) : []
-}
-
 async function joinTenant(request: RequestContext, input: Register, tenantId: string): Promise<UserRow> {
   refuseOtherTenant(request, tenantId)
   const tenant = await directory(request.env).select().from(tenants).where(eq(tenants.id, tenantId)).get()
@@ -151,7 +146,7 @@ async function joinTenant(request: RequestContext, input: Register, tenantId: st
     .get()
   // A full tenant is full for a known address as well, or its refusal would tell the two apart.
   if (taken) return tellOwner(request, taken, user, roomFor(ctx, settings.max_users))
-  return addUser(ctx, user, settings.max_users, await welcome(ctx, user))
+  return addUser(ctx, user, settings.max_users, await registrationMail(ctx, user, false))
 }
 
 async function acceptInvitation(request: RequestContext, input: Register, token: string): Promise<UserRow> {

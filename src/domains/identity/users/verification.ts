@@ -12,9 +12,40 @@ import { type UserRow, users } from './table'
 /** An address that waits in more tenants than this gets a mail for the newest ones. */
 const MOST_MAILS = 3
 
-/** The statements that send a verification mail: the token's hash and the mail that carries the token. */
-export function verificationMail(ctx: Context, user: Pick<UserRow, 'id' | 'email'>) {
-  return linkMail(ctx, user, 'verify_email')
+/**
+ * The statements that send a verification mail: the token's hash and the mail that carries the token. Where an earlier
+ * registration of the address was replaced it says so: its owner may be waiting for the mail of that one, and would
+ * confirm the account of whoever replaced it.
+ */
+function verificationMail(ctx: Context, user: Pick<UserRow, 'id' | 'email'>, hasReplaced: boolean) {
+  return linkMail(ctx, user, 'verify_email', hasReplaced ? 'verify_email_again' : 'verify_email')
+}
+
+/** The same for who registers just now; none where the address had five of them within the hour. */
+export async function registrationMail(
+  ctx: Context,
+  user: Pick<UserRow, 'id' | 'email'>,
+  hasReplaced = false,
+) {
+  const isSent = await mayMail(ctx, user.email, 'registration_mails')
+  return isSent ? verificationMail(ctx, user, hasReplaced) : []
+}
+
+/** Whether a personal registration of the address was replaced, or ended, before anybody confirmed it. */
+async function wasReplaced(request: RequestContext, email: string): Promise<boolean> {
+  const ended = and(
+    eq(users.email, email),
+    eq(users.id, users.tenant_id),
+    isNull(users.email_verified_at),
+    eq(tenants.status, 'cancelled'),
+  )
+  const row = await directory(request.env)
+    .select({ id: users.id })
+    .from(users)
+    .innerJoin(tenants, eq(tenants.id, users.tenant_id))
+    .where(ended)
+    .get()
+  return row !== undefined
 }
 
 /** Confirms an address by the token of its mail; 422 where the token is unknown, used or too old. */
@@ -59,8 +90,12 @@ async function sendAgain(request: RequestContext, email: string): Promise<void> 
     .orderBy(desc(users.created_at))
     .limit(MOST_MAILS)
     .all()
+  const hasReplaced = await wasReplaced(request, email)
   for (const { user } of rows) {
     const ctx = { ...contextFor(request, bareTenant(user.tenant_id)), idempotency: null }
-    await commit(ctx, { statements: await verificationMail(ctx, user), result: undefined })
+    await commit(ctx, {
+      statements: await verificationMail(ctx, user, hasReplaced && user.is_personal === 1),
+      result: undefined,
+    })
   }
 }

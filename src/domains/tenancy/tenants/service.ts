@@ -11,7 +11,7 @@ import { tenantState, tenantView } from '../../identity/sessions/standing'
 import { hashPassword } from '../../identity/users/password'
 import { newUser, userCreated } from '../../identity/users/register'
 import { type UserRow, users } from '../../identity/users/table'
-import { verificationMail } from '../../identity/users/verification'
+import { registrationMail } from '../../identity/users/verification'
 import { type Limits, limitsOf } from '../plans'
 import { newTenant } from './new-tenant'
 import { refuseOtherTenant } from './pinned'
@@ -47,7 +47,7 @@ export async function onboard(
     password_hash: await hashPassword(input.password),
   })
   const ctx = contextFor(request, tenantView(tenant))
-  const mail = await verificationMail(ctx, user)
+  const mail = await registrationMail(ctx, user)
   return commit(ctx, {
     statements: [
       directory(request.env).insert(tenants).values(tenant),
