@@ -1,5 +1,5 @@
 import { env } from 'cloudflare:workers'
-import { exportJWK, generateKeyPair, importJWK, type JWK, SignJWT } from 'jose'
+import { EncryptJWT, exportJWK, generateKeyPair, importJWK, type JWK, SignJWT } from 'jose'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { verifyAccessToken } from '../../src/domains/identity/tokens/access-token'
 import { keyRing } from '../../src/domains/identity/tokens/keys'
@@ -188,6 +188,23 @@ describe('algorithms and keys', () => {
   it('an extension that must be understood', async () => {
     await refused(await signed(good(), { crit: ['exp2'], exp2: 1 }))
     await refused(await signed(good(), { crit: ['b64'], b64: false }))
+  })
+
+  it('what is packed or encrypted', async () => {
+    const packed = new Response(JSON.stringify(good())).body?.pipeThrough(
+      new CompressionStream('deflate-raw'),
+    )
+    const deflated = base64url(new Uint8Array(await new Response(packed).arrayBuffer()))
+    const input = `${part({ alg: 'ES256', typ: 'at+jwt', kid: ring.signing.kid, zip: 'DEF' })}.${deflated}`
+    const signature = await crypto.subtle.sign(
+      { name: 'ECDSA', hash: 'SHA-256' },
+      ring.signing.key,
+      utf8(input),
+    )
+    await refused(`${input}.${base64url(new Uint8Array(signature))}`)
+    const to = await importJWK({ ...publicJwk, use: 'enc' }, 'ECDH-ES')
+    const header = { alg: 'ECDH-ES', enc: 'A256GCM', typ: 'at+jwt', kid: ring.signing.kid }
+    await refused(await new EncryptJWT(good()).setProtectedHeader(header).encrypt(to))
   })
 })
 

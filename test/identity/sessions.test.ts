@@ -59,6 +59,19 @@ describe('login', () => {
     expect(JSON.stringify(me.data)).not.toContain('scrypt')
   })
 
+  it('begins a session of its own, whatever the browser brings', async () => {
+    const { email, login: again, tenant_id: tenant } = await registered()
+    const first = await again()
+    const { access_token, refresh_token } = first.data
+    const Cookie = `access_token=${access_token}; refresh_token=${refresh_token}`
+    const second = await login(email, { tenant }, { Cookie })
+    const sessionOf = (token: string) =>
+      JSON.parse(atob((token.split('.')[1] ?? '').replaceAll('-', '+').replaceAll('_', '/'))).sid
+    expect([first.status, second.status]).toEqual([200, 200])
+    expect(sessionOf(second.data.access_token)).not.toBe(sessionOf(access_token))
+    expect(second.data.refresh_token).not.toBe(refresh_token)
+  })
+
   it('answers a wrong password and an unknown email alike', async () => {
     const { email, tenant_id: tenant } = await registered()
     const wrong = await callJson('POST', '/api/v1/auth/login', {

@@ -242,6 +242,34 @@ describe('algorithms and keys', () => {
   })
 })
 
+describe('the curve', () => {
+  it('of a key is the one that its algorithm names, and its point lies on it', async () => {
+    const right = await OwnIssuer.make('ES256')
+    const larger = await generateKeyPair('ES384', { extractable: true })
+    const { publicJwk } = right
+    const keys = [
+      publicJwk,
+      { ...(await exportJWK(larger.publicKey)), kid: 'p384', alg: 'ES256' },
+      { ...(await exportJWK(larger.publicKey)), kid: 'said', alg: 'ES256', crv: 'P-256' },
+      { ...publicJwk, kid: 'off', y: publicJwk.x },
+      { ...publicJwk, kid: 'zero', x: base64url(new Uint8Array(32)), y: base64url(new Uint8Array(32)) },
+      { ...publicJwk, kid: 'short', x: publicJwk.x?.slice(0, -4) },
+    ]
+    const receiver = await makeReceiver({ status: 200, body: JSON.stringify({ keys }) })
+    const iss = 'https://curves.example.com'
+    await trust(world, { iss, jwks_uri: receiver.url }, { algs: ['ES256', 'RS256'] })
+    const says = { ...right.says(), iss }
+    expect((await ask(await right.signs(says))).status).toBe(200)
+    for (const kid of ['off', 'zero', 'short']) await refused(await right.signs(says, { kid }))
+    for (const kid of ['p384', 'said']) {
+      const input = `${part({ alg: 'ES256', typ: 'JWT', kid })}.${part(says)}`
+      const how = { name: 'ECDSA', hash: 'SHA-256' }
+      const signature = await crypto.subtle.sign(how, larger.privateKey, utf8(input))
+      await refused(`${input}.${base64url(new Uint8Array(signature))}`)
+    }
+  })
+})
+
 describe('the signature', () => {
   it('a payload that was swapped', async () => {
     const [head, , signature] = (await own.signs(own.says())).split('.')
