@@ -4,7 +4,16 @@ import { isTagged, knownSecrets, makeKey, partsOf } from '../../src/domains/iden
 import { isAdministrative, type Role, scopesOf } from '../../src/domains/tenancy/scopes'
 import { expectError } from '../http/expect-error'
 import { serviceWith } from '../http/service'
-import { call, callJson, makePerson, makeWorld, type Person, requestContext, type World } from '../world'
+import {
+  call,
+  callJson,
+  makePerson,
+  makeWorld,
+  newAddress,
+  type Person,
+  requestContext,
+  type World,
+} from '../world'
 import { Isolate } from './isolates'
 import { changeUser } from './kit'
 
@@ -288,6 +297,24 @@ describe('a forged key', () => {
     const headers = { 'X-API-Key': real }
     await expectError(service('GET', 'http://localhost:8787/api/v1/auth/me', { headers }), 'invalid_api_key')
     expect(asked).toHaveLength(1)
+  })
+
+  it('makes no call of any binding to be refused; its address is counted, once a lease', async () => {
+    let counts = 0
+    const ADDRESS_METERS = {
+      getByName: (name: string) => {
+        counts += 1
+        return env.ADDRESS_METERS.getByName(name)
+      },
+    }
+    const isolate = new Isolate({ ADDRESS_METERS })
+    const real = await makeKey(requestContext().settings)
+    const headers = { 'CF-Connecting-IP': newAddress() }
+    for (let i = 0; i < 8; i++) {
+      const key = `${real.slice(0, -2)}${i}${real.endsWith('x') ? 'y' : 'x'}`
+      await expectError(isolate.ask('GET', '/api/v1/auth/api-keys', { key, headers }), 'invalid_api_key')
+    }
+    expect([isolate.calls, counts]).toEqual([[], 1])
   })
 
   it('pushes no genuine one out of memory', async () => {
