@@ -2,6 +2,8 @@
 // saves the Worker 5 kB: Drizzle's relational queries, `$count`, PostgreSQL enums and two SQLite columns, Hono's second
 // router, `mount` and `parseBody`, and the one kind of attestation that browsers may send without being asked.
 
+import { UnsupportedPathError } from 'hono/router'
+
 /** A thing that is never made, only asked for. */
 class LeftOut {}
 
@@ -34,9 +36,11 @@ export {
 /** No column is a PostgreSQL enum. */
 export const isPgEnum = (): boolean => false
 
-/** Apps that are mounted into another collect their routes with it, and never look for one. */
+/** Takes no route, so that Hono goes on with its other router. */
 export class RegExpRouter {
   readonly name = 'LeftOut'
-  add(): void {}
-  match = never
+  add(): never {
+    throw new UnsupportedPathError()
+  }
+  match = this.add
 }
