@@ -239,6 +239,21 @@ describe('in KV', () => {
     expect(await one.fetches()).toBe(2)
   })
 
+  it('a cold isolate has a key looked up that came after them, unless the issuer was asked a moment ago', async () => {
+    const one = new Seeker()
+    await one.asks(await kidOf(one.issuer))
+    await one.settled()
+    await one.issuer.control({ rotate: 'keep' })
+    const fresh = await kidOf(one.issuer)
+    const early = new Seeker(one.issuer)
+    expect(await early.asks(fresh, 10 * SECOND)).toBe(false)
+    expect(await one.fetches()).toBe(1)
+    expect(await new Seeker(one.issuer).asks(fresh, 60 * SECOND)).toBe(true)
+    expect(await one.fetches()).toBe(2)
+    // Thirty seconds after the issuer was asked, not after its keys were found.
+    expect(await early.asks(fresh, 31 * SECOND)).toBe(true)
+  })
+
   it('a cold isolate goes by them while the issuer is down, for an hour', async () => {
     const one = new Seeker()
     const kid = await kidOf(one.issuer)

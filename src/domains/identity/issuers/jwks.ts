@@ -89,13 +89,14 @@ export async function issuerKey(
 ): Promise<CryptoKey | null> {
   const held = heldOf(caller.env, of.name)
   const { now } = caller
-  if (!held.usable(now)) await refresh(caller, of, held, () => true)
+  const hasIt = (keys: IssuerKey[]) => chooseKey(keys, header) !== null
+  if (!held.usable(now)) await refresh(caller, of, held, hasIt)
   else if (held.age(now) > FRESH_MS && held.mayAsk(now)) caller.defer(refresh(caller, of, held, () => true))
   const known = chooseKey(usable(caller, held), header)
   if (known) return known
   const kid = typeof header.kid === 'string' ? header.kid : ''
   if (now < (held.unknown.get(kid) ?? 0)) return null
-  const answered = await refresh(caller, of, held, (keys) => chooseKey(keys, header) !== null)
+  const answered = await refresh(caller, of, held, hasIt)
   const found = chooseKey(usable(caller, held), header)
   if (!found && answered) held.learnUnknown(kid, now)
   return found
@@ -111,7 +112,7 @@ function usable(caller: Caller, held: Held): IssuerKey[] {
 
 /**
  * Has the keys looked up, unless that was done a moment ago; resolves when the outcome is there, with whether this very
- * request got an answer. One request asks, and is kept alive for it; the others look at what it found, since its promise
+ * request had the issuer asked, or found what is enough. One request asks, and is kept alive for it; the others look at what it found, since its promise
  * may never end.
  */
 async function refresh(
@@ -125,7 +126,6 @@ async function refresh(
   held.askedAt = caller.now
   held.askingSince = Date.now()
   const work = ask(caller, of, held, enough)
-    .then(() => true)
     .catch((error: unknown) => {
       log.warn('issuer_keys_unread', { of: of.name, cause: describeError(error) })
       return false
@@ -145,7 +145,12 @@ async function joined(held: Held): Promise<false> {
 /** What KV keeps of an issuer. */
 type Copy = { fetched_at: number; document: unknown }
 
-async function ask(caller: Caller, of: KeysOf, held: Held, enough: (keys: IssuerKey[]) => boolean) {
+async function ask(
+  caller: Caller,
+  of: KeysOf,
+  held: Held,
+  enough: (keys: IssuerKey[]) => boolean,
+): Promise<boolean> {
   const { env, now } = caller
   const name = `jwks:${of.name}`
   const read = env.KV.get<Copy>(name, 'json').catch(() => null)
@@ -153,7 +158,12 @@ async function ask(caller: Caller, of: KeysOf, held: Held, enough: (keys: Issuer
   if (copy && copy.fetched_at > held.fetchedAt && now - copy.fetched_at <= STALE_MS) {
     held.keys = await importKeys(copy.document)
     held.fetchedAt = copy.fetched_at
-    if (now - copy.fetched_at <= FRESH_MS && enough(held.keys)) return
+    const suffices = now - copy.fetched_at <= FRESH_MS && enough(held.keys)
+    if (suffices || now - copy.fetched_at < COOLDOWN_MS) {
+      // The issuer was asked then, by whichever isolate, and not now.
+      held.askedAt = copy.fetched_at
+      return suffices
+    }
   }
   const document = await fetchKeys(of.source, caller.settings)
   held.keys = await importKeys(document)
@@ -161,4 +171,5 @@ async function ask(caller: Caller, of: KeysOf, held: Held, enough: (keys: Issuer
   const text = JSON.stringify({ fetched_at: now, document } satisfies Copy)
   // An isolate that comes later asks KV first; where this fails it asks the issuer.
   caller.defer(env.KV.put(name, text, { expirationTtl: STALE_MS / 1000 }))
+  return true
 }
