@@ -195,8 +195,7 @@ describe('a token of a mail', patient, () => {
     expect([again.status, Object.keys(again.error.details.fields ?? {})]).toEqual([422, ['token']])
 
     const late = await tokenFor(email)
-    const { meta } = await forgot(someone())
-    expect(meta).toBeDefined()
+    expect((await forgot(someone())).status).toBe(200)
     const expires = await env.DB.prepare('select max(expires_at) as at from mail_tokens where user_id = ?')
       .bind(user.id)
       .first<string>('at')

@@ -303,7 +303,7 @@ describe('which tenant a token speaks for', () => {
 
   it('never gives the platform’s rights', async () => {
     const platform = await makeWorld({ platform: true })
-    await expect(trust(platform, issuer)).resolves.toBeTruthy()
+    await trust(platform, issuer)
     await expectError(meIn(platform, await issuer.token(person())), 'platform_only')
     const mine = await makeWorld()
     await trust(mine, issuer, { claims: { roles: 'role' }, roles: {} })
