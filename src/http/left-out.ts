@@ -8,7 +8,7 @@ import { UnsupportedPathError } from 'hono/router'
 class LeftOut {}
 
 const never = (): never => {
-  throw new Error('this part of a library is left out of the Worker (src/data/left-out.ts)')
+  throw new Error('this part of a library is left out of the Worker (src/http/left-out.ts)')
 }
 
 export {
