@@ -219,7 +219,8 @@ test('clients of a chat', { timeout: 120_000 }, async (t) => {
     assert.equal('access_token' in loggedIn.answer.data, false)
     assert.equal(loggedIn.cookie, '', 'no script can read the tokens')
     const cookies = await context.cookies()
-    assert.deepEqual(cookies.map(({ name }) => name).sort(), ['access_token', 'refresh_token'])
+    const names = cookies.map(({ name }) => name).sort()
+    assert.deepEqual(names, ['access_token', 'login_device', 'refresh_token'])
     for (const { httpOnly, secure, sameSite } of cookies)
       assert.deepEqual({ httpOnly, secure, sameSite }, { httpOnly: true, secure: true, sameSite: 'Strict' })
 
