@@ -36,16 +36,33 @@ function hashPassword(password) {
   return `$scrypt$ln=14,r=8,p=5$${unpadded(salt)}$${unpadded(key)}`
 }
 
-/** Nothing in here comes from outside but the address, whose form was checked. */
+/** So long a change is told (TOLD_MS in src/data/tell.ts). */
+const TOLD_MS = 3600_000
+
+/**
+ * Nothing in here comes from outside but the address, whose form was checked. What changed is written to state_changes
+ * as the service writes it (src/data/tell.ts), before it changes: the sweeper tells it to a service that runs.
+ */
 function statements(email, hash, newId) {
-  const now = new Date().toISOString()
-  const [tenantId, userId, auditId] = [newId(Date.now()), newId(Date.now()), newId(Date.now())]
+  const at = Date.now()
+  const [now, until] = [new Date(at).toISOString(), new Date(at + TOLD_MS).toISOString()]
+  const [tenantId, userId, auditId] = [newId(at), newId(at), newId(at)]
   const admin = `FROM users WHERE email = '${email}' AND tenant_id = (SELECT id FROM tenants WHERE is_platform = 1)`
+  const open = `ended_at IS NULL AND (tenant_id, user_id) = (SELECT tenant_id, id ${admin})`
+  const tell = 'INSERT INTO state_changes (tenant_id, kind, id, until, data, told, created_at)'
   return `
 INSERT INTO tenants (id, name, slug, plan, status, settings, is_platform, created_at, updated_at)
 SELECT '${tenantId}', 'Platform', iif(EXISTS (SELECT 1 FROM tenants WHERE slug = 'platform'), 'platform-${tenantId.slice(-12)}', 'platform'),
   'enterprise', 'active', '{}', 1, '${now}', '${now}'
 WHERE NOT EXISTS (SELECT 1 FROM tenants WHERE is_platform = 1);
+
+${tell}
+SELECT tenant_id, 'user', id, '${until}',
+  json_object('role', 'platform_admin', 'status', 'active', 'version', version + 1), 0, '${now}'
+${admin} AND (role, status) <> ('platform_admin', 'active');
+
+${tell}
+SELECT tenant_id, 'session', id, '${until}', 'null', 0, '${now}' FROM sessions WHERE ${open};
 
 INSERT INTO users (tenant_id, id, email, role, status, password_hash, preferences, email_verified_at, created_at, updated_at)
 SELECT id, '${userId}', '${email}', 'platform_admin', 'active', '${hash}', '{}', '${now}', '${now}', '${now}'
@@ -53,8 +70,7 @@ FROM tenants WHERE is_platform = 1
 ON CONFLICT (tenant_id, email) DO UPDATE SET role = excluded.role, status = excluded.status,
   password_hash = excluded.password_hash, version = version + 1, updated_at = excluded.updated_at;
 
-UPDATE sessions SET ended_at = '${now}', version = version + 1
-WHERE ended_at IS NULL AND (tenant_id, user_id) = (SELECT tenant_id, id ${admin});
+UPDATE sessions SET ended_at = '${now}', version = version + 1 WHERE ${open};
 
 INSERT INTO audit_log (tenant_id, id, actor_kind, actor_id, action, resource, resource_id, after, created_at)
 SELECT tenant_id, '${auditId}', 'system', 'platform-admin', 'user.grant_platform', 'user', id,

@@ -2,9 +2,10 @@ import type { Bindings } from '../env'
 import { log } from '../lib/log'
 
 // The queue is only a nudge and may lose a message; the sweeper looks at what is undone. It sleeps while nothing is,
-// so whoever makes work makes sure beforehand that it is awake: one call each half minute per isolate.
+// so whoever makes work makes sure beforehand that it is awake: one call each half minute per isolate. Meters do while
+// they are asked, for what is written to D1 from outside (scripts/lib/platform-admin.mjs).
 
-/** How long the sweeper promises to keep looking after it was told to. */
+/** How long the sweeper keeps looking after it was told to; three quarters of it are sure. */
 export const WATCH_MS = 60_000
 
 /** The sweeper answers in milliseconds; beyond this a write no longer waits for it, and cron, which sweeps too, steps in. */

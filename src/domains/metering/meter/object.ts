@@ -1,5 +1,6 @@
 import { DurableObject } from 'cloudflare:workers'
 import { tellGauge } from '../../../data/gauges'
+import { keepWatch } from '../../../data/outbox'
 import { committedChanges } from '../../../data/tell'
 import type { Bindings } from '../../../env'
 import { type Limits, limitsOf } from '../../tenancy/plans'
@@ -53,6 +54,8 @@ export class Meter extends DurableObject<Bindings> {
     const ready = this.news.ready(Date.now())
     if (ready) await ready
     const now = Date.now()
+    // While anything is asked the sweeper looks for changes that no isolate of ours wrote.
+    this.ctx.waitUntil(keepWatch(this.env, now))
     if (request.usage) this.usage.take(request.isolate, request.usage, now)
     const { fresh: _, life, ...decision } = this.grants.lease(request, now)
     const news = this.news.since(request.revision, now)
