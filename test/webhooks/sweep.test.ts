@@ -112,6 +112,21 @@ describe('the sweeper', { timeout: 20_000 }, () => {
     expect(await alarmOf(stub)).toBeNull()
   })
 
+  it('writes a promise down once, however many ask for it, and again before it is too short', async () => {
+    const stub = await makeSweeper(() => [])
+    const promised = () => runInDurableObject(stub, (_, state) => state.storage.get<number>('until'))
+    const promise = (until: number) =>
+      runInDurableObject(stub, (_, state) => state.storage.put('until', until))
+    const good = Date.now() + 55_000
+    await promise(good)
+    await stub.watch()
+    expect(await promised()).toBe(good)
+    expect(await alarmOf(stub)).not.toBeNull()
+    await promise(Date.now() + 44_000)
+    await stub.watch()
+    expect(await promised()).toBeGreaterThan(Date.now() + 55_000)
+  })
+
   it('stays awake while D1 is away, and never throws', async () => {
     const stub = await makeSweeper(() => {
       throw new Error('D1 is away')
