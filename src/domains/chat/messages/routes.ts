@@ -71,7 +71,7 @@ export const messageRoutes = new Hono<AppEnv>()
       tag,
       counts: 'stream',
       description:
-        'Everything that happens in the chat, for `EventSource`: first a `snapshot`, or after `Last-Event-ID` exactly what came since; one `reset` with a snapshot where that can’t be told any more. An event is at most 4 KiB: a longer message in `message.created` or a snapshot is marked `content_truncated` or goes on in `message` events.',
+        'Everything that happens in the chat, for `EventSource`: first a `snapshot`, or after `Last-Event-ID` exactly what came since, or one `reset` where that can’t be told any more.',
       returns: eventStream('The chat’s events'),
     }),
     allow('chats:read'),
@@ -89,7 +89,7 @@ export const messageRoutes = new Hono<AppEnv>()
       tag,
       counts: 'stream',
       description:
-        'The stream’s events as `{id, type, data}`. Takes `{type: "message", data: {content, client_message_id?}}`, `{type: "stop", data?: {run_id?}}`, `{type: "resume", data: {last_event_id}}`, `{type: "ack", data: {last_event_id}}` and the text `ping`. At most 256 KiB are sent that no `ack` covers: acknowledge the first event, and then every 64 KiB. Closes: 4401 credential ended, 4403 right lost, 4409 too slow or nothing acknowledged (reconnect with the last id: nothing is lost or repeated), 4413 frame over 64 KiB, 4429 over 50 frames a second.',
+        'The stream’s events as `{id, type, data}`. Takes `message`, `stop`, `ack` and `resume` frames (docs/chat.md) and the text `ping`; at most 256 KiB are sent that were not acknowledged.',
       returns: { status: 101, schema: null, description: 'The socket is open' },
     }),
     allow('chats:read'),
