@@ -152,7 +152,7 @@ function auditStatement(ctx: Context, entry: AuditEntry): Statement {
     id: newId(ctx.now),
     actor_kind: principal.kind,
     actor_id: principal.id,
-    impersonator_id: null,
+    impersonator_id: ctx.impersonator?.id ?? null,
     action: entry.action,
     resource: entry.resource,
     resource_id: entry.resource_id,

@@ -26,6 +26,9 @@ export type Principal =
   | { kind: 'system'; id: string; scopes: ReadonlySet<string> }
   | { kind: 'anonymous'; id: null; scopes: ReadonlySet<string> }
 
+/** Whose credential it is where someone acts in a tenant that is not their own: platform administrators and partners. */
+export type Impersonator = { kind: 'user' | 'api_key'; id: string; tenant_id: string }
+
 /** The tenant as its credential's look-up knew it; at most ten seconds old. */
 export type Tenant = {
   id: string
@@ -78,7 +81,13 @@ export type RequestContext = {
 }
 
 /** What every verb takes first: the caller, the tenant, and a database confined to that tenant. */
-export type Context = RequestContext & { tenant: Tenant; principal: Principal; db: Database }
+export type Context = RequestContext & {
+  tenant: Tenant
+  principal: Principal
+  /** Who stands behind the principal, from another tenant; the audit log shows both. */
+  impersonator: Impersonator | null
+  db: Database
+}
 
 /** The person behind the principal: the user, or the maker of the API key; null for the system. */
 export function actingUser(ctx: Pick<Context, 'principal'>): string | null {

@@ -11,7 +11,7 @@ export function contextFor(
   tenant: Tenant,
   principal: Principal = { kind: 'anonymous', id: null, scopes: new Set() },
 ): Context {
-  return { ...request, tenant, principal, db: tenantDatabase(request.env, tenant.id) }
+  return { ...request, tenant, principal, impersonator: null, db: tenantDatabase(request.env, tenant.id) }
 }
 
 /** The context of work that no request asked for: a queue message, an alarm, a cron run. `worker` goes to the audit log. */
@@ -39,6 +39,7 @@ export function systemContext(
       ),
     tenant,
     principal: { kind: 'system', id: worker, scopes: new Set() },
+    impersonator: null,
     db: tenantDatabase(env, tenant.id),
   }
 }

@@ -149,8 +149,8 @@ function calling(world: World, outside: Outside) {
   app.onError((error, c) => problemResponse(c, error))
   app.use(requestContext())
   app.use((c, next) => {
-    const { tenant, principal, db } = world.ctx
-    c.set('ctx', { ...c.get('request'), tenant, principal, db })
+    const { tenant, principal, impersonator, db } = world.ctx
+    c.set('ctx', { ...c.get('request'), tenant, principal, impersonator, db })
     return next()
   })
   app.use(idempotency)

@@ -28,7 +28,7 @@ function enter(c: HonoContext<AppEnv>, caller: KnownCaller): undefined {
   if (refusal?.final) throw refusal.problem()
   const { principal, tenant, knowledge } = caller
   c.set('caller', caller)
-  c.set('ctx', { ...c.get('request'), principal, tenant, db: knowledge.db })
+  c.set('ctx', { ...c.get('request'), principal, impersonator: null, tenant, db: knowledge.db })
 }
 
 function callerOf(c: HonoContext<AppEnv>): KnownCaller | Promise<KnownCaller> {
