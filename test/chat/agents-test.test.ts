@@ -129,3 +129,50 @@ describe('trying an agent', () => {
     expect((await test(crypto.randomUUID())).status).toBe(404)
   })
 })
+
+describe('trying an agent under an idempotency key', () => {
+  const keyed = (id: string, key: string, content = 'Hello') =>
+    call('POST', `/api/v1/agents/${id}/test`, {
+      token: world.developer.token,
+      headers: { 'Idempotency-Key': key },
+      body: { content },
+    })
+  const asked = async (key: string) => (await (await fetch(at(`requests/${key}`))).json<Seen[]>()).length
+
+  it('asks it once, and answers a repeat with what it said', async () => {
+    const key = crypto.randomUUID()
+    const id = await make({ webhook_url: at(`n8n?key=${key}`) })
+    const first = await keyed(id, key)
+    const text = await first.text()
+    const again = await keyed(id, key)
+    expect(again.headers.get('Idempotency-Replayed')).toBe('true')
+    expect(again.headers.get('Content-Type')).toBe(first.headers.get('Content-Type'))
+    expect(await again.text()).toBe(text)
+    expect(await asked(key)).toBe(1)
+    expect((await keyed(id, key, 'Another question')).status).toBe(422)
+    const { results } = await env.DB.prepare('select body from idempotency_keys where key = ?')
+      .bind(key)
+      .all<{ body: string }>()
+    expect(results.map(({ body }) => body.includes('How can I'))).toEqual([false])
+  })
+
+  it('refuses a repeat while it answers', async () => {
+    const key = crypto.randomUUID()
+    const id = await make({ webhook_url: at(`n8n?key=${key}`) })
+    const first = await keyed(id, key)
+    const meanwhile = await keyed(id, key)
+    expect(meanwhile.status).toBe(409)
+    await meanwhile.body?.cancel()
+    await first.text()
+  })
+
+  it('asks again after an answer that failed', async () => {
+    const key = crypto.randomUUID()
+    const id = await make({ webhook_url: at(`status/500?key=${key}`) })
+    for (let time = 0; time < 2; time++) {
+      const response = await keyed(id, key)
+      expect(response.headers.get('Idempotency-Replayed')).toBeNull()
+      expect(await response.text()).toContain('"type":"error"')
+    }
+  })
+})

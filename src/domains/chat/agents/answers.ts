@@ -1,6 +1,6 @@
 import type { Context as HonoContext } from 'hono'
 import type { AppEnv } from '../../../http/app-env'
-import { COMMENT, COMMENT_MS, RETRY, SSE_HEADERS } from '../room/sse'
+import { COMMENT, COMMENT_MS, SSE_HEADERS } from '../room/sse'
 import { readAvatar } from './avatar'
 
 // Answers that are no JSON.
@@ -34,7 +34,6 @@ export function eventStream(
   const pump = async () => {
     const timer = setInterval(() => write(COMMENT), COMMENT_MS)
     try {
-      await write(RETRY)
       for await (const frame of frames) await write(frame)
     } finally {
       clearInterval(timer)

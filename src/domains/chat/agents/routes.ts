@@ -99,7 +99,7 @@ export const agents = new Hono<AppEnv>()
     doc('Ask an agent once, without a chat', {
       tag,
       description: 'Streams the answer as a chat does; an agent that is not active answers too.',
-      idempotency: 'ignored',
+      idempotency: 'claimed',
       returns: {
         status: 200,
         schema: null,

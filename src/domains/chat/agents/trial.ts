@@ -2,8 +2,10 @@ import type { Context } from '../../../data/context'
 import { iso, newId } from '../../../lib/ids'
 import { log } from '../../../lib/log'
 import { problem } from '../../../lib/problem'
+import { keptForRepeat } from '../../metering/idempotency/streamed'
 import type { Usage } from '../messages/schema'
 import { cut, type DataOf, frameOf, MAX_DELTA } from '../room/protocol'
+import { RETRY, SSE_HEADERS } from '../room/sse'
 import type { TestAgent } from './schema'
 import { getAnsweringAgent } from './service'
 import { upstreamOf } from './upstreams/choose'
@@ -30,14 +32,17 @@ export async function testAgent(
     traceparent: ctx.traceparent,
     signal,
   }
-  return frames(upstreamOf(agent.kind)(agent, request, ctx.settings), run_id, signal)
+  const answer = frames(upstreamOf(agent.kind)(agent, request, ctx.settings), run_id, signal)
+  return keptForRepeat(ctx, answer, SSE_HEADERS['Content-Type'])
 }
 
+/** Returns whether the answer is whole. */
 async function* frames(
   events: AsyncIterable<UpstreamEvent>,
   run_id: string,
   signal: AbortSignal,
-): AsyncGenerator<Uint8Array> {
+): AsyncGenerator<Uint8Array, boolean> {
+  yield RETRY
   const started = Date.now()
   let finish: DataOf['done']['finish'] = 'stop'
   const usage: Usage = {
@@ -69,8 +74,10 @@ async function* frames(
     }
     usage.duration_ms = Date.now() - started
     yield print('done', { message: 'Stream completed', run_id, finish, usage })
+    return true
   } catch (error) {
     if (!signal.aborted) yield print('error', failureOf(error, run_id))
+    return false
   }
 }
 

@@ -109,11 +109,11 @@ async function claimOf(
 
 function replay({ status, headers: kept, body }: StoredAnswer): Response {
   const headers: Record<string, string> = {
+    ...(body === '' ? {} : { 'Content-Type': 'application/json; charset=UTF-8' }),
     'Cache-Control': kept.ETag ? 'private, no-cache' : 'no-store',
     ...kept,
     'Idempotency-Replayed': 'true',
   }
-  if (body !== '') headers['Content-Type'] = 'application/json; charset=UTF-8'
   return new Response(body === '' ? null : body, { status, headers })
 }
 

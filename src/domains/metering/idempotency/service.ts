@@ -11,7 +11,7 @@ import { idempotencyKeys } from './table'
 /** How long a key stands (http.md). */
 const KEPT_MS = 24 * 3600_000
 /** A claim that a crash left behind is free after this. */
-const CLAIM_MS = 60_000
+export const CLAIM_MS = 60_000
 
 type Row = typeof idempotencyKeys.$inferSelect
 
@@ -94,6 +94,14 @@ export async function keepAnswer(
 export async function releaseKey(request: RequestContext, claim: IdempotencyClaim): Promise<void> {
   await database(request, claim)
     .delete(idempotencyKeys)
+    .where(and(same(claim), eq(idempotencyKeys.claim, claim.claim), isNull(idempotencyKeys.status)))
+}
+
+/** Says that the request which claimed the key is still at work, so that no other takes it for crashed. */
+export async function renewKey(request: RequestContext, claim: IdempotencyClaim): Promise<void> {
+  await database(request, claim)
+    .update(idempotencyKeys)
+    .set({ created_at: iso(Date.now()) })
     .where(and(same(claim), eq(idempotencyKeys.claim, claim.claim), isNull(idempotencyKeys.status)))
 }
 
