@@ -46,7 +46,6 @@ export const LEGACY_PATHS: LegacyPath[] = [
     from: /^\/api\/v2\/service\/client\/deregister\/([^/]+)$/,
     method: 'DELETE',
     to: '/api/v1/webhooks/by-uid/$1',
-    shownBefore: true,
     show: ({ uid, tenant_id }) => ({ message: 'Client deregistered', client_id: uid, network_id: tenant_id }),
     fields: { uid: 'client_id' },
   },

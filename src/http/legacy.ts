@@ -25,8 +25,6 @@ export type LegacyPath = {
   show?: (resource: Json) => Json
   /** Fields by the handler's name that the documents call otherwise, for its refusals. */
   fields?: Record<string, string>
-  /** The answer shows the resource as it was before: a delete answers with what it deleted. */
-  shownBefore?: true
   /** The documents' status where it is not the handler's. */
   status?: number
   /** Without a group it is a list, which takes limit and offset; its handler is given these query parameters. */
@@ -51,11 +49,7 @@ export function withLegacyPaths(table: readonly LegacyPath[], fetch: Fetch): Fet
     for (const [name, value] of Object.entries(entry.query ?? {})) url.searchParams.set(name, value)
     const ask = async (asked: Request) => fetch(asked, env, execution)
     if (entry.list && request.method === 'GET' && !group) return list(entry, entry.list, url, request, ask)
-    if (!entry.shownBefore) return bare(entry, await ask(await translated(entry, url, request, group)))
-    const before = await ask(new Request(url, { headers: request.headers }))
-    if (!before.ok) return bare(entry, before)
-    const done = await ask(continuing(new Request(url, request)))
-    return bare(entry, done.ok ? before : done)
+    return bare(entry, await ask(await translated(entry, url, request, group)))
   }
   return (request, env, execution) =>
     // Every other request pays for this one look.

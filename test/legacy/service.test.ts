@@ -83,6 +83,24 @@ describe('/api/v2/service/client', () => {
     const twice = await call('DELETE', '/api/v2/service/client/deregister/gone', { token: admin.token })
     expect(twice.status).toBe(404)
   })
+
+  it('deregisters once for an idempotency key, and answers its repeat with the same', async () => {
+    const { admin } = await makeWorld()
+    await call('POST', '/api/v2/service/client/register/once', {
+      token: admin.token,
+      body: { webhook_url: `${env.RECEIVER_URL}/hook/status/200` },
+    })
+    const ask = () =>
+      call('DELETE', '/api/v2/service/client/deregister/once', {
+        token: admin.token,
+        headers: { 'Idempotency-Key': 'k' },
+      })
+    const first = await ask()
+    const again = await ask()
+    expect([first.status, again.status]).toEqual([200, 200])
+    expect(again.headers.get('Idempotency-Replayed')).toBe('true')
+    expect(await again.json()).toEqual(await first.json())
+  })
 })
 
 describe('/api/v2/service/enable and disable', () => {

@@ -1,6 +1,6 @@
 import { Hono } from 'hono'
 import type { AppEnv } from '../../../http/app-env'
-import { body, doc, params, returns, returnsNothing } from '../../../http/route'
+import { body, doc, params, returns } from '../../../http/route'
 import { allow } from '../../tenancy/authorize'
 import { deleteEndpointByUid, getEndpointByUid, upsertEndpointByUid } from './by-uid'
 import { Endpoint, PutEndpoint, RegisteredEndpoint, Uid } from './schema'
@@ -34,12 +34,12 @@ export const endpointsByUid = new Hono<AppEnv>()
   )
   .delete(
     '/:uid',
-    doc('Delete the endpoint of a uid', { tag, description: 'What is under way for it is cancelled.' }),
+    doc('Delete the endpoint of a uid', {
+      tag,
+      description: 'Answers with the endpoint as it was. What is under way for it is cancelled.',
+    }),
     allow('webhooks:write'),
     params({ uid: Uid }),
-    returnsNothing(),
-    async (c) => {
-      await deleteEndpointByUid(c.var.ctx, c.req.valid('param').uid)
-      return c.var.reply(undefined)
-    },
+    returns(200, Endpoint),
+    async (c) => c.var.reply(await deleteEndpointByUid(c.var.ctx, c.req.valid('param').uid)),
   )

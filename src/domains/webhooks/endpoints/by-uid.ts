@@ -45,11 +45,11 @@ export async function getEndpointByUid(ctx: Context, uid: string): Promise<Endpo
   return view(row)
 }
 
-/** Deletes the endpoint of that uid; 404 where there is none. */
-export async function deleteEndpointByUid(ctx: Context, uid: string): Promise<void> {
+/** Deletes the endpoint of that uid, and answers with it as it was; 404 where there is none. */
+export async function deleteEndpointByUid(ctx: Context, uid: string): Promise<Endpoint> {
   const row = await rowOf(ctx, uid)
   if (!row) throw problem.notFound('endpoint', uid)
-  await deleteEndpoint(ctx, row.id)
+  return deleteEndpoint(ctx, row.id, view(row))
 }
 
 async function rowOf(ctx: Context, uid: string): Promise<EndpointRow | undefined> {

@@ -118,11 +118,13 @@ export function pauseEndpoint(ctx: Context, id: string): Promise<Seen> {
 }
 
 /** Deletes an endpoint and cancels what is under way for it; its deliveries can still be read. */
-export async function deleteEndpoint(ctx: Context, id: string): Promise<void> {
-  await commit(ctx, {
+export function deleteEndpoint(ctx: Context, id: string): Promise<undefined>
+export function deleteEndpoint<T>(ctx: Context, id: string, result: T): Promise<T>
+export function deleteEndpoint<T>(ctx: Context, id: string, result?: T): Promise<T | undefined> {
+  return commit(ctx, {
     statements: [removal(ctx, endpoints, 'endpoint', id), ...cancel(ctx, id)],
     audit: { action: 'endpoint.delete', resource: 'endpoint', resource_id: id },
-    result: undefined,
+    result,
   })
 }
 
