@@ -7,11 +7,16 @@ const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(
 
 let lastMs = 0
 let counter = 0
+/** How far ids may run ahead of `now` to go on ascending: further, and they would tell a time that is not theirs. */
+const MOST_AHEAD_MS = 1_000
 
-/** A UUIDv7 for `now` (milliseconds); within one isolate and millisecond the ids still ascend (RFC 9562, 6.2 method 1). */
+/**
+ * A UUIDv7 for `now` (milliseconds); within one isolate ids still ascend where several share a millisecond, or one piece
+ * of work began a little before another (RFC 9562, 6.2 method 1).
+ */
 export function newId(now: number): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16))
-  if (now > lastMs) {
+  if (now > lastMs || lastMs - now > MOST_AHEAD_MS) {
     lastMs = now
     counter = ((bytes[6] as number) & 0x07) * 256 + (bytes[7] as number)
   } else {

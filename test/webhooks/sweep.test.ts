@@ -37,7 +37,7 @@ describe('the sweep', { timeout: 60_000 }, () => {
     await eventually(async () => {
       await sweep(env, waits, at + LATER)
       return (await deliveriesOf(world)).length > 0
-    })
+    }, 30_000)
     expect(await deliveriesOf(world)).toHaveLength(1)
     await eventually(async () => (await receiver.seen()).length === 1)
     const [seen] = await receiver.seen()
