@@ -163,7 +163,18 @@ describe('open streams of a tenant', { timeout: 30_000 }, () => {
       'rate_limited',
       { window: 'open_streams', limit: 3, remaining: 0, retry_after: 10 },
     ])
-    expect(refused.headers.get('Retry-After')).toBe('10')
+    const fields = [
+      'Retry-After',
+      'X-RateLimit-Limit',
+      'X-RateLimit-Remaining',
+      'X-RateLimit-Reset',
+      'RateLimit',
+    ]
+    expect(fields.map((name) => refused.headers.get(name))).toEqual([
+      ...['10', '3', '0', '10'],
+      '"open_streams";r=0;t=10',
+    ])
+    expect(refused.headers.get('RateLimit-Policy')).toBe('"open_streams";q=3;qu="concurrent-requests"')
     const wss = await call('GET', `${second.path}/ws`, {
       token: world.admin.token,
       headers: { Upgrade: 'websocket' },

@@ -1,6 +1,6 @@
 import type { Bindings } from '../../../env'
 import { log } from '../../../lib/log'
-import { problem } from '../../../lib/problem'
+import { type Problem, problem } from '../../../lib/problem'
 import type { StreamReport, StreamUse } from '../meter/streams'
 
 /** Longer than this nobody waits for the Meter, which may be asking others (streams.ts). */
@@ -49,10 +49,7 @@ export class OpenStreams {
     if (!answer || answer.admitted) return open()
     // Who asked meanwhile has counted this one in.
     if (this.sequence > before + 1) await this.tell()
-    throw problem('rate_limited', `The limit open_streams is reached: ${answer.limit} at a time`, {
-      headers: { 'Retry-After': String(RETRY_AFTER_S) },
-      details: { window: 'open_streams', limit: answer.limit, remaining: 0, retry_after: RETRY_AFTER_S },
-    })
+    throw full(answer.limit)
   }
 
   private ask(): Promise<Admission> {
@@ -84,4 +81,21 @@ export class OpenStreams {
   private get meter() {
     return this.env.METERS.getByName(this.tenantId)
   }
+}
+
+/** 429 where as many are open as may be, with the fields of every answer that was counted (limits.md). */
+function full(limit: number): Problem {
+  const seconds = String(RETRY_AFTER_S)
+  return problem('rate_limited', `The limit open_streams is reached: ${limit} at a time`, {
+    headers: {
+      'Retry-After': seconds,
+      'X-RateLimit-Limit': String(limit),
+      'X-RateLimit-Remaining': '0',
+      'X-RateLimit-Reset': seconds,
+      // The draft's unit of what is counted by how many there are at a time.
+      'RateLimit-Policy': `"open_streams";q=${limit};qu="concurrent-requests"`,
+      RateLimit: `"open_streams";r=0;t=${seconds}`,
+    },
+    details: { window: 'open_streams', limit, remaining: 0, retry_after: RETRY_AFTER_S },
+  })
 }
