@@ -30,6 +30,8 @@ export const users = confined(
       primaryKey({ columns: [table.tenant_id, table.id] }),
       uniqueIndex('users_by_email').on(table.tenant_id, table.email),
       index('users_by_address').on(table.email),
+      index('users_by_role').on(table.tenant_id, table.role, table.id),
+      index('users_by_status').on(table.tenant_id, table.status, table.id),
       index('users_imported').on(table.password_hash).where(sql`substr(password_hash, 1, 2) = '$2'`),
       uniqueIndex('users_personal').on(table.email).where(sql`is_personal = 1`),
     ],
