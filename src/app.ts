@@ -28,6 +28,7 @@ import { metrics } from './domains/operations/metrics/routes'
 import { authorize } from './domains/tenancy/authorize'
 import { checkTenant, routeBoundary } from './domains/tenancy/boundary'
 import { platform } from './domains/tenancy/platform/routes'
+import { teamRoutes } from './domains/tenancy/teams/routes'
 import { tenantRoutes } from './domains/tenancy/tenants/routes'
 import { deliveries } from './domains/webhooks/deliveries/routes'
 import { webhooks } from './domains/webhooks/endpoints/routes'
@@ -84,6 +85,7 @@ app.route('/api/v1/auth/clients', clientRoutes)
 app.route('/api/v1/auth/issuers', issuerRoutes)
 app.route('/api/v1/auth/oauth', oauthRoutes)
 app.route('/api/v1/tenants', tenantRoutes)
+app.route('/api/v1/teams', teamRoutes)
 app.route('/api/v1/interactions', interactionRoutes)
 app.route('/api/v1/service', serviceRoutes)
 app.route('/api/v1/agents', agents)

@@ -159,6 +159,11 @@ export const PROBLEMS = {
     category: 'authorization',
     hint: 'Log in again, and repeat the request with the new token.',
   },
+  chat_role_required: {
+    status: 403,
+    category: 'authorization',
+    hint: 'Ask the chat’s owner to share it with you in the role named in details.',
+  },
   platform_only: { status: 403, category: 'authorization', hint: 'This needs a platform administrator.' },
   not_found: { status: 404, category: 'not_found', hint: 'Check the id; it may have been deleted.' },
   route_not_found: {
@@ -186,6 +191,11 @@ export const PROBLEMS = {
     status: 409,
     category: 'conflict',
     hint: 'Set a password (POST /api/v1/auth/password/forgot) or link another login first.',
+  },
+  team_limit_reached: {
+    status: 409,
+    category: 'conflict',
+    hint: 'Take the user out of another team first.',
   },
   slug_taken: { status: 409, category: 'conflict', hint: 'Choose another slug.' },
   user_limit_reached: {

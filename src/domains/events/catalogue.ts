@@ -13,6 +13,10 @@ function kind<S extends z.ZodObject>(description: string, data: S, example: z.in
   return { description, data, example }
 }
 
+const TEAM = z.object({ team_id: Uuid, name: z.string(), description: z.string().nullable() })
+const TEAM_EXAMPLE = { team_id: ID, name: 'Support', description: null }
+const MEMBER = z.object({ team_id: Uuid, user_id: Uuid })
+
 export const CATALOGUE = {
   'interaction.created': kind(
     'An interaction was registered: something said, or something done.',
@@ -126,6 +130,11 @@ export const CATALOGUE = {
       full_name: 'Ada Lovelace',
     },
   ),
+  'team.created': kind('A team was made.', TEAM, TEAM_EXAMPLE),
+  'team.updated': kind('A team was renamed or described.', TEAM, TEAM_EXAMPLE),
+  'team.deleted': kind('A team was deleted; its members are still users.', TEAM, TEAM_EXAMPLE),
+  'team.member.added': kind('A user came into a team.', MEMBER, { team_id: ID, user_id: OTHER_ID }),
+  'team.member.removed': kind('A user was taken out of a team.', MEMBER, { team_id: ID, user_id: OTHER_ID }),
   'api_key.created': kind(
     'An API key was made; the key itself is not in the event.',
     z.object({ api_key_id: Uuid, name: z.string(), prefix: z.string(), scopes: z.array(z.string()) }),

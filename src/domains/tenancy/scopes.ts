@@ -17,6 +17,8 @@ export const SCOPES = {
   'issuers:admin': 'Configure whose tokens besides the service’s own count in the tenant',
   'service:read': 'See whether interactions are taken',
   'service:write': 'Switch the taking of interactions on and off',
+  'teams:read': 'Read teams and who is in them',
+  'teams:write': 'Make, change and delete teams, and say who is in them',
   'tenants:read': 'Read the tenant',
   'tenants:write': 'Change the tenant’s name and settings',
   'usage:read': 'Read what the tenant used, and its limits',
@@ -59,7 +61,7 @@ export function scopesOf(role: string): readonly Scope[] {
 /** Scopes that a key without a list of its own does not get: they administer the tenant. */
 const ADMINISTRATIVE = new Set<string>(
   TENANT_SCOPES.filter(
-    (scope) => /:(admin|secret)$/.test(scope) || /^(tenants|users|api_keys):write$/.test(scope),
+    (scope) => /:(admin|secret)$/.test(scope) || /^(tenants|users|teams|api_keys):write$/.test(scope),
   ),
 )
 
