@@ -134,6 +134,11 @@ export const PROBLEMS = {
     category: 'authorization',
     hint: 'Ask an admin of the tenant for an invitation.',
   },
+  invitation_mismatch: {
+    status: 403,
+    category: 'authorization',
+    hint: 'Register with the address that was invited, or ask an admin to invite this one.',
+  },
   origin_refused: {
     status: 403,
     category: 'authorization',
@@ -202,6 +207,22 @@ export const PROBLEMS = {
     status: 409,
     category: 'conflict',
     hint: 'Raise max_users or the plan, or remove a user.',
+  },
+  last_admin: {
+    status: 409,
+    category: 'conflict',
+    hint: 'Make another active user an admin first.',
+  },
+  invitation_used: {
+    status: 409,
+    category: 'conflict',
+    hint: 'Log in with the account that the invitation became, or ask an admin for another invitation.',
+  },
+  invitation_revoked: { status: 409, category: 'conflict', hint: 'Ask an admin for another invitation.' },
+  invitation_expired: {
+    status: 409,
+    category: 'conflict',
+    hint: 'Ask an admin to send the invitation again.',
   },
   service_disabled: { status: 409, category: 'conflict', hint: 'Switch it on with PATCH /api/v1/service.' },
   agent_inactive: { status: 409, category: 'conflict', hint: 'Set the agent’s is_active to true.' },

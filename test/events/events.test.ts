@@ -31,7 +31,8 @@ describe('the catalogue', { timeout: 20_000 }, () => {
         'chat.run.completed',
         'chat.run.failed',
       ],
-      ...['user.created', 'api_key.created', 'api_key.revoked', 'endpoint.disabled', 'delivery.exhausted'],
+      ...['user.created', 'user.deleted', 'api_key.created', 'api_key.revoked'],
+      ...['endpoint.disabled', 'delivery.exhausted'],
     ])
   })
 

@@ -135,6 +135,23 @@ export const CATALOGUE = {
   'team.deleted': kind('A team was deleted; its members are still users.', TEAM, TEAM_EXAMPLE),
   'team.member.added': kind('A user came into a team.', MEMBER, { team_id: ID, user_id: OTHER_ID }),
   'team.member.removed': kind('A user was taken out of a team.', MEMBER, { team_id: ID, user_id: OTHER_ID }),
+  'user.deleted': kind(
+    'A user was removed from the tenant.',
+    z.object({
+      user_id: Uuid,
+      tenant_id: Uuid,
+      email: z.string(),
+      role: z.string(),
+      full_name: z.string().nullable(),
+    }),
+    {
+      user_id: ID,
+      tenant_id: OTHER_ID,
+      email: 'ada@example.com',
+      role: 'member',
+      full_name: 'Ada Lovelace',
+    },
+  ),
   'api_key.created': kind(
     'An API key was made; the key itself is not in the event.',
     z.object({ api_key_id: Uuid, name: z.string(), prefix: z.string(), scopes: z.array(z.string()) }),
@@ -192,7 +209,7 @@ export type DataOf<T extends BuiltInType> = z.input<(typeof CATALOGUE)[T]['data'
 
 /** Names that the service keeps for itself besides the catalogue's: what it will send, and what it takes in. */
 const RESERVED =
-  /^(?:item\.updated|user\.deleted|campaign\.completed|alert\.raised|job\.(?:completed|failed)|(?:call|ticket|endpoint|delivery|incoming)\..+)$/
+  /^(?:item\.updated|campaign\.completed|alert\.raised|job\.(?:completed|failed)|(?:call|ticket|endpoint|delivery|incoming)\..+)$/
 
 /** Whether a type is one of the service's own, which a tenant can't send. */
 export function isBuiltIn(type: string): boolean {

@@ -21,6 +21,7 @@ export const SCOPES = {
   'teams:write': 'Make, change and delete teams, and say who is in them',
   'tenants:read': 'Read the tenant',
   'tenants:write': 'Change the tenant’s name and settings',
+  'tenants:admin': 'See the tenant’s portal',
   'usage:read': 'Read what the tenant used, and its limits',
   'users:read': 'Read users',
   'users:write': 'Invite, change and remove users',
