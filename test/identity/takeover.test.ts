@@ -117,20 +117,69 @@ describe('mail to the first admin of a company that others sign up', patient, ()
 })
 
 describe('who registers an address anew while its owner waits for the mail', patient, () => {
+  const textsTo = async (email: string) =>
+    (
+      await env.DB.prepare('select text from mails where "to" = ? order by id')
+        .bind(email)
+        .all<{ text: string }>()
+    ).results.map(({ text }) => text)
+  const linkTo = async (email: string, page: string) =>
+    (await textsTo(email)).map((text) => new RegExp(`/${page}#token=([\\w-]{43})\\n`).exec(text)?.[1] ?? '')
+  const confirm = (body: object) => callJson('POST', '/api/v1/auth/verify-email/confirm', { body })
+
   it('has the owner warned, by every mail whose link would confirm it', async () => {
     const email = someone()
     const texts = async () =>
-      (
-        await env.DB.prepare('select text from mails where "to" = ? order by id')
-          .bind(email)
-          .all<{ text: string }>()
-      ).results.map(({ text }) => [text.includes('somebody else did'), /#token=[\w-]{43}\n/.test(text)])
+      (await textsTo(email)).map((text) => [
+        text.includes('If it was somebody else'),
+        /#token=[\w-]{43}\n/.test(text),
+      ])
     await register({ email })
     await call('POST', '/api/v1/auth/verify-email/resend', { body: { email } })
     await expect.poll(texts).toEqual(Array(2).fill([false, true]))
     await register({ email })
     await call('POST', '/api/v1/auth/verify-email/resend', { body: { email } })
     await expect.poll(texts).toEqual([...Array(2).fill([false, true]), ...Array(2).fill([true, true])])
+  })
+
+  it('does not have the owner confirm what is not theirs: the password is asked for', async () => {
+    const email = someone()
+    await register({ email })
+    await register({ email, password: WRONG })
+    const token = (await linkTo(email, 'verify-email')).at(-1) ?? ''
+    const without = await confirm({ token })
+    expect([without.status, Object.keys(without.error.details.fields ?? {})]).toEqual([422, ['password']])
+    const wrong = await confirm({ token, password: RIGHT })
+    expect([wrong.status, Object.keys(wrong.error.details.fields ?? {})]).toEqual([422, ['password']])
+
+    // A new password takes the account over, and nothing that the stranger set up lets him in.
+    const { data: session } = await callJson<{ access_token: string }>('POST', '/api/v1/auth/login', {
+      body: { email, password: WRONG },
+    })
+    const made = await callJson<{ key: string }>('POST', '/api/v1/auth/api-keys', {
+      token: session.access_token,
+      body: { name: 'Mine' },
+    })
+    expect(made.status).toBe(201)
+    await call('POST', '/api/v1/auth/password/forgot', { body: { email } })
+    const reset = async () => (await linkTo(email, 'reset-password')).find((link) => link !== '')
+    await expect.poll(reset).toMatch(/./)
+    const body = { token: await reset(), password: RIGHT }
+    expect((await call('POST', '/api/v1/auth/password/reset', { body })).status).toBe(200)
+    expect((await login(email, RIGHT)).status).toBe(200)
+    await expectError(login(email, WRONG), 'invalid_credentials')
+    const headers = { 'X-API-Key': made.data.key }
+    expect((await call('GET', '/api/v1/auth/me', { headers })).status).toBe(401)
+    expect((await call('GET', '/api/v1/auth/me', { token: session.access_token })).status).toBe(401)
+  })
+
+  it('is confirmed with the password, where it was the owner who registered again', async () => {
+    const email = someone()
+    await register({ email, password: WRONG })
+    await register({ email })
+    const token = (await linkTo(email, 'verify-email')).at(-1) ?? ''
+    expect((await confirm({ token, password: RIGHT })).status).toBe(200)
+    expect((await confirm({ token, password: RIGHT })).status).toBe(422)
   })
 })
 

@@ -9,8 +9,8 @@ import { type Template, wordsOf } from './templates'
  * The statement that puts a mail into the outbox; part of the batch of what it tells. It is sent as soon as the batch
  * stands, and never where it does not.
  */
-export function mailStatement(ctx: Context, to: string, template: Template, link: string) {
-  const { subject, text, html, usefulMs } = wordsOf(template, link)
+export function mailStatement(ctx: Context, to: string, template: Template, link: string, tenant?: string) {
+  const { subject, text, html, usefulMs } = wordsOf(template, link, tenant)
   const id = newId(ctx.now)
   const isSent = mailerOf(ctx.env, ctx.settings) !== null
   if (isSent) ctx.defer(sendOnceWritten(ctx, id))

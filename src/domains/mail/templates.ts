@@ -23,10 +23,9 @@ const TEMPLATES = {
     subject: 'Confirm your email address',
     lines: [
       'This address was registered again, and the registration before it, which nobody had confirmed, is void.',
-      'If it was not you who registered it again, somebody else did, and the link below would confirm their account: do nothing but register once more.',
-      'If it was you, please confirm that this address is yours:',
+      'If it was you, please confirm that this address is yours; you are asked for the password that you chose:',
       link,
-      'The link works once, within 24 hours.',
+      'The link works once, within 24 hours. If it was somebody else, ask for a new password: the account is yours then, and theirs no more.',
     ],
     usefulMs: 24 * HOUR_MS,
   }),
@@ -120,21 +119,37 @@ const TEMPLATES = {
     ],
     usefulMs: 24 * HOUR_MS,
   }),
-  invitation: (token) => ({
+  invitation: (link, tenant) => ({
     subject: 'You are invited',
-    lines: ['You are invited to join a team. To accept, register with this address and this token:', token],
+    lines: [
+      tenant === '' ? 'You are invited to join a team.' : `You are invited to join ${tenant}.`,
+      'To accept, choose a password here:',
+      link,
+      'The link works once, within seven days. If you do not know who invites you, do nothing.',
+    ],
     usefulMs: 7 * 24 * HOUR_MS,
   }),
-} as const satisfies Record<string, (link: string) => Text>
+  account_made: (link, tenant) => ({
+    subject: 'An account was made for you',
+    lines: [
+      tenant === '' ? 'An account was made for you.' : `An account was made for you at ${tenant}.`,
+      'To use it, choose a password here:',
+      link,
+      'The link works once, within seven days; after that, ask for a new password. If you expected no account, do nothing.',
+    ],
+    usefulMs: 7 * 24 * HOUR_MS,
+  }),
+} as const satisfies Record<string, (link: string, tenant: string) => Text>
 
 export type Template = keyof typeof TEMPLATES
 
-/** The words of a mail around its link. */
+/** The words of a mail around its link; `tenant` is the name of the tenant that it speaks of, if it says any. */
 export function wordsOf(
   template: Template,
   link: string,
+  tenant = '',
 ): Omit<Text, 'lines'> & { text: string; html: string } {
-  const { lines, ...rest } = TEMPLATES[template](link)
+  const { lines, ...rest } = TEMPLATES[template](link, tenant.replace(/\s+/g, ' '))
   return { ...rest, text: lines.join('\n\n'), html: lines.map((line) => `<p>${linked(line)}</p>`).join('') }
 }
 

@@ -25,8 +25,14 @@ type Purpose = keyof typeof PURPOSES
 type Whose = Pick<UserRow, 'id' | 'email'>
 
 /** The statements that send a link: the token's hash, and the mail that carries the token. */
-export async function linkMail(ctx: Context, user: Whose, purpose: Purpose, template: Template = purpose) {
-  const { path, life } = PURPOSES[purpose]
+export async function linkMail(
+  ctx: Context,
+  user: Whose,
+  purpose: Purpose,
+  template: Template = purpose,
+  life: number = PURPOSES[purpose].life,
+) {
+  const { path } = PURPOSES[purpose]
   const token = base64url(randomBytes(32))
   const row = {
     tenant_id: ctx.tenant.id,

@@ -99,17 +99,27 @@ export async function changePassword(ctx: Context, input: ChangePassword): Promi
     .where(and(eq(users.tenant_id, ctx.tenant.id), eq(users.id, own.user_id)))
     .get()
   if (!user) throw problem.notFound('user', own.user_id)
-  await countWrongOf(ctx, user.id, () => demand(input.current_password, user)).catch((error: unknown) => {
-    if (!(error instanceof Problem) || error.code !== 'invalid_credentials') throw error
-    // The caller's credential is good; it is a field that is wrong.
-    throw problem.invalid({ current_password: 'is not the current password' })
-  })
+  await provePassword(ctx, user, { current_password: input.current_password })
   const { statements, tell } = replaced(ctx, user, await hashPassword(input.new_password), own.session_id)
   return commit(ctx, {
     statements,
     tell,
     result: { message: 'Password changed' },
     audit: { action: 'user.change_password', resource: 'user', resource_id: user.id },
+  })
+}
+
+/** 422 where the field's value is not the user's password, 429 after ten of those within the hour. */
+export async function provePassword(
+  request: RequestContext,
+  user: UserRow,
+  field: Record<string, string>,
+): Promise<void> {
+  const [[name, password] = ['password', '']] = Object.entries(field)
+  await countWrongOf(request, user.id, () => demand(password, user)).catch((error: unknown) => {
+    if (!(error instanceof Problem) || error.code !== 'invalid_credentials') throw error
+    // The caller's credential is good; it is a field that is wrong.
+    throw problem.invalid({ [name]: 'is not the current password' })
   })
 }
 

@@ -6,7 +6,17 @@ import { authenticated } from '../../tenancy/authorize'
 import { Notice } from '../sessions/schema'
 import { changePassword, forgotPassword, resetPassword } from './new-password'
 import { register } from './register'
-import { ChangePassword, Email, ForgotPassword, Me, Register, ResetPassword, UpdateMe, User } from './schema'
+import {
+  ChangePassword,
+  ConfirmEmail,
+  Email,
+  ForgotPassword,
+  Me,
+  Register,
+  ResetPassword,
+  UpdateMe,
+  User,
+} from './schema'
 import { me, updateMe } from './service'
 import { confirmEmail, resendVerification } from './verification'
 
@@ -72,9 +82,9 @@ export const userRoutes = new Hono<AppEnv>()
     '/verify-email/confirm',
     doc('Confirm an email address', { tag }),
     open(),
-    body(z.strictObject({ token: z.string().min(1).max(200) })),
+    body(ConfirmEmail),
     returns(200, Notice),
-    async (c) => c.var.reply(await confirmEmail(c.var.request, c.req.valid('json').token)),
+    async (c) => c.var.reply(await confirmEmail(c.var.request, c.req.valid('json'))),
   )
   .post(
     '/verify-email/resend',

@@ -83,6 +83,15 @@ export const Register = z
     message: 'must stand alone: give one of tenant_id, team_id and invitation',
   })
 
+export const ConfirmEmail = z.strictObject({
+  token: z.string().min(1).max(200).meta({ description: 'Of the mail; it works once, within a day.' }),
+  password: z
+    .string()
+    .max(1000)
+    .optional()
+    .meta({ description: 'The account’s. Needed where it took the place of an earlier registration.' }),
+})
+
 export const ForgotPassword = z.strictObject({ email: Email })
 
 export const ResetPassword = z.strictObject({

@@ -4,9 +4,11 @@ import type { Context, RequestContext } from '../../../data/context'
 import { directory } from '../../../data/database'
 import { bareTenant, contextFor } from '../../../data/system'
 import { iso } from '../../../lib/ids'
+import { problem } from '../../../lib/problem'
 import { tenants } from '../../tenancy/tenants/table'
 import { mayMail } from './mail-limit'
 import { linkMail, redeem } from './mail-tokens'
+import { provePassword } from './new-password'
 import { type UserRow, users } from './table'
 
 /** An address that waits in more tenants than this gets a mail for the newest ones. */
@@ -20,6 +22,9 @@ const MOST_MAILS = 3
 function verificationMail(ctx: Context, user: Pick<UserRow, 'id' | 'email'>, hasReplaced: boolean) {
   return linkMail(ctx, user, 'verify_email', hasReplaced ? 'verify_email_again' : 'verify_email')
 }
+
+const PASSWORD_NEEDED =
+  'is needed, since the address was registered more than once; who does not know it asks for a new one (password/forgot)'
 
 /** The same for who registers just now; none where the address had five of them within the hour. */
 export async function registrationMail(
@@ -48,9 +53,20 @@ async function wasReplaced(request: RequestContext, email: string): Promise<bool
   return row !== undefined
 }
 
-/** Confirms an address by the token of its mail; 422 where the token is unknown, used or too old. */
-export async function confirmEmail(request: RequestContext, token: string): Promise<{ message: string }> {
+/**
+ * Confirms an address by the token of its mail; 422 where the token is unknown, used or too old. Where the account took
+ * the place of an earlier registration its password is asked for: the address's owner may be waiting for the mail of that
+ * one, and must not confirm the account of a stranger, who would keep a way in.
+ */
+export async function confirmEmail(
+  request: RequestContext,
+  { token, password }: { token: string; password?: string | undefined },
+): Promise<{ message: string }> {
   const { ctx, user, use } = await redeem(request, token, 'verify_email')
+  if (user.is_personal === 1 && (await wasReplaced(request, user.email))) {
+    if (password === undefined) throw problem.invalid({ password: PASSWORD_NEEDED })
+    await provePassword(ctx, user, { password })
+  }
   const now = iso(request.now)
   const verify = ctx.db
     .update(users)
