@@ -1,6 +1,5 @@
 import { and, eq, isNull, type SQL, sql } from 'drizzle-orm'
 import type { BatchItem } from 'drizzle-orm/batch'
-import { auditLog } from '../domains/audit/table'
 import { events } from '../domains/events/table'
 import { idempotencyKeys } from '../domains/metering/idempotency/table'
 import { Sealer } from '../lib/crypto'
@@ -11,6 +10,7 @@ import type { Context, IdempotencyClaim, StoredAnswer } from './context'
 import { tenantDatabase } from './database'
 import { nudge } from './nudge'
 import { keepWatch } from './outbox'
+import { type AuditEntry, auditStatements } from './record'
 import { sealedIn } from './sealed'
 import { type ChangeOfEach, changeStatement, changesStatement, type StateChange, tellAll } from './tell'
 
@@ -21,15 +21,6 @@ export type Guarded = { statement: Statement; otherwise: Problem }
 
 /** A condition that must hold when the batch runs; where it does not, the whole batch fails with `otherwise`. */
 export type Check = { holds: SQL; otherwise: Problem }
-
-/** What is written to the audit log; secrets are left out by whoever fills `before` and `after`. */
-export type AuditEntry = {
-  action: string
-  resource: string
-  resource_id: string
-  before?: Record<string, unknown>
-  after?: Record<string, unknown>
-}
 
 /** An event to announce; `data` is printed here, once, and those bytes are what every receiver gets. */
 export type NewEvent = {
@@ -99,7 +90,9 @@ export async function commit<T>(ctx: Context, change: Change<T>): Promise<T> {
       demand(sql`changes() > 0`, item.otherwise)
     } else batch.push(item)
   }
-  for (const entry of [change.audit ?? []].flat()) batch.push(auditStatement(ctx, entry))
+  const recordsAt = batch.length
+  for (const entry of [change.audit ?? []].flat()) batch.push(...auditStatements(ctx, entry))
+  const isWork = batch.length > recordsAt || tellsEnd > tellsAt
   const announced: string[] = []
   for (const event of change.events ?? []) {
     const row = await eventRow(ctx, event)
@@ -109,7 +102,7 @@ export async function commit<T>(ctx: Context, change: Change<T>): Promise<T> {
   }
   const [first, ...rest] = batch
   if (!first) return change.result
-  if (announced.length > 0 || tellsEnd > tellsAt) await keepWatch(ctx.env, ctx.now)
+  if (announced.length > 0 || isWork) await keepWatch(ctx.env, ctx.now)
   const outcomes: unknown[] = await ctx.db.batch([first, ...rest]).catch((error: unknown) => {
     throw refusalOf(error, refusals, change.unique ?? {})
   })
@@ -143,26 +136,6 @@ function messageOf(error: unknown): string {
   let text = ''
   for (let at: unknown = error; at instanceof Error; at = at.cause) text += `${at.message}\n`
   return text
-}
-
-function auditStatement(ctx: Context, entry: AuditEntry): Statement {
-  const principal = ctx.principal
-  return ctx.db.insert(auditLog).values({
-    tenant_id: ctx.tenant.id,
-    id: newId(ctx.now),
-    actor_kind: principal.kind,
-    actor_id: principal.id,
-    impersonator_id: ctx.impersonator?.id ?? null,
-    action: entry.action,
-    resource: entry.resource,
-    resource_id: entry.resource_id,
-    address: ctx.address,
-    user_agent: ctx.userAgent,
-    request_id: ctx.requestId,
-    before: entry.before ?? null,
-    after: entry.after ?? null,
-    created_at: iso(ctx.now),
-  })
 }
 
 /** The row of a new event; its payload is in R2 already where it is large. */
