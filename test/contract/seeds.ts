@@ -54,6 +54,10 @@ export async function seed(): Promise<Seeded> {
     aud: 'seed',
     jwks_uri: 'https://seed.example.com/jwks.json',
   })
+  const team = await make('/api/v1/teams', { name: 'Seed' })
+  const path = `/api/v1/teams/${team}/members/${world.admin.user.id}`
+  const joined = await callJson('PUT', path, { token })
+  if (joined.status !== 200) throw new Error(`${path}: ${joined.status} ${joined.error?.message}`)
   const interaction = await make('/api/v1/interactions', { text: 'Seed' })
   return {
     world,
@@ -67,6 +71,8 @@ export async function seed(): Promise<Seeded> {
       '/api/v1/auth/oauth/accounts/{id}': await insertAccount(world.admin.user),
       // One that is not configured: nobody's.
       '/api/v1/auth/oauth/{provider}': 'github',
+      '/api/v1/teams/{id}': team,
+      '/api/v1/teams/{id}/members/{user_id}': world.admin.user.id,
       '/api/v1/interactions/{id}': interaction,
       '/api/v1/agents/{id}': agent,
       '/api/v1/chats/{id}': chat,

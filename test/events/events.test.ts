@@ -31,7 +31,9 @@ describe('the catalogue', { timeout: 20_000 }, () => {
         'chat.run.completed',
         'chat.run.failed',
       ],
-      ...['user.created', 'user.deleted', 'api_key.created', 'api_key.revoked'],
+      ...['user.created', 'user.deleted'],
+      ...['team.created', 'team.updated', 'team.deleted', 'team.member.added', 'team.member.removed'],
+      ...['api_key.created', 'api_key.revoked'],
       ...['endpoint.disabled', 'delivery.exhausted'],
     ])
   })
