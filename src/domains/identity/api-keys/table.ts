@@ -1,4 +1,4 @@
-import { foreignKey, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
+import { foreignKey, index, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
 import { confined, id, json, tenantId, time, version } from '../../../data/columns'
 import { users } from '../users/table'
 import type { KeyLimits } from './limits'
@@ -33,6 +33,8 @@ export const apiKeys = confined(
     (table) => [
       primaryKey({ columns: [table.tenant_id, table.id] }),
       uniqueIndex('api_keys_by_hash').on(table.hash),
+      // The platform lists the keys of all tenants, and names one by its id alone.
+      index('api_keys_by_id').on(table.id),
       foreignKey({
         columns: [table.tenant_id, table.created_by],
         foreignColumns: [users.tenant_id, users.id],

@@ -30,6 +30,8 @@ export const users = confined(
       primaryKey({ columns: [table.tenant_id, table.id] }),
       uniqueIndex('users_by_email').on(table.tenant_id, table.email),
       index('users_by_address').on(table.email),
+      // The platform names a user by the id alone, as it makes one a partner's.
+      index('users_by_id').on(table.id),
       index('users_by_role').on(table.tenant_id, table.role, table.id),
       index('users_by_status').on(table.tenant_id, table.status, table.id),
       index('users_imported').on(table.password_hash).where(sql`substr(password_hash, 1, 2) = '$2'`),
