@@ -9,6 +9,7 @@ import { JwtIssuer, refusalsOfTrusted, TrustedIssuers, trustedIssuers } from './
 import { MailFrom, MailProvider, ResendUrl, refusalsOfMail } from './lib/mail-settings'
 import { OauthProviders } from './lib/oauth-providers'
 import { problem } from './lib/problem'
+import { JURISDICTIONS } from './lib/regions'
 
 /** What wrangler.toml binds; settings are strings until `settingsOf` has parsed them. */
 export interface Bindings {
@@ -76,6 +77,8 @@ const Settings = z
     DOCS_ENABLED: z.enum(['true', 'false', '']).default(''),
     OAUTH_PROVIDERS: OauthProviders,
     PASSKEY_RP_ID: z.union([z.literal(''), z.hostname().toLowerCase()]).default(''),
+    /** Where the bound database and bucket were made: tenants may choose that jurisdiction as their region. */
+    DATA_JURISDICTION: z.enum(['', ...JURISDICTIONS]).default(''),
     SINGLE_TENANT_ID: z.union([z.literal(''), z.uuid().toLowerCase()]).default(''),
     MAIL_PROVIDER: MailProvider,
     MAIL_FROM: MailFrom,

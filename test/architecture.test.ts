@@ -246,6 +246,7 @@ describe('domains', () => {
 
 /** Who may hold the whole database, and why; everybody else holds one that is confined to a tenant. */
 const DIRECTORY: Record<string, string> = {
+  'data/objects.ts': 'a tenant’s region is in the directory, and says where its objects are',
   'data/sealed.ts': 'seals everything anew under another master key, whoever it belongs to',
   'data/tell.ts': 'tells again what was left untold, and drops what is over, whoever it belongs to',
   'domains/identity/api-keys/genuine.ts': 'what tagged keys is nobody’s but the service’s',
@@ -322,6 +323,28 @@ describe('the database', () => {
     expect(list(writers.filter((path) => !path.startsWith('data/') && !reading.includes(path)))).toEqual(
       Object.keys(beside).sort(),
     )
+  })
+})
+
+describe('objects', () => {
+  it('of tenants are reached in one place, which knows their region', () => {
+    const ofTheService: Record<string, string> = {
+      'data/gauges.ts': 'METRICS',
+      'data/metrics.ts': 'METRICS',
+      'data/outbox.ts': 'SWEEPER',
+      'domains/metering/isolate.ts': 'ADDRESS_METERS',
+      'domains/operations/health/service.ts': 'CHATS SWEEPER METERS',
+      'domains/operations/metrics/service.ts': 'METRICS',
+    }
+    const reached = Object.keys(FILES)
+      .filter((path) => path !== 'data/objects.ts')
+      .flatMap((path) => {
+        const found = [
+          ...(FILES[path] ?? '').matchAll(/(\w+)\s*\.(?:getByName|idFromName|idFromString|newUniqueId)\(/g),
+        ]
+        return found.length === 0 ? [] : [[path, found.map(([, name]) => name).join(' ')]]
+      })
+    expect(Object.fromEntries(reached)).toEqual(ofTheService)
   })
 })
 

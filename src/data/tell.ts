@@ -7,6 +7,7 @@ import { describeError, log } from '../lib/log'
 import { hear, type NewChange } from './changes'
 import type { Context } from './context'
 import { directory, tenantDatabase } from './database'
+import { meterOf } from './objects'
 
 // A change reaches everybody by three ways: this isolate's memory at once; the tenant's Meter, which tells the others
 // with their next lease; and KV, which they read while the Meter is silent. The row in `state_changes` is written with
@@ -77,7 +78,7 @@ function byTenant(rows: StateChange[]): Map<string, Told[]> {
 /** Never rejects: what could not be told is left to the sweeper. */
 async function spread(env: Bindings, tenantId: string, changes: Told[]): Promise<void> {
   const outcomes = await Promise.allSettled([
-    inTime(async () => env.METERS.getByName(tenantId).tell(changes)),
+    inTime(async () => (await meterOf(env, tenantId)).tell(changes)),
     inTime(() => copy(env, tenantId, changes)),
   ])
   const failed = outcomes.filter((outcome) => outcome.status === 'rejected')

@@ -1,6 +1,7 @@
 import { evictDurableObject, runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
+import { knowRegion } from '../../src/data/objects'
 import { OpenStreams } from '../../src/domains/metering/limits/open-streams'
 import { audit, Streams } from '../../src/domains/metering/meter/streams'
 import type { Bindings } from '../../src/env'
@@ -99,6 +100,7 @@ describe('what a holder says', () => {
     }
     let count = 0
     const bindings = { METERS: { getByName: () => meter } } as unknown as Bindings
+    knowRegion(bindings, 't', null)
     const streams = new OpenStreams(bindings, 't', 't/c', () => count)
     const opening = () =>
       streams.admit(() => {
@@ -129,6 +131,7 @@ describe('what a holder says', () => {
   it('refuses nobody where the Meter throws or hangs', async () => {
     for (const openStream of [() => Promise.reject(new Error('away')), () => new Promise<never>(() => {})]) {
       const bindings = { METERS: { getByName: () => ({ openStream }) } } as unknown as Bindings
+      knowRegion(bindings, 't', null)
       const streams = new OpenStreams(bindings, 't', 't/c', () => 0)
       expect(await streams.admit(() => 'open')).toBe('open')
     }

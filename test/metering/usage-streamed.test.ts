@@ -1,4 +1,5 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { knowRegion } from '../../src/data/objects'
 import type { UsageReport } from '../../src/domains/metering/usage/line'
 import { StreamUsage } from '../../src/domains/metering/usage/streamed'
 import type { Bindings } from '../../src/env'
@@ -14,7 +15,8 @@ function object(failing: number[] = []) {
     told.push({ holder, report: structuredClone(report), at: Date.now() - began })
     if (failing.includes(told.length)) throw new Error('the Meter is away')
   }
-  const env = { METERS: { getByName: () => ({ takeUsage }) } } as unknown as Pick<Bindings, 'METERS'>
+  const env = { METERS: { getByName: () => ({ takeUsage }) } } as unknown as Pick<Bindings, 'DB' | 'METERS'>
+  knowRegion(env, 'tenant', null)
   return { usage: new StreamUsage(env, 'tenant'), told }
 }
 

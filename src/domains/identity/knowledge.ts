@@ -1,6 +1,7 @@
 import { onChange } from '../../data/changes'
 import type { Tenant } from '../../data/context'
 import { type Database, tenantDatabase } from '../../data/database'
+import { knowRegion } from '../../data/objects'
 import type { Bindings } from '../../env'
 
 // What this isolate knows of tenants: how they stood when it first saw a credential of theirs, and what it was told
@@ -24,12 +25,12 @@ export class Knowledge {
   readonly db: Database
   private state: TenantState | null = null
   private readonly ended = new Map<string, number>()
-  private readonly users = new Map<string, UserState & { until: number }>()
+  private readonly users = new Map<string, UserState & { until: number; issued_before?: number }>()
   private readonly deadlines = new Map<string, { at: number; until: number }>()
   private pruneAt = PRUNE_AT
 
   constructor(
-    env: Bindings,
+    private readonly env: Bindings,
     readonly tenantId: string,
   ) {
     this.db = tenantDatabase(env, tenantId)
@@ -71,12 +72,19 @@ export class Knowledge {
     if (known?.version === state.version && JSON.stringify(known) === JSON.stringify(state)) return
     this.state = state
     this.count += 1
+    knowRegion(this.env, this.tenantId, state.tenant.region)
   }
 
-  learnUser(id: string, state: UserState, until: number): void {
+  /** Whether a token of the user's, issued at that second, is older than a change that ended such tokens. */
+  isOutdated(id: string, issuedAt: number): boolean {
+    const since = this.users.get(id)?.issued_before
+    return since !== undefined && issuedAt < Math.floor(since / 1000)
+  }
+
+  learnUser(id: string, state: UserState & { issued_before?: number }, until: number): void {
     const known = this.users.get(id)
     if (known && known.version >= state.version) return
-    this.users.set(id, { ...state, until })
+    this.users.set(id, { ...known, ...state, until })
     this.learned()
   }
 
@@ -137,11 +145,15 @@ function forgetOldest(memory: Map<string, Knowledge>): void {
   memory.delete(oldest[0])
 }
 
-/** The change of a user, as it is told. */
-export const userChange = (id: string, { role, status, version }: UserState) => ({
+/** The change of a user, as it is told; `issuedBefore` (milliseconds) ends the access tokens that are older. */
+export const userChange = (
+  id: string,
+  { role, status, version }: UserState,
+  issuedBefore: number | null = null,
+) => ({
   kind: 'user',
   id,
-  data: { role, status, version },
+  data: { role, status, version, ...(issuedBefore === null ? {} : { issued_before: issuedBefore }) },
 })
 
 /** The end of a session, of one access token (by its `jti`), of an API key or of an issuer's edition, as it is told. */
@@ -173,7 +185,7 @@ onChange('api_key_deadline', (env, tenantId, change) => {
 
 onChange('user', (env, tenantId, change) => {
   // As userChange wrote it.
-  const state = change.data as UserState
+  const state = change.data as UserState & { issued_before?: number }
   knowledgeOf(env, tenantId).learnUser(change.id, state, untilOf(change))
 })
 

@@ -1,5 +1,6 @@
 import { hear } from '../../data/changes'
 import { watchCounters } from '../../data/metrics'
+import { meterOf } from '../../data/objects'
 import type { Bindings } from '../../env'
 import { series } from '../../lib/metrics'
 import { countedAddress, shardOf } from './limits/addresses'
@@ -46,7 +47,7 @@ function newIsolate(env: Bindings): Isolate {
     counts,
     tenants: new Limiters((tenantId) => ({
       ...clock,
-      ask: (request) => env.METERS.getByName(tenantId).lease(request),
+      ask: async (request) => (await meterOf(env, tenantId)).lease(request),
       learn: (changes) => hear(env, tenantId, changes),
     })),
     addresses: new Limiters((address) => ({

@@ -28,9 +28,10 @@ export async function tellChatsOf(ctx: Context, agentId: string): Promise<void> 
       )
       .limit(MOST_TOLD)
     await Promise.all(
-      lately.map(({ id }) =>
-        roomOf(ctx.env, ctx.tenant.id, id).forget({ tenant_id: ctx.tenant.id, chat_id: id }),
-      ),
+      lately.map(async ({ id }) => {
+        const room = await roomOf(ctx.env, ctx.tenant.id, id)
+        await room.forget({ tenant_id: ctx.tenant.id, chat_id: id })
+      }),
     )
   } catch (error) {
     log.warn('chats_not_told', { agent_id: agentId, cause: String(error) })

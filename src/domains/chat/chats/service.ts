@@ -104,7 +104,7 @@ async function withLastExchange(
   row: ChatRow,
 ): Promise<ChatRow & { messages: ListedMessage[] }> {
   if (row.message_count === 0) return { ...row, messages: [] }
-  const { room, call } = visit(ctx, row.id)
+  const { room, call } = await visit(ctx, row.id)
   return { ...row, messages: resultOf(await room.lastExchange(call)) }
 }
 
@@ -113,7 +113,7 @@ export async function getChat(ctx: Context, id: string) {
   const row = await find(ctx, chats, id)
   if (!row) throw problem.notFound('chat', id)
   entered(ctx, row)
-  const { room, call } = visit(ctx, id)
+  const { room, call } = await visit(ctx, id)
   const { title, messages, messages_complete, seq } = resultOf(await room.read(call))
   // The index may be a moment behind with a title that was made.
   return { ...row, title: row.title ?? title, messages, messages_complete, version: `${row.version}.${seq}` }
@@ -143,7 +143,7 @@ export async function updateChat(ctx: Context, id: string, input: UpdateChat): P
 
 /** The row stands; a room that can’t be told now shows the title to its readers no sooner than they ask. */
 async function tellTitle(ctx: Context, id: string, title: string): Promise<void> {
-  const { room, call } = visit(ctx, id)
+  const { room, call } = await visit(ctx, id)
   await Promise.resolve(room.retitle({ tenant_id: call.tenant_id, chat_id: call.chat_id }, title)).catch(
     (error: unknown) => log.warn('chat_not_told', { chat_id: id, cause: String(error) }),
   )
@@ -154,7 +154,7 @@ export async function deleteChat(ctx: Context, id: string): Promise<undefined> {
   const row = await find(ctx, chats, id)
   if (!row) throw problem.notFound('chat', id)
   entered(ctx, row)
-  const { room, call } = visit(ctx, id)
+  const { room, call } = await visit(ctx, id)
   const ids = { tenant_id: call.tenant_id, chat_id: call.chat_id }
   // Told before, so that the object looks for itself should this isolate not come to tell it afterwards.
   resultOf(await room.expectRemoval(ids))

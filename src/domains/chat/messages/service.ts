@@ -43,12 +43,12 @@ export async function listChatEvents(
   chatId: string,
   input: { after?: string | undefined; limit: number },
 ): Promise<Page<LoggedEvent>> {
-  const { room, call } = visit(ctx, chatId)
+  const { room, call } = await visit(ctx, chatId)
   return resultOf(await room.events(call, { after: input.after ?? null, limit: input.limit }))
 }
 
 /** Stops the chat’s run, from wherever; harmless where none goes on. */
 export async function stopRun(ctx: Context, chatId: string, runId?: string): Promise<Stopped> {
-  const { room, call } = visit(ctx, chatId)
+  const { room, call } = await visit(ctx, chatId)
   return resultOf(await room.stop(call, runId))
 }

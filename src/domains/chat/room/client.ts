@@ -1,4 +1,5 @@
 import type { Context } from '../../../data/context'
+import { objectOf } from '../../../data/objects'
 import type { Bindings } from '../../../env'
 import type { SendMessage } from '../messages/schema'
 import { callerOf } from './caller'
@@ -6,9 +7,10 @@ import { problemOf, type Refusal } from './refusal'
 import { CALL_HEADER, type Call, type PostedMessage, REFUSED, type RoomVerbs, type SocketCall } from './verbs'
 
 /** The object of a chat; its name carries the tenant, and it answers to no other. */
-export function roomOf(env: Bindings, tenantId: string, chatId: string): RoomVerbs {
+export async function roomOf(env: Bindings, tenantId: string, chatId: string): Promise<RoomVerbs> {
+  const room = await objectOf(env, env.CHATS, tenantId, `${tenantId}/${chatId}`)
   // ChatRoom implements RoomVerbs; the stub’s own type gives up at fields of unknown content.
-  return env.CHATS.getByName(`${tenantId}/${chatId}`) as unknown as RoomVerbs
+  return room as unknown as RoomVerbs
 }
 
 export function callOf(ctx: Context, chatId: string): Call {
@@ -16,8 +18,8 @@ export function callOf(ctx: Context, chatId: string): Call {
 }
 
 /** The chat’s object with the caller’s own call. */
-export function visit(ctx: Context, chatId: string): { room: RoomVerbs; call: Call } {
-  return { room: roomOf(ctx.env, ctx.tenant.id, chatId), call: callOf(ctx, chatId) }
+export async function visit(ctx: Context, chatId: string): Promise<{ room: RoomVerbs; call: Call }> {
+  return { room: await roomOf(ctx.env, ctx.tenant.id, chatId), call: callOf(ctx, chatId) }
 }
 
 /** Posts a message: a stream of its run, or JSON where `answer` says so. `signal` is the client’s. */
@@ -28,7 +30,7 @@ export async function postMessage(
   answer: PostedMessage['answer'],
   signal: AbortSignal,
 ): Promise<Response> {
-  const { room, call } = visit(ctx, chatId)
+  const { room, call } = await visit(ctx, chatId)
   const body = JSON.stringify({ call, input, answer } satisfies PostedMessage)
   return accepted(await room.fetch(new Request('http://room/messages', { method: 'POST', body, signal })))
 }
@@ -40,7 +42,7 @@ export async function openSocket(
   format: SocketCall['format'],
   cursor: string | null,
 ): Promise<WebSocket> {
-  const { room, call } = visit(ctx, chatId)
+  const { room, call } = await visit(ctx, chatId)
   const words = encodeURIComponent(JSON.stringify({ ...call, format, cursor } satisfies SocketCall))
   const headers = { Upgrade: 'websocket', [CALL_HEADER]: words }
   const { webSocket } = await accepted(await room.fetch(new Request('http://room/socket', { headers })))

@@ -1,3 +1,4 @@
+import { meterOf } from '../../../data/objects'
 import type { Bindings } from '../../../env'
 import { log } from '../../../lib/log'
 import { type Problem, problem } from '../../../lib/problem'
@@ -20,7 +21,7 @@ export class OpenStreams {
   private changed = false
 
   constructor(
-    private readonly env: Pick<Bindings, 'METERS'>,
+    private readonly env: Pick<Bindings, 'DB' | 'METERS'>,
     private readonly tenantId: string,
     private readonly holder: string,
     /** How many are open. */
@@ -53,7 +54,9 @@ export class OpenStreams {
   }
 
   private ask(): Promise<Admission> {
-    const answer = this.meter.openStream(this.report()).catch((error: unknown) => {
+    const report = this.report()
+    const asked = meterOf(this.env, this.tenantId).then((meter) => meter.openStream(report))
+    const answer = asked.catch((error: unknown) => {
       log.warn('streams_uncounted', { tenant_id: this.tenantId, cause: String(error) })
       return null
     })
@@ -68,7 +71,8 @@ export class OpenStreams {
     try {
       while (this.changed) {
         this.changed = false
-        await this.meter.noteStreams(this.report())
+        const meter = await meterOf(this.env, this.tenantId)
+        await meter.noteStreams(this.report())
       }
     } catch (error) {
       // The Meter asks before it refuses anyone.
@@ -76,10 +80,6 @@ export class OpenStreams {
     } finally {
       this.reporting = false
     }
-  }
-
-  private get meter() {
-    return this.env.METERS.getByName(this.tenantId)
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Context } from '../../../data/context'
+import { meterOf } from '../../../data/objects'
 import { problem } from '../../../lib/problem'
 import { type Limits, limitsOf, type PlanName } from '../../tenancy/plans'
 import { tenantLimiter } from '../isolate'
@@ -14,11 +15,12 @@ const PATIENCE_MS = 2_000
 /** How each limit of the caller's tenant stands, and those of the key that asks. 503 while the Meter does not answer. */
 export async function limitsNow(ctx: Context): Promise<LimitsNow> {
   const wants = wantsShown(ctx)
-  const meter = ctx.env.METERS.getByName(ctx.tenant.id)
-  const asked = Promise.all([
-    meter.look(wants.map(({ name, period, limit }) => ({ name, period, limit }))),
-    meter.streamUse(),
-  ])
+  const asked = meterOf(ctx.env, ctx.tenant.id).then((meter) =>
+    Promise.all([
+      meter.look(wants.map(({ name, period, limit }) => ({ name, period, limit }))),
+      meter.streamUse(),
+    ]),
+  )
   ctx.defer(asked)
   const late = scheduler.wait(PATIENCE_MS).then(() => null)
   const answer = await Promise.race([asked.catch(() => null), late])

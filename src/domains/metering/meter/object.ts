@@ -1,5 +1,6 @@
 import { DurableObject } from 'cloudflare:workers'
 import { tellGauge } from '../../../data/gauges'
+import { objectOf } from '../../../data/objects'
 import { keepWatch } from '../../../data/outbox'
 import { committedChanges } from '../../../data/tell'
 import type { Bindings } from '../../../env'
@@ -121,7 +122,9 @@ export class Meter extends DurableObject<Bindings> {
 
   private auditStreams(except?: string): Promise<void> {
     // The chats' objects are the only holders there are; their names are the holders'.
-    const ask = (holder: string) => this.env.CHATS.getByName(holder).openStreams()
+    const tenantId = this.ctx.id.name ?? ''
+    const ask = async (holder: string) =>
+      (await objectOf(this.env, this.env.CHATS, tenantId, holder)).openStreams()
     return audit(this.streams, ask, Date.now(), except)
   }
 

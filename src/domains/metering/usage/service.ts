@@ -1,5 +1,6 @@
 import type { Context } from '../../../data/context'
 import { withinLimit } from '../../../data/metrics'
+import { meterOf } from '../../../data/objects'
 import { type Page, pageOf } from '../../../data/page'
 import { iso } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
@@ -63,11 +64,11 @@ function spanAsked(by: GroupBy, input: UsageQuery, now: number): { from: number;
 /** Brings what this isolate has measured to the Meter, so that the last seconds are counted. */
 const settle = (ctx: Context) => tenantLimiter(ctx.env, ctx.tenant.id).settleUsage(ctx.defer)
 
-type MeterStub = ReturnType<Context['env']['METERS']['getByName']>
+type MeterStub = Awaited<ReturnType<typeof meterOf>>
 
 async function ask<T>(ctx: Context, question: (meter: MeterStub) => Promise<T>): Promise<T> {
   try {
-    return await withinLimit(question(ctx.env.METERS.getByName(ctx.tenant.id)), PATIENCE_MS)
+    return await withinLimit(meterOf(ctx.env, ctx.tenant.id).then(question), PATIENCE_MS)
   } catch (error) {
     throw problem('service_unavailable', 'Usage can’t be read at the moment', {
       headers: { 'Retry-After': '5' },

@@ -1,4 +1,5 @@
 import { withinLimit } from '../../../data/metrics'
+import { meterOf } from '../../../data/objects'
 import type { Bindings } from '../../../env'
 import { describeError, log } from '../../../lib/log'
 import { tenantLimiter } from '../isolate'
@@ -43,7 +44,7 @@ export class StreamUsage {
   private timer: ReturnType<typeof setTimeout> | null = null
 
   constructor(
-    private readonly env: Pick<Bindings, 'METERS'>,
+    private readonly env: Pick<Bindings, 'DB' | 'METERS'>,
     private readonly tenantId: string,
   ) {}
 
@@ -69,7 +70,8 @@ export class StreamUsage {
   private async tell(): Promise<void> {
     try {
       for (let report = this.sums.report(); report; report = this.sums.report()) {
-        await withinLimit(this.env.METERS.getByName(this.tenantId).takeUsage(this.id, report), AGAIN_MS)
+        const told = meterOf(this.env, this.tenantId).then((meter) => meter.takeUsage(this.id, report))
+        await withinLimit(told, AGAIN_MS)
         this.sums.answered()
       }
     } catch (error) {

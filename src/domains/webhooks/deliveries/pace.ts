@@ -1,3 +1,4 @@
+import { meterOf } from '../../../data/objects'
 import type { Bindings } from '../../../env'
 import { log } from '../../../lib/log'
 
@@ -9,13 +10,13 @@ const PATIENCE_MS = 1_000
  * are held. A Meter that does not answer holds nothing.
  */
 export async function paceOf(
-  env: Pick<Bindings, 'METERS'>,
+  env: Pick<Bindings, 'DB' | 'METERS'>,
   tenantId: string,
   wanted: number,
 ): Promise<{ count: number; wait: number }> {
   const all = { count: wanted, wait: 0 }
-  const answer = env.METERS.getByName(tenantId)
-    .pace(wanted)
+  const answer = meterOf(env, tenantId)
+    .then((meter) => meter.pace(wanted))
     .catch((error: unknown) => {
       log.warn('deliveries_unpaced', { tenant_id: tenantId, cause: String(error) })
       return all

@@ -79,7 +79,7 @@ export async function getDelivery(ctx: Context, id: string): Promise<DeliveryDet
     .limit(1)
   const row = rows[0]
   if (!row) throw problem.notFound('delivery', id)
-  const sender = senderOf(ctx.env, { tenant_id: ctx.tenant.id, endpoint_id: row.endpoint_id })
+  const sender = await senderOf(ctx.env, { tenant_id: ctx.tenant.id, endpoint_id: row.endpoint_id })
   const attempts = await sender.attempts(id).catch((cause) => {
     throw problem('service_unavailable', 'The attempts can’t be read just now', { cause })
   })

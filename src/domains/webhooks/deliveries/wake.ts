@@ -1,3 +1,4 @@
+import { objectOf } from '../../../data/objects'
 import type { Bindings } from '../../../env'
 import { log } from '../../../lib/log'
 
@@ -5,7 +6,7 @@ type Named = { tenant_id: string; endpoint_id: string }
 
 /** The object that makes an endpoint's attempts. */
 export function senderOf(env: Bindings, { tenant_id, endpoint_id }: Named) {
-  return env.ENDPOINTS.getByName(`${tenant_id}/${endpoint_id}`)
+  return objectOf(env, env.ENDPOINTS, tenant_id, `${tenant_id}/${endpoint_id}`)
 }
 
 /**
@@ -14,7 +15,8 @@ export function senderOf(env: Bindings, { tenant_id, endpoint_id }: Named) {
  */
 export async function wakeEndpoint(env: Bindings, endpoint: Named, retry = false): Promise<void> {
   try {
-    await senderOf(env, endpoint).wake(endpoint.tenant_id, endpoint.endpoint_id, retry)
+    const sender = await senderOf(env, endpoint)
+    await sender.wake(endpoint.tenant_id, endpoint.endpoint_id, retry)
   } catch (error) {
     log.warn('endpoint_not_woken', { ...endpoint, cause: String(error) })
   }
