@@ -10,18 +10,19 @@ const WRANGLER = path.join(ROOT, 'node_modules/wrangler/bin/wrangler.js')
 /** A worker as wrangler would upload it. */
 export type Bundle = { file: string; bytes: number; gzipped: number }
 
-/** Bundles `entry` into `directory` as it is deployed to production, or as the settings in `config` say. */
-export function bundle(entry: string, directory: string, config?: string): Bundle {
+/** Bundles the Worker into `directory` as it is deployed to production, or another `entry` as `config` says. */
+export function bundle(entry: string | null, directory: string, config?: string): Bundle {
   mkdirSync(directory, { recursive: true })
   const settings = config ? ['--config', config] : ['--env', 'production']
-  const args = ['deploy', entry, ...settings, '--dry-run', '--outdir', directory]
+  const args = ['deploy', ...(entry ? [entry] : []), ...settings, '--dry-run', '--outdir', directory]
   const done = spawnSync(process.execPath, [WRANGLER, ...args], {
     cwd: ROOT,
     env: { ...process.env, CI: '1', WRANGLER_SEND_METRICS: 'false', WRANGLER_HIDE_BANNER: 'true' },
     encoding: 'utf8',
   })
-  if (done.status !== 0) throw new Error(`${entry} can't be bundled:\n${done.stdout}${done.stderr}`)
-  const file = path.join(directory, path.basename(entry).replace(/\.ts$/, '.js'))
+  if (done.status !== 0)
+    throw new Error(`${entry ?? 'The Worker'} can't be bundled:\n${done.stdout}${done.stderr}`)
+  const file = path.join(directory, path.basename(entry ?? 'index.ts').replace(/\.ts$/, '.js'))
   const text = readFileSync(file)
   return { file, bytes: text.byteLength, gzipped: gzipSync(text, { level: 9 }).byteLength }
 }

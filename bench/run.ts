@@ -38,7 +38,7 @@ async function main(): Promise<void> {
     console.log(`${costTable(costs)}\n\nwritten to docs/costs.md`)
     return
   }
-  const service = bundle('src/index.ts', path.join(directory, 'service'))
+  const service = bundle(null, path.join(directory, 'service'))
   console.log(`${bundleTable(service)}\n`)
   await measure(state, service, seeded, recorded)
   console.log(

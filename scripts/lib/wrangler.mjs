@@ -47,15 +47,16 @@ export function migrateLocally(stateDir) {
 
 /**
  * Starts `wrangler dev`; SIGTERM to the child stops it with everything it started. Where `envFile` is given, its
- * settings hold instead of those in .dev.vars.
+ * settings hold instead of those in .dev.vars. `environment` is one of wrangler.toml's: it runs what would be deployed there.
  */
-export function startWorker({ port, stateDir, vars = {}, envFile, detached = false }) {
+export function startWorker({ port, stateDir, vars = {}, envFile, environment, detached = false }) {
   const settings = Object.entries(vars).map(([name, value]) => `${name}:${value}`)
   const args = [
     ...['dev', '--ip', '127.0.0.1', '--port', String(port), '--inspector-port', '0'],
     ...['--persist-to', stateDir, '--show-interactive-dev-session=false'],
     ...(settings.length > 0 ? ['--var', ...settings] : []),
     ...(envFile ? ['--env-file', envFile] : []),
+    ...(environment ? ['--env', environment] : []),
   ]
   return spawn(process.execPath, [WRANGLER, ...args], {
     cwd: ROOT,

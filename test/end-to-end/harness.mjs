@@ -48,7 +48,7 @@ export function temporaryFolder(t) {
  *   await service.kill()      // kill -9 of everything, as in a power cut
  *   await service.restart()   // the same state, port and settings
  */
-export async function startService(t, { vars = {} } = {}) {
+export async function startService(t, { vars = {}, environment } = {}) {
   copyAssets(ROOT)
   const folder = temporaryFolder(t)
   const stateDir = path.join(folder, 'state')
@@ -77,7 +77,7 @@ export async function startService(t, { vars = {} } = {}) {
     /** All that the service has printed, its log among it. */
     output: () => output,
     async start() {
-      child = startWorker({ port, stateDir, envFile, detached: true })
+      child = startWorker({ port, stateDir, envFile, environment, detached: true })
       for (const stream of [child.stdout, child.stderr])
         stream.setEncoding('utf8').on('data', (chunk) => {
           output += chunk

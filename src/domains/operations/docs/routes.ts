@@ -1,27 +1,19 @@
 import { type Context, Hono } from 'hono'
 import * as z from 'zod'
+import { readDocument } from '#document'
 import type { AppEnv } from '../../../http/app-env'
-import { type About, openApiDocument } from '../../../http/openapi'
 import { doc, open } from '../../../http/route'
 import { randomBytes } from '../../../lib/crypto'
 import { base64 } from '../../../lib/encoding'
 import { problem } from '../../../lib/problem'
-import { about } from './about'
 import { contentSecurityPolicy, redocPage, swaggerPage } from './pages'
+import { SERVER } from './server'
 
 /** The files that the two pages load; `npm run dev` and `npm run deploy` copy them out of their packages. */
 const ASSETS = ['swagger-ui.css', 'swagger-ui-bundle.js', 'redoc.standalone.js']
 
-/** A name that no host has, in the place of the server's address while the document waits in memory. */
-const SERVER = 'https://server.invalid'
-
 /** The document of `app`'s routes, and the pages that show it. */
 export function documents(app: Hono<AppEnv>): Hono<AppEnv> {
-  let printed: string | undefined
-  const documentFor = (server: About['server']) => {
-    printed ??= JSON.stringify(openApiDocument(app, { ...about, server: SERVER }))
-    return printed.replace(SERVER, server)
-  }
   return new Hono<AppEnv>()
     .get(
       '/openapi.json',
@@ -30,11 +22,13 @@ export function documents(app: Hono<AppEnv>): Hono<AppEnv> {
         returns: { status: 200, bare: true, schema: z.record(z.string(), z.unknown()).meta({ example: {} }) },
       }),
       open(),
-      (c) =>
-        c.body(documentFor(new URL(c.req.url).origin), 200, {
+      async (c) => {
+        const text = await readDocument(app, c.env)
+        return c.body(text.replace(SERVER, new URL(c.req.url).origin), 200, {
           'Content-Type': 'application/json',
           'Cache-Control': 'no-cache',
-        }),
+        })
+      },
     )
     .get('/docs', doc('Swagger UI', { hidden: true }), open(), (c) => showPage(c, swaggerPage))
     .get('/redoc', doc('ReDoc', { hidden: true }), open(), (c) => showPage(c, redocPage))
