@@ -11,6 +11,7 @@ import { clientRoutes } from './domains/identity/clients/routes'
 import { issuerRoutes } from './domains/identity/issuers/routes'
 import { mfaRoutes } from './domains/identity/mfa/routes'
 import { oauthRoutes } from './domains/identity/oauth/routes'
+import { accountPages } from './domains/identity/pages/routes'
 import { passkeyRoutes } from './domains/identity/passkeys/routes'
 import { sessionRoutes } from './domains/identity/sessions/routes'
 import { wellKnown } from './domains/identity/tokens/routes'
@@ -74,6 +75,7 @@ app.route('/', liveness) // answers without settings
 app.route('/', health)
 app.route('/', metrics)
 app.route('/', documents(app))
+app.route('/', accountPages) // where the links of mails lead
 app.route('/.well-known', wellKnown)
 
 app.route('/api/v1/auth', userRoutes)
