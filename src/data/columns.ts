@@ -10,6 +10,15 @@ export function confined<T extends SQLiteTable & { tenant_id: SQLiteColumn }>(ta
   return table
 }
 
+/** Names of the tables that are read at D1's primary alone: what a replica says of them may have been revoked since. */
+export const primaryTables = new Set<string>(['tenants'])
+
+/** Declares a tenant's table of who somebody is, and what they may. */
+export function ofIdentity<T extends SQLiteTable & { tenant_id: SQLiteColumn }>(table: T): T {
+  primaryTables.add(getTableName(table))
+  return confined(table)
+}
+
 /** The column that every tenant's table begins with, and every key and index on it. */
 export const tenantId = () => text().notNull()
 /** A UUIDv7, or another id of the resource's own form. */

@@ -2,6 +2,7 @@ import type { KeyLimits } from '../domains/identity/api-keys/limits'
 import type { OwnLimits } from '../domains/tenancy/plans'
 import type { Bindings, Settings } from '../env'
 import type { Database } from './database'
+import type { RequestSession } from './session'
 
 /** Who is calling. Scopes are settled when the credential is verified and never widen afterwards. */
 export type Principal =
@@ -27,7 +28,15 @@ export type Principal =
   | { kind: 'anonymous'; id: null; scopes: ReadonlySet<string> }
 
 /** Whose credential it is where someone acts in a tenant that is not their own: platform administrators and partners. */
-export type Impersonator = { kind: 'user' | 'api_key'; id: string; tenant_id: string }
+export type Impersonator = {
+  kind: 'user' | 'api_key'
+  id: string
+  tenant_id: string
+  /** What they are at home. */
+  role: string
+  /** The partner that they act for; null where it is the platform. */
+  partner_id: string | null
+}
 
 /** The tenant as its credential's look-up knew it; at most ten seconds old. */
 export type Tenant = {
@@ -74,6 +83,8 @@ export type RequestContext = {
   /** The row version that `If-Match` names; undefined without the header, -1 where it can match nothing. */
   ifMatch: number | undefined
   idempotency: IdempotencyClaim | null
+  /** Through which its statements go to D1; work that no request asked for has none, and asks the primary. */
+  session?: RequestSession
   /** Counts the request against a tenant that only the verb finds out; 429. Set on open routes that carry a credential. */
   admit?: (tenant: Pick<Tenant, 'id'>) => void | Promise<void>
   /** Lets `work` finish after the answer; a failure is logged and changes nothing. */

@@ -1,5 +1,6 @@
 import { type DrizzleD1Database, drizzle } from 'drizzle-orm/d1'
 import type { Bindings } from '../env'
+import type { RequestContext } from './context'
 import { confine } from './guard'
 
 export type Database = DrizzleD1Database
@@ -16,11 +17,24 @@ export function tenantDatabase(env: Bindings, tenantId: string): Database {
   }
   let database = databases.get(tenantId)
   if (!database) {
-    database = drizzle(new ConfinedD1(env.DB, tenantId) as unknown as D1Database)
+    database = databaseThrough(env.DB, tenantId)
     if (databases.size >= MOST_DATABASES) databases.clear()
     databases.set(tenantId, database)
   }
   return database
+}
+
+/** The same for a request: in its session, so that its bookmark counts. */
+export function databaseOf({ session, env }: Pick<RequestContext, 'session' | 'env'>, tenantId: string) {
+  return session ? session.database(tenantId) : tenantDatabase(env, tenantId)
+}
+
+/** What statements go through: the database itself, at its primary, or a session of it. */
+export type Door = Pick<D1DatabaseSession, 'prepare' | 'batch'>
+
+/** The same through a door of one's own. */
+export function databaseThrough(door: Door, tenantId: string): Database {
+  return drizzle(new ConfinedD1(door, tenantId) as unknown as D1Database)
 }
 
 /** Drizzle's object for a tenant holds no state, and takes as long to make as a request to check. */
@@ -38,10 +52,10 @@ export function directory(env: Bindings): Database {
 /** What Drizzle needs of a D1 binding, each statement confined as its parameters are bound. */
 class ConfinedD1 {
   // Private at run time too: nothing that holds a context can get behind it.
-  readonly #d1: D1Database
+  readonly #d1: Door
   readonly #tenantId: string
 
-  constructor(d1: D1Database, tenantId: string) {
+  constructor(d1: Door, tenantId: string) {
     this.#d1 = d1
     this.#tenantId = tenantId
   }

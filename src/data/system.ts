@@ -3,7 +3,7 @@ import { settingsOf } from '../env'
 import { hex } from '../lib/encoding'
 import { describeError, log } from '../lib/log'
 import type { Context, Principal, RequestContext, Tenant } from './context'
-import { tenantDatabase } from './database'
+import { databaseOf, tenantDatabase } from './database'
 
 /** A request's context for a tenant that no credential named: registration, login, an incoming webhook. */
 export function contextFor(
@@ -11,7 +11,7 @@ export function contextFor(
   tenant: Tenant,
   principal: Principal = { kind: 'anonymous', id: null, scopes: new Set() },
 ): Context {
-  return { ...request, tenant, principal, impersonator: null, db: tenantDatabase(request.env, tenant.id) }
+  return { ...request, tenant, principal, impersonator: null, db: databaseOf(request, tenant.id) }
 }
 
 /** The context of work that no request asked for: a queue message, an alarm, a cron run. `worker` goes to the audit log. */

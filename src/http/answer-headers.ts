@@ -107,13 +107,15 @@ export function complete(c: HonoContext<AppEnv>): void {
 
 /** What differs from answer to answer: the ids, the time that was waited, how the limits stand. */
 function identify(c: HonoContext<AppEnv>, headers: Headers): void {
-  const { requestId, correlationId, traceparent, now } = c.get('request')
+  const { requestId, correlationId, traceparent, now, session } = c.get('request')
   headers.set('X-Request-ID', requestId)
   headers.set('X-Correlation-ID', correlationId)
   headers.set('X-Trace-ID', traceparent.slice(3, 35))
   headers.set('X-Gateway-Request-ID', c.req.raw.headers.get('CF-Ray') ?? requestId)
   const ms = Date.now() - now
   if (ms !== 0) headers.set('X-Gateway-Time-Ms', String(ms))
+  const bookmark = session?.bookmark
+  if (bookmark) headers.set('X-D1-Bookmark', bookmark)
   const limits = c.get('limitFields')
   if (!limits) return
   headers.set('X-RateLimit-Remaining', String(limits.remaining))

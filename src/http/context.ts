@@ -1,5 +1,6 @@
 import type { Context as HonoContext, MiddlewareHandler } from 'hono'
 import type { RequestContext } from '../data/context'
+import { RequestSession } from '../data/session'
 import { settingsOf } from '../env'
 import { hex } from '../lib/encoding'
 import { describeError, log } from '../lib/log'
@@ -87,6 +88,7 @@ export const requestContext =
       userAgent: headers.get('User-Agent')?.slice(0, 512) ?? null,
       ifMatch: reads ? undefined : parseIfMatch(headers.get('If-Match') ?? undefined),
       idempotency: null,
+      session: new RequestSession(c.env, settings, reads ? headers.get('X-D1-Bookmark') : null),
       defer: (work) => {
         c.executionCtx.waitUntil(
           work.catch((error) =>

@@ -22,6 +22,7 @@ const EXPOSED = [
   ...['X-Request-ID', 'X-Correlation-ID', 'X-Trace-ID', 'X-Gateway-Request-ID', 'X-Gateway-Time-Ms'],
   ...['X-RateLimit-Limit', 'X-RateLimit-Remaining', 'X-RateLimit-Reset', 'RateLimit', 'RateLimit-Policy'],
   ...['Retry-After', 'ETag', 'Location', 'Idempotency-Replayed', 'WWW-Authenticate', 'Allow'],
+  'X-D1-Bookmark',
 ]
 
 const ACCEPTED = [
@@ -36,7 +37,7 @@ const ACCEPTED = [
     'Idempotency-Key',
   ],
   ...['X-Correlation-ID', 'X-Request-ID', 'traceparent', 'X-Target-Tenant-ID', 'X-Active-Tenant-Id'],
-  ...['If-Match', 'If-None-Match', 'Last-Event-ID', 'Prefer'],
+  ...['If-Match', 'If-None-Match', 'Last-Event-ID', 'Prefer', 'X-D1-Bookmark'],
 ]
 
 const answerCors = cors({

@@ -8,7 +8,7 @@ type Init = { headers?: Record<string, string>; body?: BodyInit; token?: string 
 /** The service as it runs with other settings or bindings than the tests' own; `url` is absolute. */
 export function serviceWith(overrides: Record<string, unknown>) {
   // One object for all its requests, as an isolate has.
-  const bindings = { ...env, ...overrides }
+  const bindings = { ...env, ...withSessions(overrides) }
   return async (method: string, url: string, init: Init = {}): Promise<Response> => {
     const headers = new Headers(init.headers)
     if (!headers.has('CF-Connecting-IP')) headers.set('CF-Connecting-IP', newAddress())
@@ -20,6 +20,14 @@ export function serviceWith(overrides: Record<string, unknown>) {
     await Promise.race([waitOnExecutionContext(context), scheduler.wait(250)])
     return answer
   }
+}
+
+/** A database that a test plays, so that a request's session is that database too. */
+export function withSessions<T extends Record<string, unknown>>(overrides: T): T {
+  const { DB } = overrides
+  if (typeof DB !== 'object' || DB === null || 'withSession' in DB) return overrides
+  const session = { ...DB, getBookmark: () => null }
+  return { ...overrides, DB: { ...DB, withSession: () => session } }
 }
 
 /** Settings that a deployment has. */

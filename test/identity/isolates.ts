@@ -2,6 +2,7 @@ import { createExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { app } from '../../src/app'
 import type { Bindings } from '../../src/env'
+import { withSessions } from '../http/service'
 import { newAddress } from '../world'
 
 // Several isolates in one test: all that an isolate remembers hangs on its bindings, and each here has its own.
@@ -19,7 +20,7 @@ export class Isolate {
   readonly calls: string[] = []
 
   constructor(overrides: Partial<Record<keyof Bindings, unknown>> = {}) {
-    const own = { ...env, ...overrides } as unknown as Record<string, object>
+    const own = { ...env, ...withSessions(overrides) } as unknown as Record<string, object>
     for (const name of ['DB', 'KV', 'METERS', 'SWEEPER']) own[name] = this.watched(name, own[name] ?? {})
     this.bindings = own as unknown as Bindings
   }

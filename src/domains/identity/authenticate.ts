@@ -1,5 +1,6 @@
 import type { Context as HonoContext } from 'hono'
 import { getCookie } from 'hono/cookie'
+import { databaseOf } from '../../data/database'
 import { settingsOf } from '../../env'
 import type { AppEnv } from '../../http/app-env'
 import type { Check } from '../../http/checks'
@@ -26,9 +27,10 @@ export const authenticate: Check = (c) => {
 function enter(c: HonoContext<AppEnv>, caller: KnownCaller): undefined {
   const { refusal } = caller
   if (refusal?.final) throw refusal.problem()
-  const { principal, tenant, knowledge } = caller
+  const { principal, tenant } = caller
+  const request = c.get('request')
   c.set('caller', caller)
-  c.set('ctx', { ...c.get('request'), principal, impersonator: null, tenant, db: knowledge.db })
+  c.set('ctx', { ...request, principal, impersonator: null, tenant, db: databaseOf(request, tenant.id) })
 }
 
 function callerOf(c: HonoContext<AppEnv>): KnownCaller | Promise<KnownCaller> {

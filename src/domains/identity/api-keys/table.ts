@@ -1,10 +1,10 @@
 import { foreignKey, index, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
-import { confined, id, json, tenantId, time, version } from '../../../data/columns'
+import { id, json, ofIdentity, tenantId, time, version } from '../../../data/columns'
 import { users } from '../users/table'
 import type { KeyLimits } from './limits'
 
 /** A key of a program. The key itself is shown once and never kept: only its SHA-256 and first 12 characters are. */
-export const apiKeys = confined(
+export const apiKeys = ofIdentity(
   sqliteTable(
     'api_keys',
     {

@@ -1,9 +1,9 @@
 import { sql } from 'drizzle-orm'
 import { index, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
-import { confined, id, tenantId, time, version } from '../../../data/columns'
+import { id, ofIdentity, tenantId, time, version } from '../../../data/columns'
 
 /** An invitation to join a tenant with a role; the token went by mail and only its SHA-256 is kept. */
-export const invitations = confined(
+export const invitations = ofIdentity(
   sqliteTable(
     'invitations',
     {

@@ -7,7 +7,7 @@ import {
   text,
   uniqueIndex,
 } from 'drizzle-orm/sqlite-core'
-import { confined, id, json, tenantId, time, version } from '../../../data/columns'
+import { id, json, ofIdentity, tenantId, time, version } from '../../../data/columns'
 import type { IssuedRole } from '../../../lib/issuer'
 import { users } from '../users/table'
 
@@ -15,7 +15,7 @@ import { users } from '../users/table'
 export type ClaimNames = { email: string; email_verified: string; name: string; roles: string | null }
 
 /** An OIDC issuer of a tenant's own, whose access tokens count in that tenant. */
-export const issuers = confined(
+export const issuers = ofIdentity(
   sqliteTable(
     'issuers',
     {
@@ -48,7 +48,7 @@ export const issuers = confined(
 )
 
 /** Who a subject of an issuer is here. */
-export const issuerUsers = confined(
+export const issuerUsers = ofIdentity(
   sqliteTable(
     'issuer_users',
     {

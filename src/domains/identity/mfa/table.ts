@@ -1,9 +1,9 @@
 import { foreignKey, index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
-import { confined, tenantId, time } from '../../../data/columns'
+import { ofIdentity, tenantId, time } from '../../../data/columns'
 import { users } from '../users/table'
 
 /** The authenticator app of a user; it counts from when its first code was confirmed. */
-export const totpEnrolments = confined(
+export const totpEnrolments = ofIdentity(
   sqliteTable(
     'totp_enrolments',
     {
@@ -30,7 +30,7 @@ export const totpEnrolments = confined(
 )
 
 /** Recovery codes, each good for one login, by their SHA-256. */
-export const recoveryCodes = confined(
+export const recoveryCodes = ofIdentity(
   sqliteTable(
     'recovery_codes',
     {
@@ -50,7 +50,7 @@ export const recoveryCodes = confined(
 )
 
 /** A login that waits for its second factor, by the SHA-256 of the challenge that the caller holds. */
-export const mfaChallenges = confined(
+export const mfaChallenges = ofIdentity(
   sqliteTable(
     'mfa_challenges',
     {

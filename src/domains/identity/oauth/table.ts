@@ -1,5 +1,5 @@
 import { foreignKey, index, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
-import { confined, id, tenantId, time, version } from '../../../data/columns'
+import { id, ofIdentity, tenantId, time, version } from '../../../data/columns'
 import { users } from '../users/table'
 
 /**
@@ -26,7 +26,7 @@ export const oauthStates = sqliteTable(
 )
 
 /** A login at a provider that stands for a user. The issuer is part of it: no two issuers share a subject. */
-export const oauthAccounts = confined(
+export const oauthAccounts = ofIdentity(
   sqliteTable(
     'oauth_accounts',
     {

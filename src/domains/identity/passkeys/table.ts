@@ -7,11 +7,11 @@ import {
   text,
   uniqueIndex,
 } from 'drizzle-orm/sqlite-core'
-import { confined, id, json, tenantId, time, version } from '../../../data/columns'
+import { id, json, ofIdentity, tenantId, time, version } from '../../../data/columns'
 import { users } from '../users/table'
 
 /** A WebAuthn credential of a user: the public half of a key that an authenticator keeps. */
-export const passkeys = confined(
+export const passkeys = ofIdentity(
   sqliteTable(
     'passkeys',
     {
@@ -49,7 +49,7 @@ export const passkeys = confined(
 )
 
 /** Answers to challenges that were taken, so that none is taken twice; kept as long as the challenge would live. */
-export const usedChallenges = confined(
+export const usedChallenges = ofIdentity(
   sqliteTable(
     'used_challenges',
     {

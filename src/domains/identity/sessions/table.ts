@@ -1,9 +1,9 @@
 import { foreignKey, index, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
-import { confined, id, tenantId, time, version } from '../../../data/columns'
+import { id, ofIdentity, tenantId, time, version } from '../../../data/columns'
 import { users } from '../users/table'
 
 /** A login: where a user is logged in, until it ends or is not refreshed for seven days. */
-export const sessions = confined(
+export const sessions = ofIdentity(
   sqliteTable(
     'sessions',
     {
@@ -30,7 +30,7 @@ export const sessions = confined(
 )
 
 /** Every refresh token a session had, by its SHA-256 only: a second use of an old one must be seen. */
-export const refreshTokens = confined(
+export const refreshTokens = ofIdentity(
   sqliteTable(
     'refresh_tokens',
     {

@@ -1,9 +1,9 @@
 import { sql } from 'drizzle-orm'
 import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
-import { confined, id, json, tenantId, time, version } from '../../../data/columns'
+import { id, json, ofIdentity, tenantId, time, version } from '../../../data/columns'
 
 /** A person who belongs to one tenant; the same address may belong to several tenants as several users. */
-export const users = confined(
+export const users = ofIdentity(
   sqliteTable(
     'users',
     {
@@ -41,7 +41,7 @@ export const users = confined(
 )
 
 /** Single-use tokens sent by mail, by the SHA-256 of the token. */
-export const mailTokens = confined(
+export const mailTokens = ofIdentity(
   sqliteTable(
     'mail_tokens',
     {
