@@ -2,6 +2,7 @@ import { type Context, Hono } from 'hono'
 import * as z from 'zod'
 import { readDocument } from '#document'
 import type { AppEnv } from '../../../http/app-env'
+import { fromAssets } from '../../../http/assets'
 import { doc, open } from '../../../http/route'
 import { randomBytes } from '../../../lib/crypto'
 import { base64 } from '../../../lib/encoding'
@@ -50,11 +51,4 @@ function showPage(c: Context<AppEnv>, page: (nonce: string) => string) {
 function showAsset(c: Context<AppEnv>) {
   if (!c.var.request.settings.docs || !ASSETS.includes(c.req.param('file') ?? '')) throw missing(c)
   return fromAssets(c)
-}
-
-async function fromAssets(c: Context<AppEnv>): Promise<Response> {
-  const found = await c.env.ASSETS.fetch(c.req.raw)
-  if (found.status === 404) throw missing(c)
-  // A fetched answer's headers can't be changed; the middleware adds its own.
-  return new Response(found.body, found)
 }
