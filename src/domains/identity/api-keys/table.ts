@@ -35,6 +35,7 @@ export const apiKeys = ofIdentity(
       uniqueIndex('api_keys_by_hash').on(table.hash),
       // The platform lists the keys of all tenants, and names one by its id alone.
       index('api_keys_by_id').on(table.id),
+      index('api_keys_by_maker').on(table.tenant_id, table.created_by),
       foreignKey({
         columns: [table.tenant_id, table.created_by],
         foreignColumns: [users.tenant_id, users.id],

@@ -67,7 +67,6 @@ export const mfaChallenges = ofIdentity(
     },
     (table) => [
       index('mfa_challenges_by_user').on(table.tenant_id, table.user_id),
-      index('mfa_challenges_by_end').on(table.expires_at),
       foreignKey({
         columns: [table.tenant_id, table.user_id],
         foreignColumns: [users.tenant_id, users.id],

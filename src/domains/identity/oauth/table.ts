@@ -51,7 +51,7 @@ export const oauthAccounts = ofIdentity(
         table.subject,
       ),
       index('oauth_accounts_by_subject').on(table.provider, table.issuer, table.subject),
-      index('oauth_accounts_by_user').on(table.tenant_id, table.user_id),
+      index('oauth_accounts_by_user').on(table.tenant_id, table.user_id, table.id),
       foreignKey({
         columns: [table.tenant_id, table.user_id],
         foreignColumns: [users.tenant_id, users.id],

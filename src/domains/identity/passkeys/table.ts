@@ -39,7 +39,7 @@ export const passkeys = ofIdentity(
     (table) => [
       primaryKey({ columns: [table.tenant_id, table.id] }),
       uniqueIndex('passkeys_by_credential').on(table.credential_id),
-      index('passkeys_by_user').on(table.tenant_id, table.user_id),
+      index('passkeys_by_user').on(table.tenant_id, table.user_id, table.id),
       foreignKey({
         columns: [table.tenant_id, table.user_id],
         foreignColumns: [users.tenant_id, users.id],
@@ -57,10 +57,7 @@ export const usedChallenges = ofIdentity(
       hash: text().notNull(),
       expires_at: time().notNull(),
     },
-    (table) => [
-      primaryKey({ columns: [table.tenant_id, table.hash] }),
-      index('used_challenges_by_end').on(table.expires_at),
-    ],
+    (table) => [primaryKey({ columns: [table.tenant_id, table.hash] })],
   ),
 )
 

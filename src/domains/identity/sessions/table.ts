@@ -20,7 +20,7 @@ export const sessions = ofIdentity(
     },
     (table) => [
       primaryKey({ columns: [table.tenant_id, table.id] }),
-      index('sessions_by_user').on(table.tenant_id, table.user_id),
+      index('sessions_by_user').on(table.tenant_id, table.user_id, table.id),
       foreignKey({
         columns: [table.tenant_id, table.user_id],
         foreignColumns: [users.tenant_id, users.id],

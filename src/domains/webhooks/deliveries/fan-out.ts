@@ -19,15 +19,16 @@ export async function fanOut(ctx: Context, eventIds: readonly string[]): Promise
       and(
         eq(events.tenant_id, ctx.tenant.id),
         inArray(events.id, sql`(select value from json_each(${ids}))`),
-        sql`${events.dispatched} = 0`,
+        // The plus keeps to the index of ids: that of what is undispatched has every tenant's.
+        sql`+${events.dispatched} = 0`,
       ),
     )
   await commit(ctx, { statements: [insertion(ctx, ids), dispatched], result: undefined })
-  // By the span of ids that an event's deliveries have (table.ts).
+  // By the span of ids that an event's deliveries have (table.ts). CROSS JOIN keeps to that order.
   const rows = await ctx.db.all<{ endpoint_id: string }>(sql`
     select distinct d.endpoint_id as endpoint_id
     from json_each(${ids}) as event
-    join deliveries as d on d.tenant_id = ${ctx.tenant.id}
+    cross join deliveries as d on d.tenant_id = ${ctx.tenant.id}
       and d.id >= substr(event.value, 5, 30) and d.id < substr(event.value, 5, 30) || 'g'
     where d.status = 'pending'`)
   return rows.map((row) => row.endpoint_id)
@@ -44,7 +45,7 @@ function insertion(ctx: Context, ids: string) {
         case w.status when 'active' then ${now} end, ${now}, null, 1
       from events as e
       join endpoints as w on w.tenant_id = e.tenant_id
-      where e.tenant_id = ${ctx.tenant.id} and e.dispatched = 0
+      where e.tenant_id = ${ctx.tenant.id} and +e.dispatched = 0
         and e.id in (select value from json_each(${ids}))
         and exists (
           select 1 from json_each(w.event_types) as wanted

@@ -1,4 +1,4 @@
-import { and, eq, ne, sql } from 'drizzle-orm'
+import { and, eq, inArray, ne, sql } from 'drizzle-orm'
 import { type Change, commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
 import { iso } from '../../../lib/ids'
@@ -136,6 +136,7 @@ function results(ctx: Context, reports: readonly Report[]) {
     when 'delivered' then 1
     when 'pending' then deliveries.status = 'pending'
     else deliveries.status in ('pending', 'held') end)`)
+  const ids = JSON.stringify(told.map(({ id }) => id))
   return ctx.db
     .update(deliveries)
     .set({
@@ -150,7 +151,14 @@ function results(ctx: Context, reports: readonly Report[]) {
         value ->> 'status' as status, value ->> 'next_attempt_at' as next_attempt_at,
         value ->> 'ended_at' as ended_at
       from json_each(${JSON.stringify(told)})) as told`)
-    .where(and(eq(deliveries.tenant_id, ctx.tenant.id), sql`${deliveries.id} = told.id`))
+    .where(
+      and(
+        eq(deliveries.tenant_id, ctx.tenant.id),
+        // By itself, the join would look through all of the tenant's deliveries for those that were told.
+        inArray(deliveries.id, sql`(select value from json_each(${ids}))`),
+        sql`${deliveries.id} = told.id`,
+      ),
+    )
 }
 
 /** The longest Retry-After among the answers, as the endpoint's own wait. */

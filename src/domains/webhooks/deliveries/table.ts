@@ -38,7 +38,7 @@ export const deliveries = confined(
         .where(sql`status = 'pending'`),
       index('deliveries_undelivered')
         .on(table.tenant_id, table.status, table.id)
-        .where(sql`status in ('failed', 'exhausted', 'held', 'cancelled')`),
+        .where(sql`status in ('pending', 'failed', 'exhausted', 'held', 'cancelled')`),
     ],
   ),
 )
