@@ -8,7 +8,9 @@ import { events } from './domains/events/routes'
 import { apiKeyRoutes } from './domains/identity/api-keys/routes'
 import { authenticate } from './domains/identity/authenticate'
 import { clientRoutes } from './domains/identity/clients/routes'
+import { invitationRoutes } from './domains/identity/invitations/routes'
 import { issuerRoutes } from './domains/identity/issuers/routes'
+import { memberRoutes } from './domains/identity/members/routes'
 import { mfaRoutes } from './domains/identity/mfa/routes'
 import { oauthRoutes } from './domains/identity/oauth/routes'
 import { accountPages } from './domains/identity/pages/routes'
@@ -87,6 +89,8 @@ app.route('/api/v1/auth/clients', clientRoutes)
 app.route('/api/v1/auth/issuers', issuerRoutes)
 app.route('/api/v1/auth/oauth', oauthRoutes)
 app.route('/api/v1/tenants', tenantRoutes)
+app.route('/api/v1/users/invitations', invitationRoutes)
+app.route('/api/v1/users', memberRoutes)
 app.route('/api/v1/teams', teamRoutes)
 app.route('/api/v1/interactions', interactionRoutes)
 app.route('/api/v1/service', serviceRoutes)

@@ -251,6 +251,7 @@ const DIRECTORY: Record<string, string> = {
   'data/tell.ts': 'tells again what was left untold, and drops what is over, whoever it belongs to',
   'domains/identity/api-keys/genuine.ts': 'what tagged keys is nobody’s but the service’s',
   'domains/identity/api-keys/verify.ts': 'finds a key by its hash, and with it the tenant',
+  'domains/identity/invitations/accept.ts': 'finds an invitation by its token, and with it the tenant',
   'domains/identity/issuers/standing.ts':
     'reads tenant, subject and user together; the tenant is the directory’s',
   'domains/identity/oauth/link.ts': 'makes the tenant of who comes by another provider for the first time',

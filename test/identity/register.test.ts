@@ -286,7 +286,7 @@ describe('registration by invitation', patient, () => {
     })
     expect(made.status).toBe(201)
     const [mail] = await mailsTo(email)
-    const invitation = mail?.text.split('\n\n').at(-1) ?? ''
+    const invitation = /\/accept-invitation#token=(\S+)/.exec(mail?.text ?? '')?.[1] ?? ''
     expect(invitation).toMatch(/^[A-Za-z0-9_-]{43}$/)
     return { email, invitation, tenant_id: made.data.id }
   }
@@ -304,25 +304,33 @@ describe('registration by invitation', patient, () => {
       email_verified_at: expect.any(String),
     })
     const again = await register({ email, invitation })
-    expect(Object.keys(again.error.details.fields ?? {})).toEqual(['invitation'])
+    expect([again.status, again.error.code]).toEqual([409, 'invitation_used'])
     expect(await usersOf(email)).toHaveLength(1)
   })
 
   it('is for the invited address alone, in time, unless it was taken back', async () => {
     const { email, invitation, tenant_id } = await invited()
-    const refused = async (body: object) => {
+    const refused = async (body: object, status: number, code: string) => {
       const answer = await register(body)
-      expect([answer.status, Object.keys(answer.error.details.fields ?? {})]).toEqual([422, ['invitation']])
+      expect([answer.status, answer.error.code]).toEqual([status, code])
+      return answer.error.details
     }
-    await refused({ email: someone(), invitation })
-    await refused({ email, invitation: `${invitation.slice(1)}A` })
+    await refused({ email: someone(), invitation }, 403, 'invitation_mismatch')
+    const { fields } = await refused(
+      { email, invitation: `${invitation.slice(1)}A` },
+      422,
+      'validation_failed',
+    )
+    expect(Object.keys(fields ?? {})).toEqual(['invitation'])
     await set(tenant_id, "expires_at = '2020-01-01T00:00:00.000Z'")
-    await refused({ email, invitation })
+    await refused({ email, invitation }, 409, 'invitation_expired')
     await set(tenant_id, "expires_at = '2999-01-01T00:00:00.000Z', revoked_at = '2020-01-01T00:00:00.000Z'")
-    await refused({ email, invitation })
+    await refused({ email, invitation }, 409, 'invitation_revoked')
     await set(tenant_id, 'revoked_at = null')
+    await env.DB.prepare("update tenants set status = 'suspended' where id = ?").bind(tenant_id).run()
+    await refused({ email, invitation }, 403, 'tenant_suspended')
     await env.DB.prepare("update tenants set status = 'cancelled' where id = ?").bind(tenant_id).run()
-    await refused({ email, invitation })
+    await refused({ email, invitation }, 422, 'validation_failed')
     expect(await usersOf(email)).toEqual([])
     const kept = await rows<{ hash: string }>('select hash from invitations where tenant_id = ?', tenant_id)
     expect(kept[0]?.hash).not.toContain(invitation)
@@ -331,7 +339,10 @@ describe('registration by invitation', patient, () => {
   it('used twice at once joins once', async () => {
     const { email, invitation, tenant_id } = await invited()
     const answers = await Promise.all([register({ email, invitation }), register({ email, invitation })])
-    expect(answers.map((answer) => answer.status).sort()).toEqual([201, 422])
+    expect(answers.map((answer) => answer.error?.code ?? answer.status).sort()).toEqual([
+      201,
+      'invitation_used',
+    ])
     expect(await rows('select id from users where tenant_id = ?', tenant_id)).toHaveLength(1)
   })
 })

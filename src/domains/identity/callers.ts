@@ -31,6 +31,12 @@ export const NOT_THE_PLATFORM = forbidden('platform_only', 'The role is the plat
 const TENANT_SUSPENDED = forbidden('tenant_suspended', 'The tenant is suspended')
 const TENANT_CANCELLED = forbidden('tenant_cancelled', 'The tenant was cancelled')
 
+/** Why nobody may act in the tenant, or null. */
+export function refusalOfTenant({ status }: Pick<Tenant, 'status'>): Refusal | null {
+  if (status === 'active') return null
+  return status === 'suspended' ? TENANT_SUSPENDED : TENANT_CANCELLED
+}
+
 /** A verified credential in memory. It is judged anew only after something was learned. */
 export abstract class KnownCaller implements Caller {
   abstract readonly principal: Principal
@@ -65,9 +71,7 @@ export abstract class KnownCaller implements Caller {
   protected abstract judge(): Refusal | null
 
   protected judgeTenant(): Refusal | null {
-    const { status } = this.knowledge.tenant
-    if (status === 'active') return null
-    return status === 'suspended' ? TENANT_SUSPENDED : TENANT_CANCELLED
+    return refusalOfTenant(this.knowledge.tenant)
   }
 }
 
@@ -105,7 +109,7 @@ export class TokenCaller extends KnownCaller {
       return SESSION_ENDED
     const user = knowledge.userNow(claims.sub, session.user)
     // A change of role revokes the tokens that were issued before it.
-    if (user.role !== claims.role) return OTHER_ROLE
+    if (user.role !== claims.role || knowledge.isOutdated(claims.sub, claims.iat)) return OTHER_ROLE
     if (user.status === 'suspended') return USER_SUSPENDED
     // The role means nothing outside the platform's own tenant, however a row came to name it.
     if (claims.role === 'platform_admin' && !knowledge.isPlatform) return NOT_THE_PLATFORM

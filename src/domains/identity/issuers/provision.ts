@@ -1,4 +1,4 @@
-import { and, eq, lt, ne, sql } from 'drizzle-orm'
+import { and, eq, lt, ne } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context, RequestContext } from '../../../data/context'
 import { contextFor } from '../../../data/system'
@@ -7,8 +7,10 @@ import { type Problem, problem } from '../../../lib/problem'
 import { effectiveSettings } from '../../tenancy/tenants/settings'
 import type { TenantRow } from '../../tenancy/tenants/table'
 import { userChange } from '../knowledge'
+import { anotherAdmin } from '../members/admins'
+import { roomFor } from '../members/room'
 import { tenantView } from '../sessions/standing'
-import { newUser, roomFor, userCreated } from '../users/register'
+import { newUser, userCreated } from '../users/register'
 import { Email, FullName } from '../users/schema'
 import { type UserRow, users } from '../users/table'
 import { claimAt, type Rule, roleOf } from './rules'
@@ -174,7 +176,7 @@ export async function keepRole(subject: Subject, user: UserRow, roleAt: number):
         before: { role: user.role },
         after: { role, iss: rule.iss },
       },
-      tell: [userChange(user.id, next)],
+      tell: [userChange(user.id, next, ctx.now)],
     })
   } catch (error) {
     if (error !== stale) throw error
@@ -183,8 +185,6 @@ export async function keepRole(subject: Subject, user: UserRow, roleAt: number):
 }
 
 function update(ctx: Context, user: UserRow, { role, version, updated_at }: UserRow) {
-  const others = sql`exists (select 1 from users as other where other.tenant_id = ${ctx.tenant.id}
-    and other.id <> ${user.id} and other.role = 'admin' and other.status = 'active')`
   return ctx.db
     .update(users)
     .set({ role, version, updated_at })
@@ -194,7 +194,7 @@ function update(ctx: Context, user: UserRow, { role, version, updated_at }: User
         eq(users.id, user.id),
         eq(users.version, user.version),
         ne(users.role, 'platform_admin'),
-        user.role === 'admin' ? others : undefined,
+        user.role === 'admin' ? anotherAdmin(ctx, user.id) : undefined,
       ),
     )
 }

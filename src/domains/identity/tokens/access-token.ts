@@ -18,6 +18,7 @@ export type AccessClaims = {
   role: string
   email: string
   scopes: string[]
+  iat: number
   exp: number
 }
 
@@ -116,15 +117,16 @@ function isPrintedJson(json: string): boolean {
 }
 
 function claimsOf(payload: JWTPayload): AccessClaims {
-  const { sub, tenant_id, sid, jti, role, email, scopes, exp, type } = payload
+  const { sub, tenant_id, sid, jti, role, email, scopes, iat, exp, type } = payload
   if (
     type === 'access' &&
     [sub, tenant_id, sid, jti, role, email].every((claim) => typeof claim === 'string') &&
+    typeof iat === 'number' &&
     typeof exp === 'number' &&
     Array.isArray(scopes) &&
     scopes.every((scope) => typeof scope === 'string')
   )
-    return { sub, tenant_id, sid, jti, role, email, scopes, exp } as AccessClaims
+    return { sub, tenant_id, sid, jti, role, email, scopes, iat, exp } as AccessClaims
   throw invalid('The token is not an access token of this service')
 }
 

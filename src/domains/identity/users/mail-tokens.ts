@@ -30,9 +30,9 @@ export async function linkMail(
   user: Whose,
   purpose: Purpose,
   template: Template = purpose,
-  life: number = PURPOSES[purpose].life,
+  other: { life?: number; tenant?: string } = {},
 ) {
-  const { path } = PURPOSES[purpose]
+  const { path, life } = { ...PURPOSES[purpose], ...other }
   const token = base64url(randomBytes(32))
   const row = {
     tenant_id: ctx.tenant.id,
@@ -43,7 +43,7 @@ export async function linkMail(
   }
   // After the #: what a browser never sends on, and no log keeps.
   const link = `${ctx.settings.PUBLIC_URL}/${path}#token=${token}`
-  return [ctx.db.insert(mailTokens).values(row), mailStatement(ctx, user.email, template, link)]
+  return [ctx.db.insert(mailTokens).values(row), mailStatement(ctx, user.email, template, link, other.tenant)]
 }
 
 /** Why a link is refused, whatever the reason. */

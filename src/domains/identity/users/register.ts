@@ -1,9 +1,8 @@
-import { and, eq, isNull, sql } from 'drizzle-orm'
+import { and, eq } from 'drizzle-orm'
 import { type Check, commit } from '../../../data/commit'
 import type { Context, RequestContext } from '../../../data/context'
 import { directory } from '../../../data/database'
 import { bareTenant, contextFor } from '../../../data/system'
-import { sha256 } from '../../../lib/crypto'
 import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { mailStatement } from '../../mail/compose'
@@ -11,7 +10,8 @@ import { newTenant } from '../../tenancy/tenants/new-tenant'
 import { refuseOtherTenant, tenantMeant } from '../../tenancy/tenants/pinned'
 import { effectiveSettings } from '../../tenancy/tenants/settings'
 import { tenants } from '../../tenancy/tenants/table'
-import { invitations } from '../invitations/table'
+import { acceptable } from '../invitations/accept'
+import { memberExists, roomFor } from '../members/room'
 import { tenantView } from '../sessions/standing'
 import { mayMail } from './mail-limit'
 import { hashPassword } from './password'
@@ -128,6 +128,7 @@ async function joinTenant(request: RequestContext, input: Register, tenantId: st
   const tenant = await directory(request.env).select().from(tenants).where(eq(tenants.id, tenantId)).get()
   if (!tenant || tenant.status === 'cancelled')
     throw problem('not_found', 'Team not found', { details: { resource: 'tenant', id: tenantId } })
+  if (tenant.status === 'suspended') throw problem('tenant_suspended', 'The tenant is suspended')
   const settings = effectiveSettings(tenant.plan, tenant.settings)
   if (!settings.open_registration) throw problem('registration_closed', 'The tenant takes no registrations')
   const ctx = contextFor(request, tenantView(tenant))
@@ -150,50 +151,20 @@ async function joinTenant(request: RequestContext, input: Register, tenantId: st
 }
 
 async function acceptInvitation(request: RequestContext, input: Register, token: string): Promise<UserRow> {
-  const hash = await sha256(token)
-  const found = await directory(request.env)
-    .select({ invitation: invitations, tenant: tenants })
-    .from(invitations)
-    .innerJoin(tenants, eq(tenants.id, invitations.tenant_id))
-    .where(eq(invitations.hash, hash))
-    .get()
-  const refusal = problem.invalid({ invitation: 'is not valid (any more) for this address' })
-  const now = iso(request.now)
-  if (!found || found.invitation.email !== input.email || found.invitation.expires_at <= now) throw refusal
-  if (found.invitation.accepted_at || found.invitation.revoked_at) throw refusal
-  if (found.tenant.status === 'cancelled') throw refusal
-  refuseOtherTenant(request, found.tenant.id)
-  const ctx = contextFor(request, tenantView(found.tenant))
+  const { ctx, tenant, invitation, use } = await acceptable(request, token, input.email)
   const user = newUser(request, {
     id: newId(request.now),
-    tenant_id: found.tenant.id,
+    tenant_id: tenant.id,
     email: input.email,
     full_name: input.full_name ?? null,
-    role: found.invitation.role,
+    role: invitation.role,
     password_hash: await hashPassword(input.password),
     // The token came by mail to this very address.
-    email_verified_at: now,
+    email_verified_at: iso(request.now),
   })
-  const accepted = ctx.db
-    .update(invitations)
-    .set({ accepted_at: now })
-    .where(
-      and(
-        eq(invitations.tenant_id, ctx.tenant.id),
-        eq(invitations.id, found.invitation.id),
-        isNull(invitations.accepted_at),
-        isNull(invitations.revoked_at),
-      ),
-    )
-  const { max_users } = effectiveSettings(found.tenant.plan, found.tenant.settings)
-  return addUser(ctx, user, max_users, [{ statement: accepted, otherwise: refusal }])
+  const { max_users } = effectiveSettings(tenant.plan, tenant.settings)
+  return addUser(ctx, user, max_users, [use(user.id)], { invitation_id: invitation.id })
 }
-
-/** The condition that a tenant has room for one more user, asked in the batch that adds one. */
-export const roomFor = (ctx: Context, maxUsers: number): Check => ({
-  holds: sql`not exists (select 1 from users where tenant_id = ${ctx.tenant.id} limit 1 offset ${maxUsers - 1})`,
-  otherwise: problem('user_limit_reached', `The tenant has its ${maxUsers} users`),
-})
 
 /** Adds a user within the tenant's number of users, counted in the batch that adds. */
 function addUser(
@@ -201,6 +172,7 @@ function addUser(
   user: UserRow,
   maxUsers: number,
   more: Parameters<typeof commit>[1]['statements'],
+  evidence: Record<string, unknown> = {},
 ): Promise<UserRow> {
   return commit(ctx, {
     statements: [roomFor(ctx, maxUsers), ...more, ctx.db.insert(users).values(user)],
@@ -209,11 +181,9 @@ function addUser(
       action: 'user.register',
       resource: 'user',
       resource_id: user.id,
-      after: { email: user.email, role: user.role },
+      after: { email: user.email, role: user.role, ...evidence },
     },
     events: [userCreated(user)],
-    unique: {
-      'users.tenant_id, users.email': problem('already_exists', 'The tenant has a user with this address'),
-    },
+    unique: { 'users.tenant_id, users.email': memberExists() },
   })
 }

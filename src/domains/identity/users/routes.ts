@@ -26,7 +26,15 @@ const tag = 'Authentication'
 export const userRoutes = new Hono<AppEnv>()
   .post(
     '/register',
-    doc('Register a user', { tag, errors: ['registration_closed', 'user_limit_reached', 'login_busy'] }),
+    doc('Register a user', {
+      tag,
+      description: 'Into a tenant of their own, into one that is open, or by an invitation.',
+      errors: [
+        ...(['registration_closed', 'user_limit_reached', 'already_exists', 'tenant_suspended'] as const),
+        ...(['invitation_mismatch', 'invitation_used', 'invitation_revoked', 'invitation_expired'] as const),
+        'login_busy',
+      ],
+    }),
     open(),
     body(Register),
     returns(201, User, { location: () => '/api/v1/auth/me' }),

@@ -4,15 +4,12 @@ import type { Context, RequestContext } from '../../../data/context'
 import { directory } from '../../../data/database'
 import { type Page, pageOf } from '../../../data/page'
 import { contextFor } from '../../../data/system'
-import { randomBytes, sha256 } from '../../../lib/crypto'
 import { defined } from '../../../lib/defined'
-import { base64url } from '../../../lib/encoding'
-import { iso, newId } from '../../../lib/ids'
+import { newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { insertKey } from '../../identity/api-keys/service'
-import { invitations } from '../../identity/invitations/table'
+import { invitationTo } from '../../identity/invitations/service'
 import { tenantView } from '../../identity/sessions/standing'
-import { mailStatement } from '../../mail/compose'
 import { LIMIT_NAMES, type OwnLimits } from '../plans'
 import { isAdministrative, scopesByAction, scopesOf } from '../scopes'
 import { newTenant } from '../tenants/new-tenant'
@@ -21,18 +18,17 @@ import { changeTenant, shown, slugTaken, type TenantShown } from '../tenants/ser
 import { tenants } from '../tenants/table'
 import type { CreateTenant, CreateTenantKey, PatchTenant } from './schema'
 
-/** An invitation is open for a week. */
-const INVITATION_MS = 7 * 24 * 3600_000
-
 /** Makes a tenant; an invitation to be its admin goes to `admin_email`. */
 export async function createTenant(ctx: Context, input: CreateTenant): Promise<TenantShown> {
   const { name, slug, plan } = input
   const rate_limits = withLimits({}, input.rate_limits)
   const tenant = newTenant(ctx, { id: newId(ctx.now), name, slug, plan, rate_limits })
   const inside = contextFor(ctx, tenantView(tenant), ctx.principal)
-  const invitation = input.admin_email ? await inviteAdmin(inside, input.admin_email) : []
+  const invitation = input.admin_email
+    ? await invitationTo(inside, { email: input.admin_email, role: 'admin' }, name, null)
+    : null
   return commit(inside, {
-    statements: [directory(ctx.env).insert(tenants).values(tenant), ...invitation],
+    statements: [directory(ctx.env).insert(tenants).values(tenant), ...(invitation?.statements ?? [])],
     result: shown(tenant),
     audit: {
       action: 'tenant.create',
@@ -42,20 +38,6 @@ export async function createTenant(ctx: Context, input: CreateTenant): Promise<T
     },
     unique: { 'tenants.slug': slugTaken(input.slug) },
   })
-}
-
-async function inviteAdmin(ctx: Context, email: string) {
-  const token = base64url(randomBytes(32))
-  const row = {
-    tenant_id: ctx.tenant.id,
-    id: newId(ctx.now),
-    email,
-    role: 'admin' as const,
-    hash: await sha256(token),
-    created_at: iso(ctx.now),
-    expires_at: iso(ctx.now + INVITATION_MS),
-  }
-  return [ctx.db.insert(invitations).values(row), mailStatement(ctx, email, 'invitation', token)]
 }
 
 type TenantFilter = {

@@ -1,0 +1,183 @@
+import { and, asc, desc, eq, gt, gte, isNull, lt, sql } from 'drizzle-orm'
+import { commit } from '../../../data/commit'
+import type { Context } from '../../../data/context'
+import { departing } from '../../../data/departures'
+import { type Page, pageOf } from '../../../data/page'
+import { find, type Revision, removal, revise } from '../../../data/revise'
+import { defined } from '../../../lib/defined'
+import { firstIdAt, iso, newId } from '../../../lib/ids'
+import { problem } from '../../../lib/problem'
+import { apiKeys } from '../api-keys/table'
+import { nameForMail } from '../invitations/words'
+import { userChange } from '../knowledge'
+import { sessions } from '../sessions/table'
+import { countInvited } from '../users/mail-limit'
+import { linkMail } from '../users/mail-tokens'
+import { hashPassword } from '../users/password'
+import { newUser, userCreated } from '../users/register'
+import { mailTokens, type UserRow, users } from '../users/table'
+import { isActiveAdmin, isNotLast, mayLeave, refuseBeyond, refusePlatform } from './admins'
+import { memberExists, roomFor, roomOf } from './room'
+import type { CreateUser, UpdateUser, UserFilters } from './schema'
+
+const WEEK_MS = 7 * 24 * 3600_000
+
+/**
+ * Adds a user to the tenant. Who gets no password here chooses one by the link of a mail; the address counts as
+ * confirmed once its reader has used a link. 409 `already_exists`, `user_limit_reached`.
+ */
+export async function createUser(ctx: Context, input: CreateUser): Promise<UserRow> {
+  refuseBeyond(ctx, input.role)
+  await countInvited(ctx, input.email)
+  const user = newUser(ctx, {
+    id: newId(ctx.now),
+    tenant_id: ctx.tenant.id,
+    email: input.email,
+    full_name: input.full_name ?? null,
+    role: input.role,
+    password_hash: input.password === undefined ? null : await hashPassword(input.password),
+  })
+  const mail =
+    input.password === undefined
+      ? await linkMail(ctx, user, 'reset_password', 'account_made', {
+          life: WEEK_MS,
+          tenant: await nameForMail(ctx),
+        })
+      : await linkMail(ctx, user, 'verify_email')
+  return commit(ctx, {
+    statements: [roomFor(ctx, roomOf(ctx)), ctx.db.insert(users).values(user), ...mail],
+    result: user,
+    audit: { action: 'user.create', resource: 'user', resource_id: user.id, after: told(user) },
+    events: [userCreated(user)],
+    unique: { 'users.tenant_id, users.email': memberExists() },
+  })
+}
+
+const told = ({ email, full_name, role, status }: UserRow) => ({ email, full_name, role, status })
+
+/** The tenant's users, newest first; by their addresses where `q` says how those begin. */
+export function listUsers(ctx: Context, { limit, cursor, ...by }: UserFilters): Promise<Page<UserRow>> {
+  const { q, role, status, created_after, created_before } = by
+  const wanted = and(
+    eq(users.tenant_id, ctx.tenant.id),
+    role === undefined ? undefined : eq(users.role, role),
+    status === undefined ? undefined : eq(users.status, status),
+    // Ids carry the time they were made.
+    created_after === undefined ? undefined : gte(users.id, firstIdAt(Date.parse(created_after))),
+    created_before === undefined ? undefined : lt(users.id, firstIdAt(Date.parse(created_before))),
+    // A span, not LIKE: it is looked up in the index, and what stands in it means itself.
+    q === undefined ? undefined : and(gte(users.email, q), lt(users.email, `${q}\u{10ffff}`)),
+  )
+  const select = () => ctx.db.select().from(users)
+  return pageOf(
+    `users:${ctx.tenant.id}:${JSON.stringify(by)}`,
+    { limit, cursor },
+    (after, most) =>
+      q === undefined
+        ? select()
+            .where(and(wanted, after ? lt(users.id, after.id) : undefined))
+            .orderBy(desc(users.id))
+            .limit(most)
+        : select()
+            .where(and(wanted, after ? gt(users.email, String(after.key)) : undefined))
+            .orderBy(asc(users.email))
+            .limit(most),
+    q === undefined ? undefined : (row) => row.email,
+  )
+}
+
+/** One user of the tenant; 404. */
+export async function getUser(ctx: Context, id: string): Promise<UserRow> {
+  const row = await find(ctx, users, id)
+  if (!row) throw problem.notFound('user', id)
+  return row
+}
+
+/**
+ * Changes a user's role, status or name: a change of role ends the access tokens issued before it, a suspension the
+ * sessions, and open streams end with either, all within ten seconds. 404, 412, 409 `last_admin`.
+ */
+export function updateUser(ctx: Context, id: string, input: UpdateUser): Promise<UserRow> {
+  return revise(ctx, users, 'user', id, (row) => {
+    refusePlatform(row)
+    if (input.role !== undefined && input.role !== row.role) refuseBeyond(ctx, input.role)
+    return changeOf(ctx, row, defined(input))
+  })
+}
+
+function changeOf(ctx: Context, row: UserRow, set: Partial<UserRow>): Revision<UserRow> {
+  const next = { ...row, ...set, version: row.version + 1 }
+  const hasOther = next.role !== row.role
+  const ends = next.status === 'suspended' && row.status === 'active'
+  const open = openSessions(ctx, row.id)
+  const changed = Object.keys(set) as (keyof UserRow)[]
+  const of = (user: UserRow) => Object.fromEntries(changed.map((name) => [name, user[name]]))
+  return {
+    set,
+    statements: [
+      ...(ends ? [endSessions(ctx, row.id)] : []),
+      ...(isActiveAdmin(row) && !isActiveAdmin(next) ? [isNotLast(ctx, row.id)] : []),
+    ],
+    tell: [
+      ...(ends ? [{ kind: 'session', from: sql`${sessions} where ${open}` }] : []),
+      ...(hasOther || next.status !== row.status ? [userChange(row.id, next, ctx.now)] : []),
+    ],
+    audit: {
+      action: actionOf(row, next),
+      resource: 'user',
+      resource_id: row.id,
+      before: of(row),
+      after: of(next),
+    },
+  }
+}
+
+function actionOf(row: UserRow, next: UserRow): string {
+  if (row.status === next.status) return 'user.update'
+  return next.status === 'suspended' ? 'user.suspend' : 'user.resume'
+}
+
+const openSessions = (ctx: Context, userId: string) =>
+  and(eq(sessions.tenant_id, ctx.tenant.id), eq(sessions.user_id, userId), isNull(sessions.ended_at))
+
+const endSessions = (ctx: Context, userId: string) =>
+  ctx.db
+    .update(sessions)
+    .set({ ended_at: iso(ctx.now) })
+    .where(openSessions(ctx, userId))
+
+/**
+ * Removes a user with all their ways in, sessions and API keys; what they made stays the tenant's. Everywhere within ten
+ * seconds. 404, 412, 409 `last_admin`.
+ */
+export async function deleteUser(ctx: Context, id: string): Promise<undefined> {
+  const row = await getUser(ctx, id)
+  refusePlatform(row)
+  const { tenant_id, email, role, full_name } = row
+  const keys = and(
+    eq(apiKeys.tenant_id, ctx.tenant.id),
+    eq(apiKeys.created_by, id),
+    isNull(apiKeys.revoked_at),
+  )
+  const links = and(eq(mailTokens.tenant_id, ctx.tenant.id), eq(mailTokens.user_id, id))
+  const along = await departing(ctx, { kind: 'user', id })
+  await commit(ctx, {
+    statements: [
+      mayLeave(ctx, id),
+      ctx.db.delete(mailTokens).where(links),
+      // Sessions, keys and the other ways in go with the row, by their foreign keys.
+      removal(ctx, users, 'user', id),
+      ...along.statements,
+    ],
+    result: undefined,
+    audit: { action: 'user.delete', resource: 'user', resource_id: id, before: told(row) },
+    events: [{ type: 'user.deleted', data: { user_id: id, tenant_id, email, role, full_name }, subject: id }],
+    tell: [
+      { kind: 'session', from: sql`${sessions} where ${openSessions(ctx, id)}` },
+      { kind: 'api_key', from: sql`${apiKeys} where ${keys}` },
+      // For who came by another issuer, without a session.
+      userChange(id, { ...row, status: 'suspended', version: row.version + 1 }, ctx.now),
+    ],
+  })
+  ctx.defer(along.afterwards())
+}
