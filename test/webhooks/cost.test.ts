@@ -54,7 +54,7 @@ const IN_MEMORY = ['wanted', 'listened', 'carried', 'json_each', 'event', 'hop',
 const URL = 'http://127.0.0.1:1025/'
 
 describe('the cost of a delivery in D1', { timeout: 20_000 }, () => {
-  it('is ten rows written in all: four for the event, one for its mark, four for the delivery, one for its end', async () => {
+  it('is eleven rows written in all: four for the event, one for its mark, five for the delivery, one for its end', async () => {
     const world = await makeWorld()
     const endpoint = await makeEndpoint(world, { url: URL })
     const { ctx, count } = counting(world)
@@ -67,7 +67,7 @@ describe('the cost of a delivery in D1', { timeout: 20_000 }, () => {
     await commit(ctx, { statements: [], events: [{ id, type: 'order.shipped', data: {} }], result: id })
     expect(spent()).toBe(4)
     await fanOut(ctx, [id])
-    expect(spent()).toBe(1 + 4)
+    expect(spent()).toBe(1 + 5)
     const { due } = await loadDue(ctx, endpoint.id, [], 4)
     expect(due).toHaveLength(1)
     const [delivery] = due
@@ -106,6 +106,7 @@ describe('the cost of a delivery in D1', { timeout: 20_000 }, () => {
         list: await cost(() => listDeliveries(ctx, { limit })),
         ofEndpoint: await cost(() => listDeliveries(ctx, { limit, endpoint_id: id })),
         held: await cost(() => listDeliveries(ctx, { limit, status: 'held' })),
+        pending: await cost(() => listDeliveries(ctx, { limit, status: 'pending' })),
         dead: await cost(() => listDeliveries(ctx, { limit, status: 'exhausted' })),
         ofEvent: await cost(() => deliveriesOfEvent(ctx, 'msg_01970000-0000-7000-8000-000000000123')),
         sweep: await cost(() => sweep(counted, { waitUntil: () => {} })),

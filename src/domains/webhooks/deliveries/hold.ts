@@ -1,7 +1,7 @@
 import { and, eq, sql } from 'drizzle-orm'
 import type { Context } from '../../../data/context'
 import { iso } from '../../../lib/ids'
-import { deliveries } from './table'
+import { deliveries, UNDELIVERED } from './table'
 
 // What becomes of an endpoint's open deliveries when the endpoint stops or goes on: statements for the batch of that
 // change. The states are spelled out, so that SQLite sees that the partial indexes serve.
@@ -10,7 +10,7 @@ const ofEndpoint = (ctx: Context, endpointId: string) =>
   and(eq(deliveries.tenant_id, ctx.tenant.id), eq(deliveries.endpoint_id, endpointId))
 
 const pending = sql`${deliveries.status} = 'pending'`
-const held = sql`${deliveries.status} = 'held' and ${deliveries.status} in ('failed', 'exhausted', 'held', 'cancelled')`
+const held = sql`${deliveries.status} = 'held' and ${deliveries.status} ${UNDELIVERED}`
 
 const moved = (status: 'held' | 'pending' | 'cancelled', at: string | null) => ({
   status,

@@ -7,7 +7,7 @@ import { firstIdAt, iso } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { endpoints } from '../endpoints/table'
 import type { Delivery, DeliveryDetail, ListDeliveries } from './schema'
-import { type DeliveryRow, deliveries } from './table'
+import { type DeliveryRow, deliveries, UNDELIVERED } from './table'
 import { senderOf, wakeEndpoint } from './wake'
 
 /** A delivery may be made long after its event was accepted, and its id carries the time of the event. */
@@ -49,9 +49,7 @@ function conditionsOf(filters: Omit<ListDeliveries, 'limit' | 'cursor'>): (SQL |
 /** Spelled out, so that SQLite sees which partial index serves; the words are the column's own. */
 function statusIs(status: DeliveryRow['status']): SQL {
   const is = sql`${deliveries.status} = ${sql.raw(`'${status}'`)}`
-  return status === 'pending' || status === 'delivered'
-    ? is
-    : sql`${is} and ${deliveries.status} in ('failed', 'exhausted', 'held', 'cancelled')`
+  return status === 'delivered' ? is : sql`${is} and ${deliveries.status} ${UNDELIVERED}`
 }
 
 /** The span of ids that an event's deliveries have (table.ts). */

@@ -4,6 +4,7 @@ import { tellAgain } from '../../../data/tell'
 import type { Bindings } from '../../../env'
 import { firstIdAt, iso } from '../../../lib/ids'
 import { describeError, log } from '../../../lib/log'
+import { sealDue } from '../../audit/seal'
 import { events } from '../../events/table'
 import { sendDue } from '../../mail/service'
 import { firstPending } from './first-pending'
@@ -14,11 +15,13 @@ import { wakeEndpoint } from './wake'
 const GRACE_MS = 2_000
 /** Events that one sweep dispatches; the next takes the next. */
 const MOST_EVENTS = 500
+/** So long rows of the audit log wait for others to be sealed with. */
+const SEAL_AFTER_MS = 20_000
 
 /**
  * Looks at what a crash may have left, over all tenants: events whose deliveries were not made, endpoints with
- * deliveries that are overdue, changes that not everybody was told, and mail. Sees to all of them; answers with how many
- * things were not done yet when it looked.
+ * deliveries that are overdue, changes that not everybody was told, and mail; and at what waits to be sealed. Sees to all
+ * of them; answers with how many things were not done yet when it looked.
  */
 export async function sweep(
   env: Bindings,
@@ -32,6 +35,10 @@ export async function sweep(
   })
   const mailing = sendDue(env, ctx, now).catch((error: unknown) => {
     log.error('mails_not_sent', { cause: describeError(error) })
+    return 1
+  })
+  const sealing = sealDue(env, ctx, now - SEAL_AFTER_MS).catch((error: unknown) => {
+    log.error('audit_not_sealed', { cause: describeError(error) })
     return 1
   })
   const [undispatched, overdue] = await Promise.all([
@@ -50,7 +57,7 @@ export async function sweep(
     ctx,
   )
   await Promise.all(overdue.map((endpoint) => wakeEndpoint(env, endpoint)))
-  return undispatched.length + overdue.length + (await telling) + (await mailing)
+  return undispatched.length + overdue.length + (await telling) + (await mailing) + (await sealing)
 }
 
 /** Active endpoints whose longest-due delivery is overdue. */
