@@ -8,7 +8,7 @@ import { tenantView } from '../src/domains/identity/sessions/standing'
 import { sessions } from '../src/domains/identity/sessions/table'
 import { newUser } from '../src/domains/identity/users/register'
 import { type UserRow, users } from '../src/domains/identity/users/table'
-import type { OwnLimits } from '../src/domains/tenancy/plans'
+import type { OwnLimits, PlanName } from '../src/domains/tenancy/plans'
 import { type Role, scopesOf } from '../src/domains/tenancy/scopes'
 import { newTenant } from '../src/domains/tenancy/tenants/new-tenant'
 import type { TenantSettings } from '../src/domains/tenancy/tenants/settings'
@@ -55,7 +55,12 @@ export function requestContext(overrides: Partial<RequestContext> = {}): Request
 
 /** Makes a tenant with users of every role, their tokens and an API key. */
 export async function makeWorld(
-  options: { settings?: Partial<TenantSettings>; rate_limits?: OwnLimits; platform?: boolean } = {},
+  options: {
+    settings?: Partial<TenantSettings>
+    plan?: PlanName
+    rate_limits?: OwnLimits
+    platform?: boolean
+  } = {},
 ): Promise<World> {
   const request = requestContext()
   const id = newId(request.now)
@@ -64,6 +69,7 @@ export async function makeWorld(
     name: `Tenant ${id.slice(-4)}`,
     slug: `t-${id}`,
     settings: options.settings ?? {},
+    plan: options.plan ?? 'starter',
     rate_limits: options.rate_limits ?? {},
     is_platform: options.platform ? 1 : 0,
   })

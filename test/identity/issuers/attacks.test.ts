@@ -15,7 +15,7 @@ let world: World
 let own: OwnIssuer
 
 beforeAll(async () => {
-  world = await makeWorld({ settings: { max_users: 1_000 } })
+  world = await makeWorld({ plan: 'enterprise' })
   own = await OwnIssuer.make()
   await trust(world, own, { algs: ['RS256'] })
 })

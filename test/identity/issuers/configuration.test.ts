@@ -8,7 +8,7 @@ import { AUDIENCE, type Configured, meIn, person, SHARED_SECRET, TestIssuer, tru
 
 let world: World
 beforeEach(async () => {
-  world = await makeWorld({ settings: { max_users: 1_000 } })
+  world = await makeWorld({ plan: 'enterprise' })
 })
 afterEach(() => {
   vi.useRealTimers()

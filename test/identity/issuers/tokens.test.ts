@@ -11,7 +11,7 @@ let issuer: TestIssuer
 let issuerId: string
 
 beforeAll(async () => {
-  world = await makeWorld({ settings: { max_users: 1_000 } })
+  world = await makeWorld({ plan: 'enterprise' })
   issuer = new TestIssuer()
   issuerId = (await trust(world, issuer)).id
 })

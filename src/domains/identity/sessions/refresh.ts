@@ -9,7 +9,7 @@ import { refuseOtherTenant } from '../../tenancy/tenants/pinned'
 import { tenants } from '../../tenancy/tenants/table'
 import { ending } from '../knowledge'
 import { users } from '../users/table'
-import { type Tokens, tokensFor } from './open'
+import { refuseStanding, type Tokens, tokensFor } from './open'
 import { hashOf, REFRESH_TOKEN_SECONDS, type Successor, successorsOf } from './refresh-token'
 import { tenantView } from './standing'
 import { refreshTokens, sessions } from './table'
@@ -31,8 +31,7 @@ export async function refresh(request: RequestContext, token: string): Promise<T
   if (session.ended_at !== null || tenant.status === 'cancelled')
     throw problem.unauthorized('token_revoked', 'The session has ended')
   if (session.expires_at <= now) throw problem.unauthorized('token_expired', 'The refresh token has expired')
-  if (tenant.status === 'suspended') throw problem('tenant_suspended', 'The tenant is suspended')
-  if (user.status === 'suspended') throw problem('user_suspended', 'The user is suspended')
+  refuseStanding({ user, tenant })
   // Only now: who kept a token that has ended must not use up what its tenant needs.
   await request.admit?.(tenant)
 

@@ -54,7 +54,10 @@ export const sessionRoutes = new Hono<AppEnv>()
       idempotency: 'ignored',
       counts: 'credential',
       description: 'Takes the token from the body or the cookie. A token used twice ends its whole session.',
-      errors: ['invalid_token', 'token_revoked', 'token_expired'],
+      errors: [
+        ...(['invalid_token', 'token_revoked', 'token_expired'] as const),
+        ...(['tenant_suspended', 'user_suspended', 'email_not_verified'] as const),
+      ],
     }),
     open(),
     query(CookiesOnly),

@@ -12,7 +12,7 @@ import { hashPassword } from '../../identity/users/password'
 import { newUser, userCreated } from '../../identity/users/register'
 import { type UserRow, users } from '../../identity/users/table'
 import { registrationMail } from '../../identity/users/verification'
-import { type Limits, limitsOf } from '../plans'
+import { type Limits, limitsOf, termsOf } from '../plans'
 import { newTenant } from './new-tenant'
 import { refuseOtherTenant } from './pinned'
 import type { Onboard, UpdateTenant } from './schema'
@@ -79,11 +79,20 @@ export function updateCurrentTenant<T = TenantShown>(
   input: UpdateTenant,
   view: (tenant: TenantShown) => T = (tenant) => tenant as T,
 ): Promise<T> {
-  const decide = (row: TenantRow) => ({
-    ...(input.name === undefined ? {} : { name: input.name }),
-    ...(input.settings === undefined ? {} : { settings: merge(row.settings, input.settings) }),
-  })
+  const decide = (row: TenantRow) => {
+    refuseAbovePlan(row, input.settings?.max_users)
+    return {
+      ...(input.name === undefined ? {} : { name: input.name }),
+      ...(input.settings === undefined ? {} : { settings: merge(row.settings, input.settings) }),
+    }
+  }
   return changeTenant(ctx, ctx.tenant.id, 'tenant.update', decide, view)
+}
+
+function refuseAbovePlan({ plan }: TenantRow, maxUsers = 0): void {
+  const { users } = termsOf(plan)
+  if (maxUsers > users)
+    throw problem.invalid({ 'settings.max_users': `must be at most ${users}, which the plan ${plan} has` })
 }
 
 const merge = (set: Partial<TenantSettings>, sent: object): Partial<TenantSettings> => ({

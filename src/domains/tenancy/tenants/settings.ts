@@ -9,7 +9,11 @@ export const TenantSettings = z.strictObject({
   require_verified_email: z
     .boolean()
     .meta({ description: 'Whether a user must verify the email before logging in.' }),
-  max_users: z.int().min(1).max(1_000_000).meta({ description: 'The most users the tenant may have.' }),
+  max_users: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .meta({ description: 'The most users the tenant may have; at most the plan’s.' }),
   conversation_window_minutes: z.int().min(1).max(1440),
   payload_retention_days: z.int().min(1).max(30),
   service_enabled: z.boolean().meta({ description: 'Whether interactions are taken.' }),
@@ -17,15 +21,16 @@ export const TenantSettings = z.strictObject({
 
 export type TenantSettings = z.infer<typeof TenantSettings>
 
-/** The settings as they hold for a tenant of `plan`. */
+/** The settings as they hold for a tenant of `plan`, whose number of users a setting may lower and never raise. */
 export function effectiveSettings(plan: string, set: Partial<TenantSettings>): TenantSettings {
+  const most = termsOf(plan).users
   return {
     open_registration: false,
     require_verified_email: false,
-    max_users: termsOf(plan).users,
     conversation_window_minutes: 30,
     payload_retention_days: 30,
     service_enabled: true,
     ...set,
+    max_users: Math.min(set.max_users ?? most, most),
   }
 }
