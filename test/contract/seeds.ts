@@ -58,7 +58,20 @@ export async function seed(): Promise<Seeded> {
   const path = `/api/v1/teams/${team}/members/${world.admin.user.id}`
   const joined = await callJson('PUT', path, { token })
   if (joined.status !== 200) throw new Error(`${path}: ${joined.status} ${joined.error?.message}`)
+  const opened = await callJson<Made>('POST', '/api/v1/chats', {
+    token: world.member.token,
+    body: { agent_id: agent },
+  })
+  for (const [id, by] of [
+    [chat, token],
+    [opened.data.id, world.member.token],
+  ] as const) {
+    const body = { team_id: team }
+    const shared = await callJson('PUT', `/api/v1/chats/${id}/shares`, { token: by, body })
+    if (shared.status !== 200) throw new Error(`share: ${shared.status} ${shared.error?.message}`)
+  }
   const interaction = await make('/api/v1/interactions', { text: 'Seed' })
+  const invitation = await make('/api/v1/users/invitations', { email: `${uid}@example.com` })
   return {
     world,
     platform: await makePlatformAdmin(),
@@ -74,6 +87,8 @@ export async function seed(): Promise<Seeded> {
       '/api/v1/teams/{id}': team,
       '/api/v1/teams/{id}/members/{user_id}': world.admin.user.id,
       '/api/v1/interactions/{id}': interaction,
+      '/api/v1/users/{id}': world.member.user.id,
+      '/api/v1/users/invitations/{id}': invitation,
       '/api/v1/agents/{id}': agent,
       '/api/v1/chats/{id}': chat,
       '/api/v1/webhooks/{id}': endpoint,

@@ -4,6 +4,7 @@ import { body, doc, params, query, returns, returnsNothing, returnsPage } from '
 import { Id } from '../../../lib/wire'
 import { allow } from '../../tenancy/authorize'
 import { messageRoutes } from '../messages/routes'
+import { shareRoutes } from '../shares/routes'
 import { Chat, ChatWithMessages, CreateChat, ListedChat, listFilters, UpdateChat } from './schema'
 import { checkEntry, createChat, deleteChat, getChat, listChats, updateChat } from './service'
 
@@ -11,6 +12,8 @@ const tag = 'Chats'
 const id = params({ id: Id })
 
 export const chats = new Hono<AppEnv>()
+  // Before what is taken for an id.
+  .route('/', shareRoutes)
   .post(
     '/',
     doc('Open a chat with an agent', { tag, errors: ['agent_inactive', 'user_required'] }),
@@ -42,6 +45,7 @@ export const chats = new Hono<AppEnv>()
       tag,
       description: 'What is not sent stays as it is, with `PUT` too.',
       again: (ctx, { id = '' }) => checkEntry(ctx, id),
+      errors: ['chat_role_required'],
     }),
     allow('chats:write'),
     id,
@@ -51,7 +55,7 @@ export const chats = new Hono<AppEnv>()
   )
   .delete(
     '/:id',
-    doc('Delete a chat with everything in it', { tag }),
+    doc('Delete a chat with everything in it', { tag, errors: ['chat_role_required'] }),
     allow('chats:write'),
     id,
     returnsNothing(),

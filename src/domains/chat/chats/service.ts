@@ -13,6 +13,7 @@ import type { ListedMessage } from '../messages/schema'
 import { callerOf, mayEnter } from '../room/caller'
 import { visit } from '../room/client'
 import { resultOf } from '../room/refusal'
+import { enter, type Level, withoutShares } from '../shares/standing'
 import type { CreateChat, ListFilters, UpdateChat } from './schema'
 import { type ChatRow, chats } from './table'
 
@@ -112,28 +113,28 @@ async function withLastExchange(
 export async function getChat(ctx: Context, id: string) {
   const row = await find(ctx, chats, id)
   if (!row) throw problem.notFound('chat', id)
-  entered(ctx, row)
+  await entered(ctx, row)
   const { room, call } = await visit(ctx, id)
   const { title, messages, messages_complete, seq } = resultOf(await room.read(call))
   // The index may be a moment behind with a title that was made.
   return { ...row, title: row.title ?? title, messages, messages_complete, version: `${row.version}.${seq}` }
 }
 
-function entered(ctx: Context, row: ChatRow): void {
-  if (!mayEnter(callerOf(ctx), row.user_id)) throw problem.notFound('chat', row.id)
-}
+const entered = (ctx: Context, row: ChatRow, required?: Level) => enter(ctx, callerOf(ctx), row, required)
 
-/** 404 where the chat is another's and the caller may not enter it (any more); one that was deleted is nobody's. */
+/** 404 or 403 where the caller may not change the chat (any more); one that was deleted is nobody's. */
 export async function checkEntry(ctx: Context, id: string): Promise<void> {
   const row = await find(ctx, chats, id)
-  if (row) entered(ctx, row)
+  if (row) await entered(ctx, row, 'editor')
 }
 
-/** Merges the fields that were sent into a chat. 404, 412. */
+/** Merges the fields that were sent into a chat; where it is in lists is its owner's to say. 404, 403, 412. */
 export async function updateChat(ctx: Context, id: string, input: UpdateChat): Promise<ChatRow> {
   let renamed: string | null = null
-  const row = await revise(ctx, chats, 'chat', id, (before) => {
-    entered(ctx, before)
+  const { is_archived, is_pinned } = input
+  const required = is_archived === undefined && is_pinned === undefined ? 'editor' : 'owner'
+  const row = await revise(ctx, chats, 'chat', id, async (before) => {
+    await entered(ctx, before, required)
     renamed = input.title !== undefined && input.title !== before.title ? input.title : null
     return { set: defined(input), ...audited(ctx, before, 'update', Object.keys(input)) }
   })
@@ -149,17 +150,17 @@ async function tellTitle(ctx: Context, id: string, title: string): Promise<void>
   )
 }
 
-/** Deletes a chat with all that its object holds; a run that goes on is stopped. 404, 412. */
+/** Deletes a chat with all that its object holds; a run that goes on is stopped. 404, 403, 412. */
 export async function deleteChat(ctx: Context, id: string): Promise<undefined> {
   const row = await find(ctx, chats, id)
   if (!row) throw problem.notFound('chat', id)
-  entered(ctx, row)
+  await entered(ctx, row, 'owner')
   const { room, call } = await visit(ctx, id)
   const ids = { tenant_id: call.tenant_id, chat_id: call.chat_id }
   // Told before, so that the object looks for itself should this isolate not come to tell it afterwards.
   resultOf(await room.expectRemoval(ids))
   await commit(ctx, {
-    statements: [removal(ctx, chats, 'chat', id)],
+    statements: [removal(ctx, chats, 'chat', id), withoutShares(ctx, id)],
     result: undefined,
     ...audited(ctx, row, 'delete'),
   })

@@ -36,7 +36,7 @@ const sending: Omit<Note, 'summary'> = {
     { status: 202, schema: StartedRun, description: 'With `Prefer: respond-async`: the run has begun' },
   ],
   errors: [
-    ...(['run_in_progress', 'agent_inactive', 'idempotency_key_reused'] as const),
+    ...(['chat_role_required', 'run_in_progress', 'agent_inactive', 'idempotency_key_reused'] as const),
     ...(['upstream_failed', 'upstream_timeout'] as const),
   ],
 }
@@ -124,6 +124,7 @@ export const messageRoutes = new Hono<AppEnv>()
       tag,
       description: 'From any tab, any number of times; the text so far is kept.',
       again: (ctx, { id = '' }) => checkEntry(ctx, id),
+      errors: ['chat_role_required'],
     }),
     allow('chats:write'),
     id,

@@ -6,8 +6,9 @@ import { type Credential, scopesNow } from '../../identity/recheck'
 import { getAnsweringAgent } from '../agents/service'
 import type { AnsweringAgent } from '../agents/upstreams/upstream'
 import { type ChatRow, chats } from '../chats/table'
+import { enter, type Grant, grantsOf, type Level, userOf } from '../shares/standing'
 import { type Caller, chatScopes, mayEnter } from './caller'
-import { GONE, type Loss } from './rights'
+import { GONE, isLoss, type Loss } from './rights'
 
 /** How long the object goes by its copy of the chat’s row and its agent without asking D1 (chat.md, Speed). */
 const COPY_MS = 60_000
@@ -18,6 +19,8 @@ type Copy<T> = { value: T; at: number }
 export class Access {
   private chatCopy: Copy<ChatRow> | null = null
   private agentCopy: Copy<AnsweringAgent> | null = null
+  /** When the first of the shares ends that somebody came in by; null where none does. */
+  endsAt: number | null = null
   /** Counts what was forgotten: what was read before that may not be so any more, and is read again. */
   private forgotten = 0
 
@@ -31,11 +34,21 @@ export class Access {
     return systemContext(this.env, bareTenant(this.ids.tenant_id), 'chat-room', defer)
   }
 
-  /** The chat’s row, at most a minute old; 404 where there is none, or none for this caller. */
-  async chat(caller: Caller): Promise<ChatRow> {
+  /**
+   * The chat’s row, at most a minute old; 404 where there is none, or none for this caller, 403 where it is shared with
+   * the caller for less. Shares are looked up each time.
+   */
+  async chat(caller: Caller, required?: Level): Promise<ChatRow> {
     const chat = await this.row()
-    if (!mayEnter(caller, chat.user_id)) throw problem.notFound('chat', this.ids.chat_id)
+    if (mayEnter(caller, chat.user_id)) return chat
+    const grant = await enter(this.context(), caller, chat, required)
+    this.noteEnd(grant)
     return chat
+  }
+
+  private noteEnd(grant: Grant | null | undefined): void {
+    if (!grant?.until) return
+    this.endsAt = Math.min(this.endsAt ?? Number.POSITIVE_INFINITY, Date.parse(grant.until))
   }
 
   private async row(): Promise<ChatRow> {
@@ -78,30 +91,36 @@ export class Access {
   /** What the credentials may do to this chat now, by D1. */
   async lookUp(callers: Caller[]): Promise<Map<string, Caller | Loss>> {
     const credentials = callers.map(
-      ({ key, kind, id, user_id, session_id, role }): Credential => ({
-        key,
-        kind,
-        id,
-        user_id,
-        session_id,
-        role,
+      ({ key, kind, id, user_id, session_id, role, impersonator }): Credential => ({
+        ...{ key, kind, id, user_id, session_id, role },
+        ...(impersonator ? { impersonator } : {}),
       }),
     )
     const [chat, scopes] = await Promise.all([
       this.find(),
       scopesNow(this.env, this.ids.tenant_id, credentials, Date.now()),
     ])
-    return new Map(callers.map((caller) => [caller.key, verdictOn(caller, chat, scopes.get(caller.key))]))
+    const standing = callers.map((caller) => asOfNow(caller, scopes.get(caller.key)))
+    const sharing = standing.filter((one) => !isLoss(one) && chat && !mayEnter(one, chat.user_id)) as Caller[]
+    const grants = sharing.length > 0 ? await this.grants(sharing) : new Map<string, Grant>()
+    const mayRead = (one: Caller) => chat && (mayEnter(one, chat.user_id) || grants.has(userOf(one)))
+    return new Map(
+      standing.map((one, i) => [callers[i]?.key ?? '', isLoss(one) || mayRead(one) ? one : NO_RIGHT]),
+    )
+  }
+
+  private async grants(callers: Caller[]): Promise<Map<string, Grant>> {
+    const grants = await grantsOf(this.context(), this.ids.chat_id, callers.map(userOf))
+    for (const grant of grants.values()) this.noteEnd(grant)
+    return grants
   }
 }
 
-function verdictOn(
-  caller: Caller,
-  chat: ChatRow | null,
-  scopes: Iterable<string> | undefined,
-): Caller | Loss {
+const NO_RIGHT: Loss = { code: 4403, reason: 'the right to read this chat is gone' }
+
+/** The caller with the scopes that the credential has now, where it still counts and may read chats at all. */
+function asOfNow(caller: Caller, scopes: Iterable<string> | undefined): Caller | Loss {
   if (!scopes) return GONE
   const now: Caller = { ...caller, scopes: chatScopes(scopes) }
-  const mayRead = chat !== null && now.scopes.includes('chats:read') && mayEnter(now, chat.user_id)
-  return mayRead ? now : { code: 4403, reason: 'the right to read this chat is gone' }
+  return now.scopes.includes('chats:read') ? now : NO_RIGHT
 }

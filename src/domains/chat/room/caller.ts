@@ -1,4 +1,4 @@
-import { actingUser, type Context } from '../../../data/context'
+import { actingUser, type Context, type Impersonator } from '../../../data/context'
 import { problem } from '../../../lib/problem'
 import type { KeyLimits } from '../../identity/api-keys/limits'
 
@@ -17,6 +17,8 @@ export type Caller = {
   limits?: KeyLimits | null
   /** Of the scopes only those of chats. */
   scopes: string[]
+  /** Of somebody from another tenant: who that is at home. */
+  impersonator?: Impersonator
 }
 
 /** The context’s caller for the chat’s object. */
@@ -34,6 +36,7 @@ export function callerOf(ctx: Context): Caller {
     role: principal.role,
     ...(principal.kind === 'api_key' && principal.limits ? { limits: principal.limits } : {}),
     scopes: chatScopes(principal.scopes),
+    ...(ctx.impersonator ? { impersonator: ctx.impersonator } : {}),
   }
 }
 

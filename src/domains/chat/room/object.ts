@@ -132,13 +132,14 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
       decodeURIComponent(request.headers.get(CALL_HEADER) ?? ''),
     ) as SocketCall
     const room = this.enter(call)
-    room.rights.admit(call.caller, Date.now())
     await room.access.chat(call.caller)
+    room.rights.admit(call.caller, Date.now())
     const { 0: client, 1: socket } = new WebSocketPair()
     await this.streams?.admit(() => {
       this.ctx.acceptWebSocket(socket)
       socket.serializeAttachment({ caller: call.caller, format, behind: false } satisfies Attachment)
       room.follow(this.readerOf(socket), cursor)
+      room.awaitEnd()
     })
     return new Response(null, { status: 101, webSocket: client })
   }
@@ -220,12 +221,20 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
     return answering(() => this.enter(ids).access.forget())
   }
 
+  recheck(ids: Ids): Promise<Answer<void>> {
+    return answering(() => this.enter(ids).recheck())
+  }
+
   expectRemoval(ids: Ids): Promise<Answer<void>> {
     return answering(() => this.enter(ids).expectRemoval())
   }
 
   remove(ids: Ids): Promise<Answer<void>> {
     return answering(() => this.enter(ids).remove())
+  }
+
+  erase(ids: Ids): Promise<Answer<void>> {
+    return answering(() => this.enter(ids).erase())
   }
 }
 

@@ -50,13 +50,17 @@ export class Rights {
     return this.of(caller.key, Date.now()) ?? GONE
   }
 
-  /** Looks all of them up, in one go with whoever asks meanwhile; rejects where the look-up fails. */
-  async refresh(callers: Caller[]): Promise<void> {
+  /**
+   * Looks all of them up, in one go with whoever asks meanwhile, and `anew` also who was looked up a moment ago; rejects
+   * where the look-up fails.
+   */
+  async refresh(callers: Caller[], anew = false): Promise<void> {
+    const since = Date.now()
     while (this.looking) await this.looking.catch(() => {})
     const now = Date.now()
     const asked = callers.filter((caller) => {
       const known = this.known.get(caller.key)
-      return !known || now - known.at > this.freshMs / 5
+      return !known || (anew ? known.at <= since : now - known.at > this.freshMs / 5)
     })
     if (asked.length === 0) return
     this.looking = this.look(asked, now).finally(() => {

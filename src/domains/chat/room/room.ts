@@ -1,7 +1,6 @@
 import type { Bindings } from '../../../env'
 import { iso } from '../../../lib/ids'
 import { log as logger } from '../../../lib/log'
-import { problem } from '../../../lib/problem'
 import { upstreamOf } from '../agents/upstreams/choose'
 import type { AnsweringAgent, Upstream } from '../agents/upstreams/upstream'
 import type { Exchange, ListedMessage, LoggedEvent, Message, SendMessage } from '../messages/schema'
@@ -10,10 +9,11 @@ import { type AlarmName, Alarms } from './alarms'
 import { Audience, type Reader } from './audience'
 import type { Caller } from './caller'
 import { Conversation, type RunRow } from './conversation'
+import { exchangeOf } from './exchange'
 import { ChatLog } from './log'
 import { Outbox } from './outbox'
 import { type Cursor, type Frame, MAX_EVENT, parseCursor } from './protocol'
-import { DELETED, isLoss, Rights } from './rights'
+import { DELETED, Rights } from './rights'
 import { TIMINGS, type Timings } from './run'
 import { Runs } from './runs'
 import { listed, type Snapshot, snapshotFrames } from './snapshot'
@@ -78,8 +78,8 @@ export class Room {
 
   /** Takes a message, or finds the run that it began when it was sent before. */
   async send({ caller, traceparent, input }: Order): Promise<{ run: RunRow; replayed: boolean }> {
+    const chat = await this.access.chat(caller, 'editor')
     this.rights.admit(caller, Date.now())
-    const chat = await this.access.chat(caller)
     const before = this.runs.earlier(caller, input)
     if (before) return { run: before, replayed: true }
     const agent = await this.access.agent()
@@ -91,31 +91,8 @@ export class Room {
   }
 
   /** Both messages of a run, once it has ended, for who may still read them; 502 or 504 where the agent failed. */
-  async exchange(caller: Caller, runId: string): Promise<Exchange> {
-    await this.runs.ended(runId)
-    const verdict = await this.rights.settle(caller).catch((cause: unknown) => {
-      throw problem('service_unavailable', 'Your right to the answer can’t be looked up; it is kept', {
-        cause,
-      })
-    })
-    if (isLoss(verdict))
-      throw verdict.code === 4401
-        ? problem.unauthorized('token_revoked', 'The credential ended while the answer was written')
-        : problem.notFound('chat', this.ids.chat_id)
-    const run = this.conversation.runById(runId)
-    const messages = [run?.message_id, run?.answer_id].flatMap((id) => this.message(id) ?? [])
-    if (!run || messages.length < 2) throw problem.notFound('run', runId)
-    if (run.error) {
-      const late = run.error.code === 'upstream_stalled'
-      throw problem(late ? 'upstream_timeout' : 'upstream_failed', run.error.message, {
-        details: { reason: run.error.code, run_id: run.id, message_id: run.answer_id },
-      })
-    }
-    return { run_id: run.id, finish: run.finish ?? 'stop', messages, usage: run.usage }
-  }
-
-  private message(id: string | undefined): Message | null {
-    return id === undefined ? null : this.conversation.message(id, this.log)
+  exchange(caller: Caller, runId: string): Promise<Exchange> {
+    return exchangeOf(this, caller, runId)
   }
 
   /** Lets a reader follow from a cursor on, exactly where that can be, else from the chat as it stands. */
@@ -185,17 +162,34 @@ export class Room {
 
   /** Stops the run that goes on; harmless where none does. */
   async stop(caller: Caller, runId?: string) {
-    await this.access.chat(caller)
+    await this.access.chat(caller, 'editor')
     return this.runs.stop(runId)
+  }
+
+  /** Looks at once whether everyone who follows still may, and sends away who may not. */
+  async recheck(): Promise<void> {
+    await this.audience.refresh(true)
+    this.awaitEnd()
+  }
+
+  /** Sees to it that who came in by a share that ends is sent away then, though nothing be said. */
+  awaitEnd(): void {
+    const { endsAt } = this.access
+    if (endsAt === null) return
+    this.ensure()
+    this.alarms.atLatest('rights', endsAt)
+  }
+
+  private ensure(): void {
+    if (this.store.exists) return
+    this.store.create()
+    this.log.open()
   }
 
   /** Tells the readers of a title that was given. */
   retitle(title: string): void {
     this.access.forget()
-    if (!this.store.exists) {
-      this.store.create()
-      this.log.open()
-    }
+    this.ensure()
     const events = this.store.atomically(() => this.log.append(Date.now(), 'title', { title }))
     this.audience.publish(events)
   }
@@ -214,6 +208,15 @@ export class Room {
     this.alarms.set('removal', Date.now() + REMOVAL_MS)
     await this.outbox.deliver()
     if (!this.outbox.empty) return
+    await this.store.erase()
+    this.log.open()
+  }
+
+  /** Deletes all there is with the tenant: nobody is left to announce anything to. */
+  async erase(): Promise<void> {
+    this.access.forget()
+    this.runs.stop()
+    this.audience.dismiss(DELETED)
     await this.store.erase()
     this.log.open()
   }
@@ -237,6 +240,12 @@ export class Room {
         return this.outbox.deliver()
       case 'compact':
         return this.runs.compact()
+      case 'rights':
+        this.access.endsAt = null
+        await this.recheck()
+        if (this.access.endsAt === null) this.alarms.clear('rights')
+        else this.alarms.set('rights', this.access.endsAt)
+        return
       case 'removal': {
         if ((await this.access.find()) === null) await this.remove()
         else this.alarms.clear('removal')

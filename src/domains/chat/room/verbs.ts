@@ -32,6 +32,8 @@ export interface RoomVerbs {
   stop(call: Call, runId: string | undefined): Promise<Answer<Stopped>>
   retitle(ids: Ids, title: string): Promise<Answer<void>>
   forget(ids: Ids): Promise<Answer<void>>
+  recheck(ids: Ids): Promise<Answer<void>>
   expectRemoval(ids: Ids): Promise<Answer<void>>
   remove(ids: Ids): Promise<Answer<void>>
+  erase(ids: Ids): Promise<Answer<void>>
 }

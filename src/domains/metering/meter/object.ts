@@ -106,6 +106,11 @@ export class Meter extends DurableObject<Bindings> {
     this.gauge.touch(Date.now())
   }
 
+  /** Who holds the tenant’s open streams, by their names. */
+  async streamHolders(): Promise<string[]> {
+    return this.streams.holders
+  }
+
   /** How many streams are open. Holders that have said nothing lately are asked. */
   async streamUse(): Promise<StreamUse> {
     const { open_streams: limit } = await this.limits()
@@ -118,6 +123,12 @@ export class Meter extends DurableObject<Bindings> {
   async pace(wanted: number): Promise<Paced> {
     const { deliveries_per_second: limit } = await this.limits()
     return this.deliveries.take(wanted, limit, Date.now(), Math.random())
+  }
+
+  /** Deletes all that it keeps, with its tenant. */
+  async erase(): Promise<void> {
+    await this.ctx.storage.deleteAlarm()
+    await this.ctx.storage.deleteAll()
   }
 
   private auditStreams(except?: string): Promise<void> {

@@ -36,6 +36,11 @@ export class Streams {
     return this.total
   }
 
+  /** Who has any. */
+  get holders(): string[] {
+    return [...this.held.keys()]
+  }
+
   /** Whether the holder may have so many: fewer than before always. */
   fits({ holder, open }: StreamReport, limit: number): boolean {
     const before = this.held.get(holder)?.open ?? 0

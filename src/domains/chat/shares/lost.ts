@@ -1,0 +1,77 @@
+import { and, eq, inArray, sql } from 'drizzle-orm'
+import type { Context } from '../../../data/context'
+import { onDeparture } from '../../../data/departures'
+import { meterOf } from '../../../data/objects'
+import { log } from '../../../lib/log'
+import { roomOf } from '../room/client'
+import { chatShares } from './table'
+
+// Who lost a share is told nothing more: rights are looked up before anything is sent. What is here ends connections
+// that nothing would be sent to for a while.
+
+/** Objects asked at once. */
+const AT_ONCE = 25
+/** Objects asked because of one change: an invocation has a thousand calls. Beyond, a connection ends with what would come next. */
+const MOST_ROOMS = 500
+/** Chats named in one query. */
+const SLICE = 1_000
+
+/** Has the chats’ objects look at the rights of their readers now. Never fails. */
+export async function recheck(ctx: Context, chatIds: readonly string[]): Promise<void> {
+  const tenant_id = ctx.tenant.id
+  for (let at = 0; at < chatIds.length; at += AT_ONCE)
+    await Promise.all(
+      chatIds.slice(at, at + AT_ONCE).map(async (chat_id) => {
+        try {
+          await (await roomOf(ctx.env, tenant_id, chat_id)).recheck({ tenant_id, chat_id })
+        } catch (error) {
+          log.warn('rights_not_rechecked', { chat_id, cause: String(error) })
+        }
+      }),
+    )
+}
+
+/** The chats that are shared with a team and have somebody connected: the tenant’s Meter knows who has. */
+async function watchedWith(ctx: Context, teamId: string): Promise<string[]> {
+  const holders = await (await meterOf(ctx.env, ctx.tenant.id)).streamHolders()
+  const open = holders.map((name) => name.split('/')[1] ?? '')
+  const found: string[] = []
+  for (let at = 0; at < open.length && found.length < MOST_ROOMS; at += SLICE) {
+    const some = JSON.stringify(open.slice(at, at + SLICE))
+    const rows = await ctx.db
+      .select({ chat_id: chatShares.chat_id })
+      .from(chatShares)
+      .where(
+        and(
+          eq(chatShares.tenant_id, ctx.tenant.id),
+          eq(chatShares.subject, `team:${teamId}`),
+          inArray(chatShares.chat_id, sql`(select value from json_each(${some}))`),
+        ),
+      )
+    found.push(...rows.map(({ chat_id }) => chat_id))
+  }
+  return found.slice(0, MOST_ROOMS)
+}
+
+const sharedWith = (ctx: Context, subject: string) =>
+  ctx.db
+    .delete(chatShares)
+    .where(and(eq(chatShares.tenant_id, ctx.tenant.id), eq(chatShares.subject, subject)))
+
+onDeparture(async (ctx, departed) => {
+  switch (departed.kind) {
+    case 'user':
+      // With the user go the sessions, and so every connection.
+      return { statements: [sharedWith(ctx, `user:${departed.id}`)] }
+    case 'member':
+      return { afterwards: async () => recheck(ctx, await watchedWith(ctx, departed.team_id)) }
+    case 'team': {
+      // Afterwards nobody knows any more what was shared with it.
+      const watched = await watchedWith(ctx, departed.id)
+      return {
+        statements: [sharedWith(ctx, `team:${departed.id}`)],
+        afterwards: () => recheck(ctx, watched),
+      }
+    }
+  }
+})
