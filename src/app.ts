@@ -19,17 +19,20 @@ import { sessionRoutes } from './domains/identity/sessions/routes'
 import { wellKnown } from './domains/identity/tokens/routes'
 import { userRoutes } from './domains/identity/users/routes'
 import { devMail } from './domains/mail/routes'
-import { refuseFallen, stillStands } from './domains/metering/changes/middleware'
+import { actingStands, refuseFallen, stillStands } from './domains/metering/changes/middleware'
 import { idempotency } from './domains/metering/idempotency/middleware'
-import { admitAddress, admitTenant, countRefusal } from './domains/metering/limits/middleware'
+import { admitActing, admitAddress, admitTenant, countRefusal } from './domains/metering/limits/middleware'
 import { limitRoutes } from './domains/metering/limits/routes'
 import { usageMeter } from './domains/metering/usage/middleware'
+import { partnerUsageRoutes } from './domains/metering/usage/partner-routes'
 import { usageRoutes } from './domains/metering/usage/routes'
 import { documents } from './domains/operations/docs/routes'
 import { health, liveness } from './domains/operations/health/routes'
 import { metrics } from './domains/operations/metrics/routes'
+import { actElsewhere, recordActing } from './domains/tenancy/acting/middleware'
 import { authorize } from './domains/tenancy/authorize'
 import { checkTenant, routeBoundary } from './domains/tenancy/boundary'
+import { partnerRoutes } from './domains/tenancy/partners/routes'
 import { platform } from './domains/tenancy/platform/routes'
 import { teamRoutes } from './domains/tenancy/teams/routes'
 import { tenantRoutes } from './domains/tenancy/tenants/routes'
@@ -63,6 +66,10 @@ app.use(
       refuseFallen, // a credential that is known not to count goes no further
       admitTenant, // counted from memory; a lease brings what changed
       stillStands, // the credential against what was learned since
+      actElsewhere, // the platform, or a partner's user, in the tenant that a header names
+      admitActing, // a partner's counts there too
+      actingStands, // what changed there
+      recordActing, // the platform's is on record before it is done
       checkTenant, // a tenant that a header names must be that one
       routeBoundary, // platform routes for the platform, tenant routes for tenants
       authorize, // the scopes that the route asks for
@@ -92,6 +99,8 @@ app.route('/api/v1/tenants', tenantRoutes)
 app.route('/api/v1/users/invitations', invitationRoutes)
 app.route('/api/v1/users', memberRoutes)
 app.route('/api/v1/teams', teamRoutes)
+app.route('/api/v1/partners', partnerRoutes)
+app.route('/api/v1/partners/portal/usage', partnerUsageRoutes)
 app.route('/api/v1/interactions', interactionRoutes)
 app.route('/api/v1/service', serviceRoutes)
 app.route('/api/v1/agents', agents)

@@ -35,6 +35,11 @@ export type Note = {
   also?: NonNullable<Note['returns']>[]
   /** Left out of the document: pages and their scripts. */
   hidden?: true
+  /**
+   * Makes or shows a secret, or does so by these fields of its body, where they set one or say where it is sent: not for
+   * who acts in a tenant of others.
+   */
+  secret?: true | string[]
   /** Error codes beyond those every route has, for the document. */
   errors?: ProblemCode[]
   /** Largest body in bytes; 1 MiB unless said otherwise. */

@@ -61,6 +61,7 @@ export function codesOf(method: string, path: string, note: Note): ProblemCode[]
     add('invalid_api_key', 'ambiguous_credentials', 'tenant_mismatch', 'tenant_suspended', 'tenant_cancelled')
     add(note.platform ? 'platform_only' : 'target_tenant_required')
     if (note.scopes?.length) add('insufficient_scope')
+    if (note.secret) add('forbidden_while_acting')
     if (path.includes('{')) add('not_found')
     if (writes) add('origin_refused')
   }

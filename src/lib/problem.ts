@@ -81,7 +81,7 @@ export const PROBLEMS = {
   tenant_mismatch: {
     status: 403,
     category: 'authorization',
-    hint: 'Leave the tenant out, or name the tenant that the credential belongs to.',
+    hint: 'Leave the tenant out, or name one that the credential may act in.',
   },
   tenant_required: {
     status: 409,
@@ -91,7 +91,17 @@ export const PROBLEMS = {
   target_tenant_required: {
     status: 403,
     category: 'authorization',
-    hint: 'A platform credential works on /api/platform; use a credential of the tenant here.',
+    hint: 'Name the tenant to act in with X-Target-Tenant-ID.',
+  },
+  forbidden_while_acting: {
+    status: 403,
+    category: 'authorization',
+    hint: 'Leave this to the tenant’s own users: who acts in a tenant of others handles none of its keys and secrets.',
+  },
+  partner_required: {
+    status: 403,
+    category: 'authorization',
+    hint: 'Ask the operator to make you a user of your partner organisation.',
   },
   tenant_header_required: {
     status: 403,

@@ -1,7 +1,9 @@
 import { and, eq, inArray, sql } from 'drizzle-orm'
+import type { Impersonator } from '../../data/context'
 import { directory } from '../../data/database'
 import type { Bindings } from '../../env'
 import { iso } from '../../lib/ids'
+import { partners, partnerTenants, partnerUsers } from '../tenancy/partners/table'
 import { scopesOf } from '../tenancy/scopes'
 import { tenants } from '../tenancy/tenants/table'
 import { apiKeys } from './api-keys/table'
@@ -19,6 +21,8 @@ export type Credential = {
   session_id: string | null
   /** The role it was issued for: a change of role ends it. */
   role: string
+  /** Who acts in a tenant of others, as at home. */
+  impersonator?: Impersonator
 }
 
 /** Parameters a D1 statement takes at most, less those around a list. */
@@ -35,6 +39,15 @@ export async function scopesNow(
   now: number,
 ): Promise<Map<string, readonly string[]>> {
   const at = iso(now)
+  const elsewhere = credentials.filter(({ impersonator }) => impersonator !== undefined)
+  if (elsewhere.length > 0) {
+    const own = credentials.filter(({ impersonator }) => impersonator === undefined)
+    const [atHome, acting] = await Promise.all([
+      scopesNow(env, tenantId, own, now),
+      ofActing(env, tenantId, elsewhere, now),
+    ])
+    return new Map([...atHome, ...acting])
+  }
   const found = await Promise.all([
     ...slices(credentials.filter(({ kind, session_id }) => kind === 'user' && session_id !== null)).map(
       (some) => ofSessions(env, tenantId, some, at),
@@ -47,6 +60,43 @@ export async function scopesNow(
     ),
   ])
   return new Map(found.flat())
+}
+
+/** Who acts here must count at home still, and be here what he was. */
+async function ofActing(env: Bindings, tenantId: string, asked: readonly Credential[], now: number) {
+  const found = await Promise.all(
+    asked.map(async ({ impersonator: self, ...credential }): Promise<Found> => {
+      if (!self) return []
+      const { key, role } = credential
+      const [atHome, here] = await Promise.all([
+        scopesNow(env, self.tenant_id, [{ ...credential, role: self.role }], now),
+        roleOf(env, tenantId, self),
+      ])
+      return atHome.has(key) && here === role ? [[key, scopesOf(role)]] : []
+    }),
+  )
+  return found.flat()
+}
+
+/** What somebody from another tenant is in this one now; undefined where that is nothing. */
+async function roleOf(env: Bindings, tenantId: string, { id, tenant_id, partner_id }: Impersonator) {
+  const isActive = and(eq(tenants.id, tenantId), eq(tenants.status, 'active'))
+  if (partner_id === null) {
+    const tenant = await directory(env).select({ id: tenants.id }).from(tenants).where(isActive).get()
+    return tenant && 'admin'
+  }
+  const right = await directory(env)
+    .select({ role: partnerTenants.role })
+    .from(partnerUsers)
+    .innerJoin(partners, and(eq(partners.id, partnerUsers.partner_id), eq(partners.status, 'active')))
+    .innerJoin(
+      partnerTenants,
+      and(eq(partnerTenants.tenant_id, tenantId), eq(partnerTenants.partner_id, partners.id)),
+    )
+    .innerJoin(tenants, isActive)
+    .where(and(eq(partnerUsers.tenant_id, tenant_id), eq(partnerUsers.id, id), eq(partners.id, partner_id)))
+    .get()
+  return right?.role
 }
 
 type Found = [key: string, scopes: readonly string[]][]

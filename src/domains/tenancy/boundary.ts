@@ -6,19 +6,22 @@ import { problem } from '../../lib/problem'
 /** Paths where a platform credential works without a target tenant: they are about the caller. */
 const ABOUT_THE_CALLER = /^\/api\/v1\/(?:auth|partners)(?:\/|$)/
 
-/** A tenant that a header names must be the credential's own; SINGLE_TENANT_ID admits that tenant's credentials only. */
+/** The tenant that a header names; null without it, 400 for what is no id. */
+export function tenantNamed(headers: Headers, name: string): string | null {
+  const named = headers.get(name)?.trim().toLowerCase() ?? null
+  if (named !== null && !isUuid(named))
+    throw problem('malformed_header', `${name} must be a UUID`, { details: { header: name } })
+  return named
+}
+
+/** A tenant that a header names must be the one acted in; SINGLE_TENANT_ID admits that tenant's credentials only. */
 export const checkTenant: Check = (c) => {
   const ctx = c.get('ctx')
   if (!ctx) return
   const headers = c.req.raw.headers
-  for (const name of ['X-Tenant-ID', 'X-Client-ID']) {
-    const named = headers.get(name)?.trim().toLowerCase()
-    if (named === undefined) continue
-    if (!isUuid(named))
-      throw problem('malformed_header', `${name} must be a UUID`, { details: { header: name } })
-    if (named !== ctx.tenant.id)
+  for (const name of ['X-Tenant-ID', 'X-Client-ID'])
+    if ((tenantNamed(headers, name) ?? ctx.tenant.id) !== ctx.tenant.id)
       throw problem('tenant_mismatch', `${name} names another tenant than the credential`)
-  }
   const single = ctx.settings.SINGLE_TENANT_ID
   if (single && single !== ctx.tenant.id)
     throw problem('tenant_mismatch', 'This service serves another tenant')

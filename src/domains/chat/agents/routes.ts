@@ -12,6 +12,11 @@ import { testAgent } from './trial'
 import { pictureUpload } from './upload'
 
 const tag = 'Agents'
+/** An agent's secrets, and what says where they are sent. */
+const SECRETS_AND_WHERE_TO = [
+  ...['webhook_token', 'signing_secret', 'api_key'],
+  ...['webhook_url', 'webhook_header', 'base_url'],
+]
 const one = { id: Id }
 
 export const agents = new Hono<AppEnv>()
@@ -20,6 +25,7 @@ export const agents = new Hono<AppEnv>()
     doc('Create an agent', {
       tag,
       description: 'Only this answer shows the signing secret of a webhook agent.',
+      secret: true,
     }),
     allow('agents:write'),
     body(CreateAgent),
@@ -44,7 +50,7 @@ export const agents = new Hono<AppEnv>()
   )
   .patch(
     '/:id',
-    doc('Change an agent', { tag }),
+    doc('Change an agent', { tag, secret: SECRETS_AND_WHERE_TO }),
     allow('agents:write'),
     params(one),
     body(UpdateAgent),
@@ -53,7 +59,11 @@ export const agents = new Hono<AppEnv>()
   )
   .put(
     '/:id',
-    doc('Change an agent (the same as PATCH)', { tag, description: 'Fields left out stay as they are.' }),
+    doc('Change an agent (the same as PATCH)', {
+      tag,
+      description: 'Fields left out stay as they are.',
+      secret: SECRETS_AND_WHERE_TO,
+    }),
     allow('agents:write'),
     params(one),
     body(UpdateAgent),

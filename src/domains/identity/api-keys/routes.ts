@@ -12,7 +12,11 @@ const tag = 'API keys'
 export const apiKeyRoutes = new Hono<AppEnv>()
   .post(
     '/',
-    doc('Make an API key', { tag, description: 'The key is shown in this answer and never again.' }),
+    doc('Make an API key', {
+      tag,
+      description: 'The key is shown in this answer and never again.',
+      secret: true,
+    }),
     allow('api_keys:write'),
     body(CreateApiKey),
     returns(201, NewApiKey),
@@ -41,6 +45,7 @@ export const apiKeyRoutes = new Hono<AppEnv>()
       description:
         'Makes a new key in its place, shown in this answer and never again; the old one goes on for a while.',
       errors: ['conflict'],
+      secret: true,
     }),
     allow('api_keys:write'),
     params({ id: Id }),

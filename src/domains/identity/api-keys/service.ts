@@ -113,7 +113,8 @@ function chosenScopes(held: ReadonlySet<string>, input: CreateApiKey): string[] 
   return [...new Set(input.scopes)]
 }
 
-function view(ctx: Context, row: ApiKeyRow): KeyView {
+/** A key as it is shown: how it stands at the moment. */
+export function keyView(ctx: Context, row: ApiKeyRow): KeyView {
   const expired = row.expires_at !== null && row.expires_at <= iso(ctx.now)
   const living = row.replaced_by === null ? 'active' : 'rotating'
   const status = row.revoked_at ? 'revoked' : expired ? 'expired' : living
@@ -135,13 +136,13 @@ export function listApiKeys(
       .where(and(eq(apiKeys.tenant_id, ctx.tenant.id), after ? lt(apiKeys.id, after.id) : undefined))
       .orderBy(desc(apiKeys.id))
       .limit(limit)
-    return rows.map((row) => view(ctx, row))
+    return rows.map((row) => keyView(ctx, row))
   })
 }
 
 /** One key, without the key itself. */
 export async function getApiKey(ctx: Context, id: string): Promise<KeyView> {
-  return view(ctx, await readKey(ctx, id))
+  return keyView(ctx, await readKey(ctx, id))
 }
 
 /** The row of a key; 404 where the tenant has none of that id. */

@@ -25,6 +25,7 @@ export const issuerRoutes = new Hono<AppEnv>()
       description:
         'Its access tokens count in this tenant, and in no other, in requests that name the tenant in X-Tenant-ID.',
       errors: ['already_exists', 'conflict'],
+      secret: true,
     }),
     allow('issuers:admin'),
     body(CreateIssuer, { example }),
@@ -49,7 +50,7 @@ export const issuerRoutes = new Hono<AppEnv>()
   )
   .patch(
     '/:id',
-    doc('Change an issuer', { tag, errors: ['already_exists'] }),
+    doc('Change an issuer', { tag, errors: ['already_exists'], secret: true }),
     allow('issuers:admin'),
     params({ id: Id }),
     body(UpdateIssuer, { example: { is_active: false } }),

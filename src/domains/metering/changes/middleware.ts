@@ -23,6 +23,9 @@ export const stillStands: Check = (c) => {
   return asked ? asked.then(() => confirm(c, caller)) : confirm(c, caller)
 }
 
+/** The same in the tenant that somebody acts in. */
+export const actingStands: Check = (c) => (c.get('ctx')?.impersonator ? stillStands(c) : undefined)
+
 function confirm(c: HonoContext<AppEnv>, caller: Caller): undefined {
   const { refusal } = caller
   if (refusal) throw refusal.problem()

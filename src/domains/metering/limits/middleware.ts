@@ -90,6 +90,9 @@ export const admitTenant: Check = (c) => {
   return known?.then(() => undefined)
 }
 
+/** Counts what a partner's user does in a tenant against that one as well; the platform gets into one that is over. */
+export const admitActing: Check = (c) => (c.get('ctx')?.impersonator?.partner_id ? admitTenant(c) : undefined)
+
 function admit(
   c: HonoContext<AppEnv>,
   limiter: Limiter,

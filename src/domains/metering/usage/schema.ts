@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { Time } from '../../../lib/wire'
+import { Id, Time } from '../../../lib/wire'
 import { LATENCY_ERROR } from './latency'
 
 export const GROUPS = ['minute', 'hour', 'day', 'endpoint', 'status', 'api_key'] as const
@@ -48,6 +48,18 @@ export const usageQuery = {
 }
 
 export type UsageQuery = z.output<z.ZodObject<typeof usageQuery>>
+
+/** What a tenant used, as its partner sees it. */
+export const TenantUsage = z
+  .object({
+    tenant_id: Id,
+    name: z.string(),
+    requests: z.int(),
+    errors: z.int().meta({ description: 'Answered with 400 or more.' }),
+    request_size_bytes: z.int(),
+    response_size_bytes: z.int(),
+  })
+  .meta({ id: 'TenantUsage' })
 
 /** A request that failed or was slow. */
 export const NotedRequest = z

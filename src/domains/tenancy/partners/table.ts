@@ -1,5 +1,5 @@
 import { foreignKey, index, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
-import { confined, id, tenantId, time, version } from '../../../data/columns'
+import { id, ofIdentity, tenantId, time, version } from '../../../data/columns'
 import { users } from '../../identity/users/table'
 
 /** The directory of partners: organisations whose users may act in several tenants. They belong to no tenant. */
@@ -18,7 +18,7 @@ export const partners = sqliteTable('partners', {
 export const PARTNER_ROLES = ['viewer', 'member', 'developer', 'admin'] as const
 
 /** The tenants that a partner's users may act in. It ends with the tenant, to which it belongs. */
-export const partnerTenants = confined(
+export const partnerTenants = ofIdentity(
   sqliteTable(
     'partner_tenants',
     {
@@ -38,7 +38,7 @@ export const partnerTenants = confined(
 )
 
 /** The users who act for a partner; each is a user of the tenant where he logs in, and acts for one partner at most. */
-export const partnerUsers = confined(
+export const partnerUsers = ofIdentity(
   sqliteTable(
     'partner_users',
     {

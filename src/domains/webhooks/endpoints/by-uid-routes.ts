@@ -14,6 +14,7 @@ export const endpointsByUid = new Hono<AppEnv>()
     doc('Create the endpoint of a uid, or change it', {
       tag,
       description: 'A new one answers with its signing secret; one that there was keeps it.',
+      secret: true,
     }),
     allow('webhooks:write'),
     params({ uid: Uid }),

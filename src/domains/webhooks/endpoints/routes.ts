@@ -48,6 +48,7 @@ export const webhooks = new Hono<AppEnv>()
       tag,
       description: 'The answer holds the signing secret. It takes events from now on.',
       errors: ['already_exists'],
+      secret: true,
     }),
     allow('webhooks:write'),
     body(CreateEndpoint, {
@@ -78,6 +79,7 @@ export const webhooks = new Hono<AppEnv>()
       tag,
       description: 'What is under way for it goes to the new URL. A header sent as ******** stays as it is.',
       errors: ['already_exists'],
+      secret: ['url', 'headers'],
     }),
     allow('webhooks:write'),
     params({ id: Id }),
@@ -98,7 +100,7 @@ export const webhooks = new Hono<AppEnv>()
   )
   .get(
     '/:id/secret',
-    doc('Read the signing secret again', { tag, description: 'Every reading is audited.' }),
+    doc('Read the signing secret again', { tag, description: 'Every reading is audited.', secret: true }),
     allow('webhooks:secret'),
     params({ id: Id }),
     returns(200, EndpointSecret),
