@@ -10,6 +10,7 @@ import { rotateSigningKey } from '../../identity/tokens/rotation'
 import { Resealed, SigningKey } from '../../identity/tokens/schema'
 import { allow } from '../authorize'
 import { TenantView } from '../tenants/schema'
+import { tenantKeyRoutes } from './api-keys-routes'
 import { CreateTenant, CreateTenantKey, PatchTenant } from './schema'
 import { createTenant, createTenantKey, getTenant, listTenants, patchTenant } from './service'
 
@@ -53,6 +54,7 @@ export const platform = new Hono<AppEnv>()
     returns(200, TenantView),
     async (c) => c.var.reply(await patchTenant(c.var.ctx, c.req.valid('param').id, c.req.valid('json'))),
   )
+  .route('/api-keys', tenantKeyRoutes)
   .post(
     '/api-keys',
     doc('Make an API key for a tenant', {

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { Id } from '../../../lib/wire'
-import { CreateApiKey } from '../../identity/api-keys/schema'
+import { ApiKey, CreateApiKey } from '../../identity/api-keys/schema'
 import { Email } from '../../identity/users/schema'
 import { Plan, SetRateLimits, Slug, TenantName } from '../tenants/schema'
 
@@ -27,4 +27,7 @@ export const CreateTenantKey = z
     path: ['permissions'],
     message: 'must be left out when scopes are given',
   })
+/** A key as the platform's list shows it. */
+export const TenantKey = ApiKey.extend({ tenant_id: Id }).meta({ id: 'TenantApiKey' })
+
 export type CreateTenantKey = z.output<typeof CreateTenantKey>
