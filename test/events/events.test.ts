@@ -31,8 +31,8 @@ describe('the catalogue', { timeout: 20_000 }, () => {
         'chat.run.completed',
         'chat.run.failed',
       ],
-      ...['user.created', 'user.deleted'],
-      ...['team.created', 'team.updated', 'team.deleted', 'team.member.added', 'team.member.removed'],
+      ...['user.created', 'team.created', 'team.updated', 'team.deleted'],
+      ...['team.member.added', 'team.member.removed', 'user.deleted'],
       ...['api_key.created', 'api_key.revoked'],
       ...['endpoint.disabled', 'delivery.exhausted'],
     ])

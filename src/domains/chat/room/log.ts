@@ -46,6 +46,13 @@ export class ChatLog {
     this.trimmed = Number(this.store.get('trimmed') ?? 0)
   }
 
+  /** Makes the tables where nothing was ever written. */
+  begin(): void {
+    if (this.store.exists) return
+    this.store.create()
+    this.open()
+  }
+
   /** Where the log ends now. */
   get cursor(): string {
     return printCursor({ epoch: this.epoch, seq: this.head })

@@ -139,7 +139,7 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
       this.ctx.acceptWebSocket(socket)
       socket.serializeAttachment({ caller: call.caller, format, behind: false } satisfies Attachment)
       room.follow(this.readerOf(socket), cursor)
-      room.awaitEnd()
+      room.ends.expect()
     })
     return new Response(null, { status: 101, webSocket: client })
   }
@@ -222,7 +222,7 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
   }
 
   recheck(ids: Ids): Promise<Answer<void>> {
-    return answering(() => this.enter(ids).recheck())
+    return answering(() => this.enter(ids).ends.recheck())
   }
 
   expectRemoval(ids: Ids): Promise<Answer<void>> {

@@ -16,6 +16,7 @@ import { type Cursor, type Frame, MAX_EVENT, parseCursor } from './protocol'
 import { DELETED, Rights } from './rights'
 import { TIMINGS, type Timings } from './run'
 import { Runs } from './runs'
+import { ShareEnds } from './share-ends'
 import { listed, type Snapshot, snapshotFrames } from './snapshot'
 import { Store } from './store'
 import type { ReadRoom } from './verbs'
@@ -47,6 +48,7 @@ export class Room {
   readonly access: Access
   readonly outbox: Outbox
   readonly runs: Runs
+  readonly ends: ShareEnds
 
   constructor(
     storage: DurableObjectStorage,
@@ -64,6 +66,7 @@ export class Room {
     const name = `${ids.tenant_id}/${ids.chat_id}`
     this.outbox = new Outbox(name, this.store, this.alarms, this.access, this)
     this.runs = new Runs(this, env, ids, seams.timings)
+    this.ends = new ShareEnds(this)
   }
 
   get firstAckMs(): number | undefined {
@@ -166,30 +169,10 @@ export class Room {
     return this.runs.stop(runId)
   }
 
-  /** Looks at once whether everyone who follows still may, and sends away who may not. */
-  async recheck(): Promise<void> {
-    await this.audience.refresh(true)
-    this.awaitEnd()
-  }
-
-  /** Sees to it that who came in by a share that ends is sent away then, though nothing be said. */
-  awaitEnd(): void {
-    const { endsAt } = this.access
-    if (endsAt === null) return
-    this.ensure()
-    this.alarms.atLatest('rights', endsAt)
-  }
-
-  private ensure(): void {
-    if (this.store.exists) return
-    this.store.create()
-    this.log.open()
-  }
-
   /** Tells the readers of a title that was given. */
   retitle(title: string): void {
     this.access.forget()
-    this.ensure()
+    this.log.begin()
     const events = this.store.atomically(() => this.log.append(Date.now(), 'title', { title }))
     this.audience.publish(events)
   }
@@ -241,11 +224,7 @@ export class Room {
       case 'compact':
         return this.runs.compact()
       case 'rights':
-        this.access.endsAt = null
-        await this.recheck()
-        if (this.access.endsAt === null) this.alarms.clear('rights')
-        else this.alarms.set('rights', this.access.endsAt)
-        return
+        return this.ends.due()
       case 'removal': {
         if ((await this.access.find()) === null) await this.remove()
         else this.alarms.clear('removal')

@@ -91,8 +91,7 @@ export class Runs {
     const now = Date.now()
     const { store, conversation, audience, log, outbox, alarms } = this.parts
     if (!store.exists) {
-      store.create()
-      log.open()
+      log.begin()
       if (chat.title !== null) store.set('title', chat.title)
     }
     if (store.get('agent_id') === null) store.set('agent_id', chat.agent_id)

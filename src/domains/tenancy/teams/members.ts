@@ -5,7 +5,7 @@ import { departing, onDeparture } from '../../../data/departures'
 import { type Page, pageOf } from '../../../data/page'
 import { iso } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
-import { eventOf } from '../../events/catalogue'
+import { isUser } from '../../identity/users/exists'
 import { users } from '../../identity/users/table'
 import { getTeam, isTeam } from './service'
 import { teamMembers } from './table'
@@ -77,7 +77,7 @@ export async function addMember(ctx: Context, teamId: string, userId: string): P
       statements: [
         { holds: isTeam(ctx, teamId), otherwise: problem.notFound('team', teamId) },
         {
-          holds: sql`exists (select 1 from ${users} where ${own})`,
+          holds: isUser(ctx, userId),
           otherwise: problem.notFound('user', userId),
         },
         {
@@ -90,7 +90,7 @@ export async function addMember(ctx: Context, teamId: string, userId: string): P
       ],
       result: { ...row, email, full_name, role, status },
       audit: audited('team.add_member', teamId, { after: { user_id: userId } }),
-      events: [{ ...eventOf('team.member.added', { team_id: teamId, user_id: userId }), subject: userId }],
+      events: [event('added', teamId, userId)],
       unique: { 'team_members.user_id': raced },
     })
   } catch (error) {
@@ -114,10 +114,14 @@ export async function removeMember(ctx: Context, teamId: string, userId: string)
     ],
     result: undefined,
     audit: audited('team.remove_member', teamId, { before: { user_id: userId } }),
-    events: [{ ...eventOf('team.member.removed', { team_id: teamId, user_id: userId }), subject: userId }],
+    events: [event('removed', teamId, userId)],
   })
   ctx.defer(along.afterwards())
 }
+
+const event = (verb: 'added' | 'removed', team_id: string, user_id: string) => ({
+  ...{ type: `team.member.${verb}`, data: { team_id, user_id }, subject: user_id },
+})
 
 const audited = (action: string, resource_id: string, what: { before?: object; after?: object }) => ({
   ...{ action, resource: 'team', resource_id },

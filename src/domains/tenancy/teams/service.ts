@@ -7,7 +7,6 @@ import { find, removal, revise } from '../../../data/revise'
 import { defined } from '../../../lib/defined'
 import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
-import { eventOf } from '../../events/catalogue'
 import type { CreateTeam, TeamFilters, UpdateTeam } from './schema'
 import { type TeamRow, teamMembers, teams } from './table'
 
@@ -15,7 +14,10 @@ const keyOf = (name: string): string => name.normalize('NFKC').toLowerCase()
 
 const taken = (name: string) => problem('already_exists', `There is a team with the name ${name} already`)
 
-const shared = ({ id, name, description }: TeamRow) => ({ team_id: id, name, description })
+const event = (verb: 'created' | 'updated' | 'deleted', { id, name, description }: TeamRow) => ({
+  type: `team.${verb}`,
+  data: { team_id: id, name, description },
+})
 
 /** Makes a team, still without members. 409 where another has its name. */
 export function createTeam(ctx: Context, { name, description = null }: CreateTeam): Promise<TeamRow> {
@@ -35,7 +37,7 @@ export function createTeam(ctx: Context, { name, description = null }: CreateTea
     statements: [ctx.db.insert(teams).values(row)],
     result: row,
     audit: { action: 'team.create', resource: 'team', resource_id: row.id, after: { name, description } },
-    events: [eventOf('team.created', shared(row))],
+    events: [event('created', row)],
     unique: { 'teams.name_key': taken(name) },
   })
 }
@@ -102,7 +104,7 @@ export function updateTeam(ctx: Context, id: string, input: UpdateTeam): Promise
         before: audited(before),
         after: audited(after),
       },
-      events: [eventOf('team.updated', shared(after))],
+      events: [event('updated', after)],
       unique: { 'teams.name_key': taken(name ?? '') },
     }
   })
@@ -122,7 +124,7 @@ export async function deleteTeam(ctx: Context, id: string): Promise<undefined> {
     ],
     result: undefined,
     audit: { action: 'team.delete', resource: 'team', resource_id: id, before: { name, description } },
-    events: [eventOf('team.deleted', shared(row))],
+    events: [event('deleted', row)],
   })
   ctx.defer(along.afterwards())
 }

@@ -1,0 +1,34 @@
+import type { Access } from './access'
+import type { Alarms } from './alarms'
+import type { Audience } from './audience'
+import type { ChatLog } from './log'
+
+type Parts = { access: Access; audience: Audience; alarms: Alarms; log: ChatLog }
+
+/** Sends away who came in by a share that has ended, though nothing be said. */
+export class ShareEnds {
+  constructor(private readonly parts: Parts) {}
+
+  /** Looks at once whether everyone who follows still may. */
+  async recheck(): Promise<void> {
+    await this.parts.audience.refresh(true)
+    this.expect()
+  }
+
+  /** Has the object woken when the first of the shares ends that somebody came in by. */
+  expect(): void {
+    const { endsAt } = this.parts.access
+    if (endsAt === null) return
+    this.parts.log.begin()
+    this.parts.alarms.atLatest('rights', endsAt)
+  }
+
+  /** One has ended. */
+  async due(): Promise<void> {
+    const { access, alarms } = this.parts
+    access.endsAt = null
+    await this.recheck()
+    if (access.endsAt === null) alarms.clear('rights')
+    else alarms.set('rights', access.endsAt)
+  }
+}
