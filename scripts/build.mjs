@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { copyAssets } from './lib/assets.mjs'
-import { bundleWorker } from './lib/bundle.mjs'
+import { bundleWorker, evaluate } from './lib/bundle.mjs'
 import { documentOf } from './lib/document.mjs'
 
 const ROOT = path.resolve(import.meta.dirname, '..')
@@ -11,3 +11,5 @@ const ROOT = path.resolve(import.meta.dirname, '..')
 copyAssets(ROOT)
 writeFileSync(path.join(ROOT, 'public/openapi.json'), await documentOf(ROOT))
 await bundleWorker(ROOT, path.join(ROOT, 'build/index.js'))
+// All schemas and routes are made at the start: what they need and is not there shows here.
+await evaluate(ROOT, "import './build/index.js'")

@@ -1,7 +1,8 @@
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { builtinModules, createRequire } from 'node:module'
 import path from 'node:path'
 import { unstable_readConfig } from 'wrangler'
+import { prune } from './prune.mjs'
 import { strip } from './strip.mjs'
 
 /** The esbuild that wrangler bundles with. */
@@ -18,20 +19,23 @@ const LIKE_WRANGLER = {
 const CONDITIONS = ['workerd', 'worker', 'browser']
 
 /**
- * The Worker as one file, as it is deployed: the source without what only the document is made from, and the packages
- * without what only that used.
+ * Writes the Worker as one file, as it is deployed: the source without what only the document is made from, and the
+ * packages without what nothing uses then.
  */
-export function bundleWorker(root, outfile) {
-  return esbuild.build({
+export async function bundleWorker(root, outfile) {
+  const { outputFiles } = await esbuild.build({
     ...LIKE_WRANGLER,
     absWorkingDir: root,
     entryPoints: ['src/index.ts'],
     outfile,
     sourcemap: true,
+    write: false,
     conditions: ['deployed', ...CONDITIONS],
     define: { 'process.env.NODE_ENV': '"production"' },
     plugins: [aliases(root), leftOut, stripped(root)],
   })
+  mkdirSync(path.dirname(outfile), { recursive: true })
+  for (const { path: file, text } of outputFiles) writeFileSync(file, file === outfile ? prune(text) : text)
 }
 
 /** What `export const …` of `code` is when it runs here, on Node; `code` imports as a file at the root does. */
@@ -57,24 +61,22 @@ function aliases(root) {
   return { name: 'aliases', setup }
 }
 
-/** How zod makes JSON Schemas, which only the document has. */
-const UNUSED = /[\\/]zod[\\/]v4[\\/]core[\\/](?:json-schema-processors|to-json-schema)\.js$/
+/** How zod makes JSON Schemas, which only the document has, and how it gets through values that hold themselves. */
+const UNUSED = /[\\/]zod[\\/]v4[\\/]core[\\/](?:json-schema-processors|to-json-schema|memoizer)\.js$/
+
+/** What is asked for when schemas are made, and whose answer is not used, or may be nothing. */
+const ASKED = /^(?:create\w+Method|memoizer)$/
 
 /** Modules of packages of which the deployed Worker calls nothing; what they export throws if that was wrong. */
 const leftOut = {
   name: 'left out',
   setup(build) {
     build.onLoad({ filter: UNUSED }, ({ path: file }) => {
-      const names = readFileSync(file, 'utf8').matchAll(/^export (?:const|function|class) (\w+)/gm)
-      const said = JSON.stringify(
-        `${path.basename(file)} is left out of the deployed Worker (scripts/lib/bundle.mjs)`,
-      )
-      const never = `const never = () => () => { throw new Error(${said}) }\n`
-      // Those that make a method are called for each schema, and the method by nobody.
-      const value = (name) => (/^create\w+Method$/.test(name) ? 'never' : 'never()')
-      return {
-        contents: never + [...names].map(([, name]) => `export const ${name} = ${value(name)}\n`).join(''),
-      }
+      const names = readFileSync(file, 'utf8').matchAll(/^export (?:const|function|class) ([\w$]+)/gm)
+      const said = `${path.basename(file)} is left out of the deployed Worker (scripts/lib/bundle.mjs)`
+      const never = `const never = () => { throw new Error(${JSON.stringify(said)}) }\n`
+      const line = ([, name]) => `export const ${name} = ${ASKED.test(name) ? '() => undefined' : 'never'}\n`
+      return { contents: never + [...names].map(line).join('') }
     })
   },
 }

@@ -1,4 +1,7 @@
+import { Hono } from 'hono'
+import { secureHeaders } from 'hono/secure-headers'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
+import { SECURITY } from '../../src/http/answer-headers'
 import { call, makeWorld, type World } from '../world'
 import { expectError } from './expect-error'
 import { PRODUCTION, serviceWith } from './service'
@@ -44,6 +47,15 @@ describe('every answer', () => {
       expect(headers.has('Strict-Transport-Security')).toBe(false)
       expect(headers.has('X-Powered-By')).toBe(false)
     })
+
+  it('is guarded by the headers that Hono takes for good, but those that only old browsers knew', async () => {
+    const old = ['strictTransportSecurity', 'xXssProtection', 'xDownloadOptions', 'xDnsPrefetchControl']
+    const off = Object.fromEntries([...old, 'originAgentCluster'].map((name) => [name, false]))
+    const app = new Hono()
+      .use(secureHeaders({ crossOriginResourcePolicy: 'same-site', ...off }))
+      .get('/', (c) => c.body(null))
+    expect([...(await app.request('/')).headers]).toEqual(SECURITY)
+  })
 
   for (const [name, send] of Object.entries(ANSWERS))
     it(`echoes the caller’s ids and trace: ${name}`, async () => {
