@@ -1,4 +1,5 @@
 import { type Context, Hono } from 'hono'
+import { auditRoutes } from './domains/audit/routes'
 import { billing } from './domains/billing/routes'
 import { interactionRoutes } from './domains/catalog/interactions/routes'
 import { serviceRoutes } from './domains/catalog/service/routes'
@@ -101,6 +102,7 @@ app.route('/api/v1/users', memberRoutes)
 app.route('/api/v1/teams', teamRoutes)
 app.route('/api/v1/partners', partnerRoutes)
 app.route('/api/v1/partners/portal/usage', partnerUsageRoutes)
+app.route('/api/v1/audit', auditRoutes)
 app.route('/api/v1/interactions', interactionRoutes)
 app.route('/api/v1/service', serviceRoutes)
 app.route('/api/v1/agents', agents)

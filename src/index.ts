@@ -1,4 +1,5 @@
 import { app } from './app'
+import { sealDue } from './domains/audit/seal'
 import { tendKeys } from './domains/identity/tokens/chores'
 import { consume } from './domains/webhooks/deliveries/queue'
 import { sweep } from './domains/webhooks/deliveries/sweep'
@@ -19,6 +20,8 @@ export default {
   queue: consume,
   async scheduled(controller, env, ctx) {
     await sweep(env, ctx)
+    // Whatever waits, however briefly: the next run would be late.
+    await sealDue(env, ctx, Date.now())
     // Once an hour is often enough for what is kept for days.
     if (new Date(controller.scheduledTime).getUTCMinutes() === 17) {
       await tendKeys(env, controller.scheduledTime)

@@ -24,7 +24,7 @@ export type AppEnv = {
     limitFields?: LimitFields
     /** Bytes of the request's body, where it was read without having been announced. */
     requestBytes?: number
-    /** Bytes of the answer's body, where its maker knows. */
-    responseBytes?: number
+    /** Bytes of the answer's body, where its maker knows, or will. */
+    responseBytes?: number | Promise<number>
   }
 }

@@ -58,7 +58,7 @@ export function masterKeys({ MASTER_KEY, MASTER_KEY_PREVIOUS }: MasterKeys): str
 }
 
 /** Eight characters that tell master keys apart and say nothing of them. */
-async function keyId(masterKey: string): Promise<string> {
+export async function keyId(masterKey: string): Promise<string> {
   return base64url((await deriveKey(masterKey, 'master-key-id')).slice(0, 6))
 }
 

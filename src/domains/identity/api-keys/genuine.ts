@@ -1,29 +1,16 @@
-import { like } from 'drizzle-orm'
 import type { RequestContext } from '../../../data/context'
-import { directory } from '../../../data/database'
-import { sealedIn } from '../../../data/sealed'
 import type { Bindings } from '../../../env'
-import { type MasterKeys, Sealer, sha256 } from '../../../lib/crypto'
-import { base64url, fromBase64url } from '../../../lib/encoding'
-import { iso } from '../../../lib/ids'
+import { type MasterKeys, sha256 } from '../../../lib/crypto'
+import { base64url } from '../../../lib/encoding'
 import { problem } from '../../../lib/problem'
-import { serverSecrets } from '../tokens/table'
+import { keepSecret, keptNames, keptSecrets } from '../tokens/server-secrets'
 import { isTagged, knownSecrets, partsOf, type TagSecret } from './key'
 
 // A key outlives the master key that tagged it: what tagged keys under earlier ones is kept, sealed.
 
 type Caller = Pick<RequestContext, 'env' | 'settings' | 'now' | 'defer'>
 
-const PURPOSE = 'server-secret'
 const NAME = 'api-key-tag:'
-
-sealedIn({
-  purpose: PURPOSE,
-  table: 'server_secrets',
-  column: 'sealed',
-  key: ['name'],
-  bound: (name = '') => name,
-})
 
 /**
  * Whether a string is a key that this service made, by its tag alone; says nothing of whether the key still counts. A key
@@ -47,12 +34,8 @@ export async function refuseTwin(env: Bindings, keys: MasterKeys): Promise<void>
   const [inForce, ...previous] = await knownSecrets(keys)
   const version = inForce?.version ?? ''
   const own = inForce && (await nameOf(inForce))
-  const kept = await directory(env)
-    .select({ name: serverSecrets.name })
-    .from(serverSecrets)
-    .where(like(serverSecrets.name, `${NAME}${version}:%`))
-  // LIKE takes capitals for small letters.
-  const twins = kept.filter(({ name }) => name.startsWith(`${NAME}${version}:`) && name !== own)
+  const kept = await keptNames(env, `${NAME}${version}:`)
+  const twins = kept.filter((name) => name !== own)
   if (twins.length > 0 || previous.some((secret) => secret.version === version))
     throw problem(
       'conflict',
@@ -62,13 +45,9 @@ export async function refuseTwin(env: Bindings, keys: MasterKeys): Promise<void>
 
 /** Keeps what tagged keys under the master keys before this one, so that those can be thrown away. */
 export async function keepTagSecrets(env: Bindings, keys: MasterKeys, now: number): Promise<void> {
-  const sealer = new Sealer(keys, PURPOSE)
   const [, ...previous] = await knownSecrets(keys)
-  for (const { version, raw } of previous) {
-    const name = await nameOf({ version, raw })
-    const row = { name, sealed: await sealer.seal(base64url(raw), name), created_at: iso(now) }
-    await directory(env).insert(serverSecrets).values(row).onConflictDoNothing()
-  }
+  for (const secret of previous)
+    await keepSecret(env, keys, { name: await nameOf(secret), raw: secret.raw }, now)
 }
 
 const nameOf = async ({ version, raw }: TagSecret): Promise<string> =>
@@ -116,16 +95,6 @@ function withoutLook(secrets: TagSecret[] | undefined, error: unknown): TagSecre
 }
 
 async function read({ env, settings }: Caller): Promise<TagSecret[]> {
-  const rows = await directory(env)
-    .select()
-    .from(serverSecrets)
-    .where(like(serverSecrets.name, `${NAME}%`))
-  const sealer = new Sealer(settings, PURPOSE)
-  const secrets = await Promise.all(
-    rows.map(async ({ name, sealed }) => {
-      const raw = fromBase64url(await sealer.open(sealed, name).catch(() => ''))
-      return raw && raw.length > 0 ? [{ version: name.slice(NAME.length)[0] ?? '', raw }] : []
-    }),
-  )
-  return secrets.flat()
+  const kept = await keptSecrets(env, settings, NAME)
+  return kept.map(({ name, raw }) => ({ version: name.slice(NAME.length)[0] ?? '', raw }))
 }

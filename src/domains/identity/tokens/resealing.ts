@@ -3,6 +3,7 @@ import type { Context } from '../../../data/context'
 import { type Resealed, resealAll } from '../../../data/sealed'
 import { type Bindings, settingsOf } from '../../../env'
 import { log } from '../../../lib/log'
+import { keepSealKeys } from '../../audit/keys'
 import { keepTagSecrets, refuseTwin } from '../api-keys/genuine'
 
 /**
@@ -13,6 +14,7 @@ export async function leaveOldMasterKeys(env: Bindings, now: number): Promise<Re
   const settings = settingsOf(env)
   await refuseTwin(env, settings)
   await keepTagSecrets(env, settings, now)
+  await keepSealKeys(env, settings, now)
   return resealAll(env, settings)
 }
 

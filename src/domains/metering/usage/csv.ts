@@ -1,3 +1,4 @@
+import { csvLine } from '../../../lib/csv'
 import type { UsageRow } from './schema'
 
 const COUNTS = ['requests', 'errors'] as const
@@ -24,10 +25,5 @@ export function usageCsv(groupBy: string, rows: readonly UsageRow[]): string {
     ...PERCENTILES.map((name) => row.latency_ms[name]),
     ...SIZES.map((name) => row[name]),
   ])
-  return [head, ...lines].map((line) => `${line.map(field).join(',')}\r\n`).join('')
-}
-
-function field(value: unknown): string {
-  const text = value === null || value === undefined ? '' : String(value)
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+  return [head, ...lines].map(csvLine).join('')
 }

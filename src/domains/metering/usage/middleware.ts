@@ -27,6 +27,8 @@ export function usageMeter(c: HonoContext<AppEnv>): void {
 
 /** So long an answer that nobody has sized is read along, at most. */
 const PATIENCE_MS = 1_000
+/** So long an answer that sizes itself is waited for. */
+const MOST_PATIENCE_MS = 20_000
 
 /** A credential that was found not to count any more: it is not the tenant's, and counts by its address. */
 const NO_CREDENTIAL = new Set<string>(['token_revoked', 'invalid_api_key', 'invalid_token', 'token_expired'])
@@ -67,7 +69,9 @@ function requestSize(c: HonoContext<AppEnv>): number {
 function responseSize(c: HonoContext<AppEnv>): number | Promise<number> {
   if (c.req.method === 'HEAD') return 0
   const known = c.get('responseBytes')
-  if (known !== undefined) return known
+  if (typeof known === 'number') return known
+  // Work after an answer is cut off after 30 s; the request counts all the same.
+  if (known) return Promise.race([known, scheduler.wait(MOST_PATIENCE_MS).then(() => 0)])
   const { res } = c
   const announced = res.headers.get('Content-Length')
   if (announced !== null) return Number(announced) || 0

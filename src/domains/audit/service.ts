@@ -1,0 +1,123 @@
+import { and, asc, desc, eq, gte, lt, type SQL, sql } from 'drizzle-orm'
+import { actingUser, type Context } from '../../data/context'
+import type { Page } from '../../data/page'
+import { decodeCursor, encodeCursor } from '../../lib/cursor'
+import { iso } from '../../lib/ids'
+import { problem } from '../../lib/problem'
+import { scopesNow } from '../identity/recheck'
+import type { AuditFilters, ListAudit } from './schema'
+import { type AuditRow, auditLog } from './table'
+
+/** Rows that a page looks at where no index leads to those it wants: it may be shorter than was asked for, or empty. */
+const MOST_LOOKED_AT = 5_000
+/** Rows of an export that are read at once. */
+const SLICE = 500
+/** An export goes on for as long as its reader reads; so often it is asked whether he still may. */
+const ASK_AGAIN_MS = 5_000
+/** By so much the database's clock may have gone back meanwhile. */
+const SKEW_MS = 60_000
+
+/** The tenant's log, newest first. */
+export async function listAudit(ctx: Context, input: ListAudit): Promise<Page<AuditRow>> {
+  const { limit, cursor, ...filters } = input
+  const list = `audit:${ctx.tenant.id}:${JSON.stringify(Object.entries(filters).sort())}`
+  const { low, high } = await between(ctx, filters)
+  const before = cursor === undefined ? high : Math.min(high, Number(decodeCursor(list, cursor).key))
+  const floor = isLed(filters) ? low : Math.max(low, before - MOST_LOOKED_AT)
+  const rows = await ctx.db
+    .select()
+    .from(auditLog)
+    .where(and(...chosen(ctx, filters), gte(auditLog.seq, floor), lt(auditLog.seq, before)))
+    .orderBy(desc(auditLog.seq))
+    .limit(limit + 1)
+  const items = rows.slice(0, limit)
+  const next = rows.length > limit ? items.at(-1)?.seq : floor > low ? floor : undefined
+  return { items, next_cursor: next === undefined ? null : encodeCursor(list, { key: next, id: '' }) }
+}
+
+/**
+ * The same, oldest first and slice by slice, as far as the log went when it was asked for. Ends with an error where the
+ * caller may not read it any more.
+ */
+export async function* exportAudit(ctx: Context, filters: AuditFilters): AsyncGenerator<AuditRow[]> {
+  const { low, high } = await between(ctx, filters)
+  let askedAt = ctx.now
+  for (let from = low; ; ) {
+    if (Date.now() - askedAt > ASK_AGAIN_MS) {
+      await demandStill(ctx)
+      askedAt = Date.now()
+    }
+    const rows = await ctx.db
+      .select()
+      .from(auditLog)
+      .where(and(...chosen(ctx, filters), gte(auditLog.seq, from), lt(auditLog.seq, high)))
+      .orderBy(asc(auditLog.seq))
+      .limit(SLICE)
+    if (rows.length > 0) yield rows
+    const last = rows.at(-1)
+    if (!last || rows.length < SLICE) return
+    from = last.seq + 1
+  }
+}
+
+/** 401 where the credential does not count any more, or not for the log. */
+async function demandStill(ctx: Context): Promise<void> {
+  const { principal, impersonator } = ctx
+  if (principal.kind !== 'user' && principal.kind !== 'api_key') return
+  const { kind, id, role } = principal
+  const session_id = principal.kind === 'user' ? principal.session_id : null
+  const one = { key: 'caller', kind, id, role, user_id: actingUser(ctx), session_id }
+  const credential = impersonator ? { ...one, impersonator } : one
+  const scopes = (await scopesNow(ctx.env, ctx.tenant.id, [credential], Date.now())).get('caller')
+  if (!scopes?.includes('audit:read'))
+    throw problem.unauthorized('token_revoked', 'The credential does not count any more')
+}
+
+/** Whether an index leads to the rows that are wanted, or all are. */
+const isLed = ({ actor, action, resource, resource_id, request_id }: AuditFilters): boolean =>
+  (actor ?? action ?? resource_id) !== undefined || (resource ?? request_id) === undefined
+
+function chosen(ctx: Context, filters: AuditFilters): (SQL | undefined)[] {
+  const { actor, action, resource, resource_id, request_id, created_after, created_before } = filters
+  return [
+    eq(auditLog.tenant_id, ctx.tenant.id),
+    actor === undefined ? undefined : eq(auditLog.actor_id, actor),
+    action === undefined ? undefined : eq(auditLog.action, action),
+    resource === undefined ? undefined : eq(auditLog.resource, resource),
+    resource_id === undefined ? undefined : eq(auditLog.resource_id, resource_id),
+    request_id === undefined ? undefined : eq(auditLog.request_id, request_id),
+    created_after === undefined ? undefined : gte(auditLog.created_at, created_after),
+    created_before === undefined ? undefined : lt(auditLog.created_at, created_before),
+  ]
+}
+
+/** The numbers among which the rows of a time are: from `low` on, before `high`. */
+async function between(ctx: Context, filters: AuditFilters): Promise<{ low: number; high: number }> {
+  const { created_after, created_before } = filters
+  const mine = sql`${auditLog.tenant_id} = ${ctx.tenant.id}`
+  const end = sql`(select coalesce(max(${auditLog.seq}), 0) + 1 from ${auditLog} where ${mine})`
+  const low = created_after && firstSince(ctx, Date.parse(created_after) - SKEW_MS)
+  const high = created_before && firstSince(ctx, Date.parse(created_before) + SKEW_MS)
+  const [found] = await ctx.db.all<{ low: number; high: number }>(
+    sql`select ${low ? sql`coalesce(${low}, 1)` : sql`1`} as low,
+      ${high ? sql`coalesce(${high}, ${end})` : end} as high`,
+  )
+  return found ?? { low: 1, high: 1 }
+}
+
+/**
+ * The number of the first row of a time or later, by halving: numbers have no gaps, and times grow with them. Null where a
+ * row is missing on the way.
+ */
+function firstSince(ctx: Context, ms: number): SQL {
+  const [tenantId, time] = [ctx.tenant.id, iso(ms)]
+  return sql`(
+    with recursive probe(low, high) as (
+      select 1, coalesce((select max(seq) from audit_log where tenant_id = ${tenantId}), 0) + 1
+      union all
+      select iif(created_at < ${time}, seq + 1, low), iif(created_at < ${time}, high, seq)
+      from probe join audit_log on tenant_id = ${tenantId} and seq = (low + high) / 2
+      where low < high
+    )
+    select low from probe where low = high)`
+}
