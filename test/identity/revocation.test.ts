@@ -8,7 +8,7 @@ import { hashOf } from '../../src/domains/identity/sessions/refresh-token'
 import { sessions } from '../../src/domains/identity/sessions/table'
 import { iso, newId } from '../../src/lib/ids'
 import { expectError } from '../http/expect-error'
-import { callJson, makePlatformAdmin, makeWorld, requestContext, type World } from '../world'
+import { callJson, makePerson, makePlatformAdmin, makeWorld, requestContext, type World } from '../world'
 import { Isolate } from './isolates'
 import { changeUser } from './kit'
 
@@ -69,6 +69,49 @@ describe('what another isolate ended', () => {
       () => done(here.ask('POST', '/api/v1/auth/logout', { token: world.member.token })),
       'token_revoked',
     ))
+
+  it('the sessions of a user whom an admin suspended', () =>
+    stopsThere(
+      { token: world.member.token },
+      () =>
+        done(
+          here.ask('PATCH', `/api/v1/users/${world.member.user.id}`, {
+            token: world.admin.token,
+            body: { status: 'suspended' },
+          }),
+        ),
+      'token_revoked',
+    ))
+
+  it('the tokens of a user who was given another role', () =>
+    stopsThere(
+      { token: world.member.token },
+      () =>
+        done(
+          here.ask('PATCH', `/api/v1/users/${world.member.user.id}`, {
+            token: world.admin.token,
+            body: { role: 'viewer' },
+          }),
+        ),
+      'token_revoked',
+    ))
+
+  it('the sessions of a user who was removed', () =>
+    stopsThere(
+      { token: world.member.token },
+      () => done(here.ask('DELETE', `/api/v1/users/${world.member.user.id}`, { token: world.admin.token })),
+      'token_revoked',
+    ))
+
+  it('the API keys of a user who was removed', async () => {
+    const admin = await makePerson(world.tenant, 'admin')
+    const { key } = await newKey()
+    await stopsThere(
+      { key },
+      () => done(here.ask('DELETE', `/api/v1/users/${world.admin.user.id}`, { token: admin.token })),
+      'invalid_api_key',
+    )
+  })
 
   it('a session, by its id', async () => {
     const { token, session_id } = world.member

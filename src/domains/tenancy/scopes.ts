@@ -56,7 +56,7 @@ const OF_ROLE: Record<Role, readonly Scope[]> = {
 
 /** The scopes that a role carries; none for a role that is not known. */
 export function scopesOf(role: string): readonly Scope[] {
-  return OF_ROLE[role as Role] ?? []
+  return Object.hasOwn(OF_ROLE, role) ? OF_ROLE[role as Role] : []
 }
 
 /** Scopes that a key without a list of its own does not get: they administer the tenant. */

@@ -25,7 +25,10 @@ export const Invitation = z
   })
   .meta({ id: 'Invitation' })
 
-export const CreateInvitation = z.strictObject({ email: Email, role: MemberRole.default('member') })
+export const CreateInvitation = z.strictObject({
+  email: Email.meta({ format: 'email', example: 'grace@example.com' }),
+  role: MemberRole.default('member'),
+})
 export type CreateInvitation = z.output<typeof CreateInvitation>
 
 export const invitationFilters = { ...paging, status: Status.optional() }
