@@ -33,6 +33,7 @@ import { metrics } from './domains/operations/metrics/routes'
 import { actElsewhere, recordActing } from './domains/tenancy/acting/middleware'
 import { authorize } from './domains/tenancy/authorize'
 import { checkTenant, routeBoundary } from './domains/tenancy/boundary'
+import { deletionRoutes } from './domains/tenancy/deletions/routes'
 import { partnerRoutes } from './domains/tenancy/partners/routes'
 import { platform } from './domains/tenancy/platform/routes'
 import { teamRoutes } from './domains/tenancy/teams/routes'
@@ -44,6 +45,7 @@ import { requestContext } from './http/context'
 import { requestMetrics } from './http/measure'
 import { answerUnknown } from './http/method'
 import { problemResponse } from './http/problems'
+import { readsOf } from './http/reads'
 import { RememberingRouter } from './http/router'
 import { crossOrigin, requireHttps, trustedHost } from './http/security'
 
@@ -100,9 +102,9 @@ app.route('/api/v1/tenants', tenantRoutes)
 app.route('/api/v1/users/invitations', invitationRoutes)
 app.route('/api/v1/users', memberRoutes)
 app.route('/api/v1/teams', teamRoutes)
+app.route('/api/v1/audit', auditRoutes)
 app.route('/api/v1/partners', partnerRoutes)
 app.route('/api/v1/partners/portal/usage', partnerUsageRoutes)
-app.route('/api/v1/audit', auditRoutes)
 app.route('/api/v1/interactions', interactionRoutes)
 app.route('/api/v1/service', serviceRoutes)
 app.route('/api/v1/agents', agents)
@@ -115,7 +117,18 @@ app.route('/api/v1/usage/limits', limitRoutes)
 app.route('/api/v1/billing', billing)
 app.route('/api/v1/dev', devMail)
 
+// The tenant's own administration once more, for who names the tenant in every request.
+app.route('/api/tenant', readsOf(tenantRoutes, '/current'))
+app.route('/api/tenant/users/invitations', readsOf(invitationRoutes))
+app.route('/api/tenant/users', readsOf(memberRoutes))
+app.route('/api/tenant/teams', readsOf(teamRoutes))
+app.route('/api/tenant/audit', readsOf(auditRoutes))
+app.route('/api/tenant/usage', readsOf(usageRoutes))
+app.route('/api/tenant/usage/limits', readsOf(limitRoutes))
+
 app.route('/api/platform', platform)
+app.route('/api/platform/deletions', deletionRoutes)
 app.route('/api/admin', platform)
+app.route('/api/admin/deletions', deletionRoutes)
 
 answerUnknown(app)

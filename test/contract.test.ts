@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { MOST } from '../src/domains/tenancy/plans'
 import { noteOf } from '../src/http/notes'
 import { isOf, OPERATIONS, type Operation, PATHS, routesOfApp, type Schema } from './contract/operations'
-import { pathOf, rowsOf, type Seeded, seed, settledRowsOf } from './contract/seeds'
+import { pathOf, rowsOf, type Seeded, seed, seedPartner, settledRowsOf } from './contract/seeds'
 import { expectError } from './http/expect-error'
 import { call, makeWorld, type World } from './world'
 
@@ -19,7 +19,7 @@ const FOR_USERS = [
 /** Lists of what the service itself has. */
 const THE_SAME_FOR_ALL = ['GET /api/v1/webhooks/event-types']
 /** Lists of what was asked, which names no resource. */
-const ABOUT_REQUESTS = ['GET /api/v1/usage/requests']
+const ABOUT_REQUESTS = ['GET /api/v1/usage/requests', 'GET /api/tenant/usage/requests']
 /** Where every field may be left out, and a body with it. */
 const MAY_BE_EMPTY = [
   'POST /api/v1/auth/refresh',
@@ -34,6 +34,7 @@ let asSeeded: Awaited<ReturnType<typeof rowsOf>>
 beforeAll(async () => {
   a = await seed()
   b = await makeWorld({ rate_limits: MOST })
+  await seedPartner(b)
   spares = await Promise.all(Array.from({ length: 16 }, () => makeWorld()))
   asSeeded = await settledRowsOf(a.world.tenant.id)
 }, 60_000)
@@ -47,7 +48,10 @@ function ask(
   init: { path?: string; headers?: Record<string, string>; raw?: BodyInit; body?: unknown } = {},
 ) {
   const upgrade: Record<string, string> = op.path.endsWith('/ws') ? { Upgrade: 'websocket' } : {}
-  const headers = { ...upgrade, ...init.headers }
+  const named: Record<string, string> = NAMES_ITS_TENANT.test(op.path)
+    ? { 'X-Tenant-ID': tenantOf(credential) }
+    : {}
+  const headers = { ...upgrade, ...named, ...init.headers }
   const path = init.path ?? pathOf(a, op.path)
   if (init.raw !== undefined) return call(op.method, path, { ...credential, headers, raw: init.raw })
   if (init.body !== undefined || op.body)
@@ -57,6 +61,16 @@ function ask(
     return call(op.method, path, { ...credential, headers: { ...headers, ...raw.headers }, raw: raw.body })
   }
   return call(op.method, path, { ...credential, headers })
+}
+
+/** Routes that want the caller’s tenant named. */
+const NAMES_ITS_TENANT = /^\/api\/tenant\//
+
+/** The tenant of a credential; A’s where it has none. */
+function tenantOf(credential: Credential): string {
+  const texts = Object.values(credential)
+  const of = (world: World) => [world.admin.token, world.apiKey].some((one) => texts.includes(one))
+  return ([b, ...spares].find(of) ?? a.world).tenant.id
 }
 
 /** A small picture as a form would send it. */
@@ -76,7 +90,7 @@ function multipart() {
 }
 
 /** Routes with a window of sixty a minute and tenant: whoever asks here must be an admin, not of which tenant. */
-const SELF_HELP = /^\/api\/v1\/(?:auth|usage|tenants\/current)/
+const SELF_HELP = /^\/api\/(?:v1\/(?:auth|usage|tenants\/current)|tenant\/(?:usage|current))/
 let spares: World[]
 let asked = 0
 
@@ -120,7 +134,7 @@ describe('the document', () => {
     const free = secured.filter((op) => op.scopes.length === 0).map((op) => op.name)
     // Routes about the caller need no scope, nor does asking why one is refused.
     const own =
-      / \/api\/v1\/(?:auth\/(?:me|logout|logout-all|sessions|clients|mfa|passkeys|password\/change|oauth\/accounts)|usage\/limits$)/
+      / \/api\/(?:tenant|v1)\/(?:auth\/(?:me|logout|logout-all|sessions|clients|mfa|passkeys|password\/change|oauth\/accounts)|usage\/limits$|partners\/portal(?:\/|$))/
     expect(free.filter((name) => !own.test(name))).toEqual([])
   })
 })
@@ -154,7 +168,7 @@ describe('on the other side of the boundary', () => {
       await expectError(ask(op, { key: a.world.apiKey }), 'platform_only')
     })
 
-  for (const op of ofTenants.filter(({ path }) => !path.startsWith('/api/v1/auth/')))
+  for (const op of ofTenants.filter(({ path }) => !/^\/api\/v1\/(?:auth|partners)\//.test(path)))
     it(`a platform credential is refused: ${op.name}`, async () => {
       await expectError(ask(op, { token: a.platform.token }), 'target_tenant_required')
     })

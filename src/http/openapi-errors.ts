@@ -60,6 +60,7 @@ export function codesOf(method: string, path: string, note: Note): ProblemCode[]
     add('malformed_header', 'credential_required', 'invalid_token', 'token_expired', 'token_revoked')
     add('invalid_api_key', 'ambiguous_credentials', 'tenant_mismatch', 'tenant_suspended', 'tenant_cancelled')
     add(note.platform ? 'platform_only' : 'target_tenant_required')
+    if (path.startsWith('/api/tenant/')) add('tenant_header_required')
     if (note.scopes?.length) add('insufficient_scope')
     if (note.secret) add('forbidden_while_acting')
     if (path.includes('{')) add('not_found')

@@ -56,6 +56,10 @@ export const PARAMETERS = {
   TenantId: parameter('X-Tenant-ID', 'The credential’s own tenant, to be checked; another one is refused.', {
     format: 'uuid',
   }),
+  OwnTenantId: {
+    ...parameter('X-Tenant-ID', 'The credential’s own tenant; another one is refused.', { format: 'uuid' }),
+    required: true,
+  },
   IdempotencyKey: parameter(
     'X-Idempotency-Key',
     'A repeat with the same key within 24 hours gets the first answer and changes nothing. `Idempotency-Key` is the same.',

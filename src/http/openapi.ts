@@ -151,7 +151,7 @@ function parametersOf(op: Operation, schemas: Schemas): unknown[] {
   const required = (query.required ?? []) as string[]
   for (const [name, schema] of Object.entries((query.properties ?? {}) as Record<string, JsonSchema>))
     list.push(parameter('query', name, schema, required.includes(name)))
-  if (!note.open) list.push(ref('parameters', 'TenantId'))
+  if (!note.open) list.push(ref('parameters', path.startsWith('/api/tenant/') ? 'OwnTenantId' : 'TenantId'))
   if (method !== 'get' && note.idempotency !== 'ignored') list.push(ref('parameters', 'IdempotencyKey'))
   if (takesVersion(method, path)) list.push(ref('parameters', 'IfMatch'))
   if (isOneResource(op)) list.push(ref('parameters', 'IfNoneMatch'))

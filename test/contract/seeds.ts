@@ -4,9 +4,11 @@ import { directory } from '../../src/data/database'
 import { insertKey } from '../../src/domains/identity/api-keys/service'
 import { oauthAccounts } from '../../src/domains/identity/oauth/table'
 import type { UserRow } from '../../src/domains/identity/users/table'
+import { partners, partnerTenants, partnerUsers } from '../../src/domains/tenancy/partners/table'
 import { MOST } from '../../src/domains/tenancy/plans'
 import { SCOPES } from '../../src/domains/tenancy/scopes'
 import type { Bindings } from '../../src/env'
+import { newId } from '../../src/lib/ids'
 import { insertPasskey } from '../identity/passkey-kit'
 import { eventually, makeReceiver } from '../webhooks/receiver'
 import { callJson, makePlatformAdmin, makeWorld, type Person, type World } from '../world'
@@ -72,9 +74,11 @@ export async function seed(): Promise<Seeded> {
   }
   const interaction = await make('/api/v1/interactions', { text: 'Seed' })
   const invitation = await make('/api/v1/users/invitations', { email: `${uid}@example.com` })
+  const platform = await makePlatformAdmin()
+  const cancelled = await cancelledBy(platform)
   return {
     world,
-    platform: await makePlatformAdmin(),
+    platform,
     keysWithout: await keysWithout(world),
     ids: {
       '/api/v1/auth/sessions/{id}': world.admin.session_id,
@@ -95,10 +99,38 @@ export async function seed(): Promise<Seeded> {
       '/api/v1/webhooks/by-uid/{uid}': uid,
       '/api/v1/deliveries/{id}': delivery,
       '/api/v1/events/{id}': event,
+      '/api/v1/partners/{id}': await seedPartner(world),
+      '/api/v1/partners/{id}/tenants/{tenant_id}': world.tenant.id,
+      '/api/v1/partners/{id}/users/{user_id}': world.admin.user.id,
+      '/api/platform/api-keys/{id}': key,
+      '/api/admin/api-keys/{id}': key,
       '/api/platform/tenants/{id}': world.tenant.id,
       '/api/admin/tenants/{id}': world.tenant.id,
+      '/api/platform/deletions/{id}': cancelled,
+      '/api/admin/deletions/{id}': cancelled,
     },
   }
+}
+
+/** A tenant whose deletion is scheduled. */
+async function cancelledBy(platform: Person): Promise<string> {
+  const { tenant } = await makeWorld()
+  const { status } = await callJson('DELETE', `/api/platform/tenants/${tenant.id}`, { token: platform.token })
+  if (status !== 204) throw new Error(`cancelling: ${status}`)
+  return tenant.id
+}
+
+/** A partner that has the world's tenant, and for which its admin acts. */
+export async function seedPartner({ tenant, admin }: World): Promise<string> {
+  const id = newId(Date.now())
+  const created_at = new Date().toISOString()
+  const db = directory(env as unknown as Bindings)
+  const row = { id, name: 'Seed', status: 'active' as const, created_at, updated_at: created_at }
+  const right = { tenant_id: tenant.id, partner_id: id, created_at }
+  await db.insert(partners).values(row)
+  await db.insert(partnerTenants).values({ ...right, role: 'admin' })
+  await db.insert(partnerUsers).values({ ...right, id: admin.user.id })
+  return id
 }
 
 /** A login at another provider that is linked to a user. */
@@ -115,7 +147,8 @@ async function insertAccount({ tenant_id, id: user_id, email }: UserRow): Promis
 export function pathOf(seeded: Seeded, pattern: string): string {
   return pattern.replace(/\{\w+\}/g, (param, offset: number) => {
     const prefix = pattern.slice(0, offset + param.length)
-    const id = seeded.ids[prefix]
+    // The tenant’s own administration has the same resources once more.
+    const id = seeded.ids[prefix.replace('/api/tenant/', '/api/v1/')]
     if (!id) throw new Error(`${prefix} has no seed: add one of its kind to test/contract/seeds.ts`)
     return encodeURIComponent(id)
   })

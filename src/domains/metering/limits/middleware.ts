@@ -18,7 +18,7 @@ import type { Verdict } from './verdict'
 const AUTH = /^\/api\/v1\/auth(?:\/|$)/
 const LOGIN = '/api/v1/auth/login'
 /** What a tenant needs to help itself, over its limit as well. */
-const SELF_HELP = /^\/api\/v1\/(?:auth|usage|tenants\/current)(?:\/|$)/
+const SELF_HELP = /^\/api\/(?:v1\/(?:auth|usage|tenants\/current)|tenant\/(?:usage|current))(?:\/|$)/
 
 /** How a route is counted: by address where it needs no credential, else by tenant. */
 type Row = {
