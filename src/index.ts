@@ -1,6 +1,10 @@
 import { app } from './app'
 import { sealDue } from './domains/audit/seal'
+import './domains/chat/chats/erasing'
 import { tendKeys } from './domains/identity/tokens/chores'
+import './domains/metering/erasing'
+import { tendDeletions } from './domains/tenancy/deletions/service'
+import './domains/webhooks/deliveries/erasing'
 import { consume } from './domains/webhooks/deliveries/queue'
 import { sweep } from './domains/webhooks/deliveries/sweep'
 import { retain } from './domains/webhooks/retention/service'
@@ -20,6 +24,7 @@ export default {
   queue: consume,
   async scheduled(controller, env, ctx) {
     await sweep(env, ctx)
+    await tendDeletions(env, ctx, controller.scheduledTime)
     // Whatever waits, however briefly: the next run would be late.
     await sealDue(env, ctx, Date.now())
     // Once an hour is often enough for what is kept for days.

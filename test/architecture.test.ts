@@ -190,6 +190,8 @@ const SHARED_TABLES: Record<string, string> = {
     'an attempt reads its delivery and the event it carries in one query',
   'domains/webhooks/deliveries/sweep.ts imports domains/events/table.ts':
     'the event’s row is its own outbox entry: the sweep looks for those not dispatched',
+  'domains/webhooks/deliveries/erasing.ts imports domains/audit/table.ts':
+    'the audit log alone still knows the endpoints that were deleted long ago, whose objects go with the tenant',
   'domains/webhooks/retention/service.ts imports domains/events/table.ts':
     'events and their deliveries end together, in one batch',
 }
@@ -277,6 +279,16 @@ const DIRECTORY: Record<string, string> = {
   'domains/mail/routes.ts': 'the development mail box is everybody’s',
   'domains/mail/service.ts': 'looks for mail that is due, over all tenants',
   'domains/metering/idempotency/service.ts': 'keys are dropped by their age, whoever they belong to',
+  'domains/tenancy/deletions/schedule.ts':
+    'deletions are the directory’s, since they stay when a tenant goes',
+  'domains/tenancy/deletions/service.ts': 'deletions are the directory’s, since they stay when a tenant goes',
+  'domains/tenancy/deletions/steps.ts': 'a tenant’s own row, which goes last, is in the directory',
+  'domains/tenancy/acting/standing.ts':
+    'finds what somebody may in a tenant of others, which is the directory’s',
+  'domains/tenancy/partners/portal.ts': 'a partner’s own lists, over its tenants',
+  'domains/tenancy/partners/rights.ts': 'a partner’s own lists, over its tenants',
+  'domains/tenancy/partners/service.ts': 'partners are nobody’s but the platform’s',
+  'domains/tenancy/platform/api-keys.ts': 'the platform’s own list of keys, over all tenants',
   'domains/tenancy/platform/service.ts': 'the platform’s own list of tenants',
   'domains/tenancy/tenants/limits.ts': 'a tenant’s own row is in the directory',
   'domains/tenancy/tenants/service.ts': 'a tenant’s own row is in the directory',

@@ -4,9 +4,15 @@ import { integer, type SQLiteColumn, type SQLiteTable, text } from 'drizzle-orm/
 /** Names of the tables whose every row belongs to a tenant; the guard refuses statements on them that do not bind it. */
 export const tenantTables = new Set<string>()
 
+type TenantTable = SQLiteTable & { tenant_id: SQLiteColumn }
+
+/** The tables themselves, as they were declared: what refers to another comes after it. */
+export const confinedTables: TenantTable[] = []
+
 /** Declares a table of rows that belong to tenants. */
-export function confined<T extends SQLiteTable & { tenant_id: SQLiteColumn }>(table: T): T {
+export function confined<T extends TenantTable>(table: T): T {
   tenantTables.add(getTableName(table))
+  confinedTables.push(table)
   return table
 }
 
@@ -14,7 +20,7 @@ export function confined<T extends SQLiteTable & { tenant_id: SQLiteColumn }>(ta
 export const primaryTables = new Set<string>(['tenants'])
 
 /** Declares a tenant's table of who somebody is, and what they may. */
-export function ofIdentity<T extends SQLiteTable & { tenant_id: SQLiteColumn }>(table: T): T {
+export function ofIdentity<T extends TenantTable>(table: T): T {
   primaryTables.add(getTableName(table))
   return confined(table)
 }

@@ -3,6 +3,7 @@ import type { RequestContext } from '../../../data/context'
 import { directory } from '../../../data/database'
 import { iso } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
+import { scheduled } from '../../tenancy/deletions/schedule'
 import { type TenantRow, tenants } from '../../tenancy/tenants/table'
 import { tenantChange } from '../knowledge'
 import { tenantState } from '../sessions/standing'
@@ -37,6 +38,7 @@ export function replacement(request: RequestContext, { user, tenant }: { user: U
       // Verified since it was read: the owner has it, and nothing is taken away.
       { statement: db.update(users).set({ is_personal: 0 }).where(unverified), otherwise: raced() },
       { statement: db.update(tenants).set(set).where(unchanged), otherwise: raced() },
+      scheduled(request, tenant.id, null),
       db.update(sessions).set({ ended_at: now }).where(open),
     ],
     tell: [

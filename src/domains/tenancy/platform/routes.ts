@@ -1,7 +1,7 @@
 import { Hono } from 'hono'
 import * as z from 'zod'
 import type { AppEnv } from '../../../http/app-env'
-import { body, doc, params, query, returns, returnsPage } from '../../../http/route'
+import { body, doc, params, query, returns, returnsNothing, returnsPage } from '../../../http/route'
 import { Id, paging } from '../../../lib/wire'
 import { NewApiKey } from '../../identity/api-keys/schema'
 import { forgetKeys } from '../../identity/tokens/keys'
@@ -12,7 +12,7 @@ import { allow } from '../authorize'
 import { TenantView } from '../tenants/schema'
 import { tenantKeyRoutes } from './api-keys-routes'
 import { CreateTenant, CreateTenantKey, PatchTenant } from './schema'
-import { createTenant, createTenantKey, getTenant, listTenants, patchTenant } from './service'
+import { cancelTenant, createTenant, createTenantKey, getTenant, listTenants, patchTenant } from './service'
 
 const tag = 'Platform'
 
@@ -47,12 +47,25 @@ export const platform = new Hono<AppEnv>()
   )
   .patch(
     '/tenants/:id',
-    doc('Change, suspend or resume a tenant', { tag }),
+    doc('Change, suspend or resume a tenant', { tag, errors: ['conflict'] }),
     allow('platform:*'),
     params({ id: Id }),
     body(PatchTenant),
     returns(200, TenantView),
     async (c) => c.var.reply(await patchTenant(c.var.ctx, c.req.valid('param').id, c.req.valid('json'))),
+  )
+  .delete(
+    '/tenants/:id',
+    doc('Cancel a tenant', {
+      tag,
+      description:
+        'It is refused at once, and its data are deleted after thirty days. Until that begins, setting a status takes the cancellation back.',
+      errors: ['conflict'],
+    }),
+    allow('platform:*'),
+    params({ id: Id }),
+    returnsNothing(),
+    async (c) => c.var.reply(await cancelTenant(c.var.ctx, c.req.valid('param').id)),
   )
   .route('/api-keys', tenantKeyRoutes)
   .post(

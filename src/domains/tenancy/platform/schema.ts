@@ -2,12 +2,13 @@ import * as z from 'zod'
 import { Id } from '../../../lib/wire'
 import { ApiKey, CreateApiKey } from '../../identity/api-keys/schema'
 import { Email } from '../../identity/users/schema'
-import { Plan, SetRateLimits, Slug, TenantName } from '../tenants/schema'
+import { Plan, Region, SetRateLimits, Slug, TenantName } from '../tenants/schema'
 
 export const CreateTenant = z.strictObject({
   name: TenantName,
   slug: Slug,
   plan: Plan.default('starter'),
+  region: Region.optional(),
   rate_limits: SetRateLimits.optional(),
   admin_email: Email.optional().meta({ description: 'Gets an invitation to be the tenant’s admin.' }),
 })
@@ -16,7 +17,9 @@ export type CreateTenant = z.output<typeof CreateTenant>
 export const PatchTenant = z.strictObject({
   name: TenantName.optional(),
   plan: Plan.optional(),
-  status: z.enum(['active', 'suspended']).optional(),
+  status: z.enum(['active', 'suspended']).optional().meta({
+    description: 'A cancelled tenant goes on with either, until the deletion of its data begins.',
+  }),
   rate_limits: SetRateLimits.optional(),
 })
 export type PatchTenant = z.output<typeof PatchTenant>

@@ -5,24 +5,27 @@ import { directory } from '../../../data/database'
 import { type Page, pageOf } from '../../../data/page'
 import { contextFor } from '../../../data/system'
 import { defined } from '../../../lib/defined'
-import { newId } from '../../../lib/ids'
+import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { insertKey } from '../../identity/api-keys/service'
 import { invitationTo } from '../../identity/invitations/service'
 import { tenantView } from '../../identity/sessions/standing'
+import { calledOff, scheduled } from '../deletions/schedule'
 import { LIMIT_NAMES, type OwnLimits } from '../plans'
 import { isAdministrative, scopesByAction, scopesOf } from '../scopes'
 import { newTenant } from '../tenants/new-tenant'
+import { regionFor } from '../tenants/region'
 import type { SetRateLimits } from '../tenants/schema'
 import { changeTenant, shown, slugTaken, type TenantShown } from '../tenants/service'
-import { tenants } from '../tenants/table'
+import { type TenantRow, tenants } from '../tenants/table'
 import type { CreateTenant, CreateTenantKey, PatchTenant } from './schema'
 
 /** Makes a tenant; an invitation to be its admin goes to `admin_email`. */
 export async function createTenant(ctx: Context, input: CreateTenant): Promise<TenantShown> {
   const { name, slug, plan } = input
   const rate_limits = withLimits({}, input.rate_limits)
-  const tenant = newTenant(ctx, { id: newId(ctx.now), name, slug, plan, rate_limits })
+  const region = regionFor(ctx, input.region)
+  const tenant = newTenant(ctx, { id: newId(ctx.now), name, slug, plan, rate_limits, region })
   const inside = contextFor(ctx, tenantView(tenant), ctx.principal)
   const invitation = input.admin_email
     ? await invitationTo(inside, { email: input.admin_email, role: 'admin' }, name, null)
@@ -34,7 +37,7 @@ export async function createTenant(ctx: Context, input: CreateTenant): Promise<T
       action: 'tenant.create',
       resource: 'tenant',
       resource_id: tenant.id,
-      after: { name, slug, plan, rate_limits },
+      after: { name, slug, plan, rate_limits, region },
     },
     unique: { 'tenants.slug': slugTaken(input.slug) },
   })
@@ -74,19 +77,42 @@ export async function getTenant(ctx: RequestContext, id: string): Promise<Tenant
   return shown(row)
 }
 
-/** Changes a tenant; everywhere within ten seconds a suspended one is refused, and new limits hold. */
+/**
+ * Changes a tenant; everywhere within ten seconds a suspended one is refused, and new limits hold. A status takes a
+ * cancellation back, until the deletion begins.
+ */
 export function patchTenant(ctx: Context, id: string, input: PatchTenant): Promise<TenantShown> {
-  if (id === ctx.tenant.id && input.status === 'suspended')
-    throw problem.invalid({ status: 'the platform’s own tenant can’t be suspended' })
-  const action = input.status === 'suspended' ? 'tenant.suspend' : 'tenant.update'
-  return changeTenant(ctx, id, action, (row) => {
-    if (row.status === 'cancelled') throw problem('conflict', 'The tenant was cancelled')
+  const decide = (row: TenantRow): Partial<TenantRow> => {
+    if (row.is_platform === 1 && input.status === 'suspended')
+      throw problem.invalid({ status: 'the platform’s own tenant can’t be suspended' })
+    if (row.status === 'cancelled' && input.status === undefined)
+      throw problem('conflict', 'The tenant was cancelled')
     const { rate_limits, ...fields } = input
     return {
       ...defined(fields),
+      ...(row.status === 'cancelled' ? { cancelled_at: null } : {}),
       ...(rate_limits === undefined ? {} : { rate_limits: withLimits(row.rate_limits, rate_limits) }),
     }
-  })
+  }
+  const along = (row: TenantRow) => (row.status === 'cancelled' ? [calledOff(ctx, id)] : [])
+  return changeTenant(ctx, id, (row) => actionOf(row, input), decide, undefined, along)
+}
+
+function actionOf(row: TenantRow, { status }: PatchTenant): string {
+  if (row.status === 'cancelled') return 'tenant.restore'
+  if (status === undefined || status === row.status) return 'tenant.update'
+  return status === 'suspended' ? 'tenant.suspend' : 'tenant.resume'
+}
+
+/** Cancels a tenant: it is refused everywhere within ten seconds, and its data are deleted after thirty days. */
+export function cancelTenant(ctx: Context, id: string): Promise<undefined> {
+  const decide = (row: TenantRow): Partial<TenantRow> => {
+    if (row.is_platform === 1) throw problem('conflict', 'The platform’s own tenant can’t be cancelled')
+    if (row.status === 'cancelled') throw problem('conflict', 'The tenant was cancelled already')
+    return { status: 'cancelled', cancelled_at: iso(ctx.now) }
+  }
+  const along = () => [scheduled(ctx, id, ctx.principal.id)]
+  return changeTenant<undefined>(ctx, id, 'tenant.cancel', decide, () => undefined, along)
 }
 
 /** A tenant's own numbers after a change: null takes one back, or all of them. */

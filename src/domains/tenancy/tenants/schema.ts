@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { isUuid } from '../../../lib/ids'
+import { REGIONS } from '../../../lib/regions'
 import { Id } from '../../../lib/wire'
 import { Email, FullName, Password, User } from '../../identity/users/schema'
 import { LIMIT_NAMES, type Limits, MOST, PLAN_NAMES } from '../plans'
@@ -14,6 +15,10 @@ export const Slug = z
 
 export const TenantName = z.string().trim().min(1, 'must not be empty').max(200).meta({ example: 'Acme' })
 export const Plan = z.enum(PLAN_NAMES)
+export const Region = z.enum(REGIONS).meta({
+  description:
+    'Where the tenant’s objects are made, for good: `eu` keeps them in the European Union, the others are near a place. Without one they are near whoever asks first.',
+})
 
 /** Every limit by its name, each with `shapeOf` what it must be. */
 const limits = <S extends z.ZodType>(shapeOf: (name: keyof Limits) => S) =>
@@ -57,6 +62,7 @@ export const Onboard = z.strictObject({
   email: Email,
   password: Password,
   full_name: FullName.optional(),
+  region: Region.optional(),
 })
 export type Onboard = z.output<typeof Onboard>
 

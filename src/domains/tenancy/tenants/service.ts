@@ -1,5 +1,5 @@
 import { and, asc, eq, gt, sql } from 'drizzle-orm'
-import { commit } from '../../../data/commit'
+import { type Change, commit } from '../../../data/commit'
 import type { Context, RequestContext, Tenant } from '../../../data/context'
 import { directory } from '../../../data/database'
 import { contextFor } from '../../../data/system'
@@ -15,6 +15,7 @@ import { registrationMail } from '../../identity/users/verification'
 import { type Limits, limitsOf, termsOf } from '../plans'
 import { newTenant } from './new-tenant'
 import { refuseOtherTenant } from './pinned'
+import { regionFor } from './region'
 import type { Onboard, UpdateTenant } from './schema'
 import { effectiveSettings, type TenantSettings } from './settings'
 import { type TenantRow, tenants } from './table'
@@ -37,7 +38,9 @@ export async function onboard(
   input: Onboard,
 ): Promise<{ id: string; tenant: TenantShown; user: UserRow }> {
   refuseOtherTenant(request, null)
-  const tenant = newTenant(request, { id: newId(request.now), name: input.name, slug: input.slug })
+  const { name, slug } = input
+  const region = regionFor(request, input.region)
+  const tenant = newTenant(request, { id: newId(request.now), name, slug, region })
   const user = newUser(request, {
     id: newId(request.now),
     tenant_id: tenant.id,
@@ -108,13 +111,17 @@ async function readTenant(request: RequestContext, id: string): Promise<TenantRo
 
 const ATTEMPTS = 5
 
-/** Changes a tenant's row in the directory, audited in that tenant; decided anew when others write meanwhile. */
+/**
+ * Changes a tenant's row in the directory, audited in that tenant; decided anew when others write meanwhile. What goes
+ * `along` is in the same batch.
+ */
 export async function changeTenant<T = TenantShown>(
   ctx: Context,
   id: string,
-  action: string,
+  action: string | ((row: TenantRow) => string),
   decide: (row: TenantRow) => Partial<TenantRow>,
   view: (tenant: TenantShown) => T = (tenant) => tenant as T,
+  along: (row: TenantRow) => Change<T>['statements'] = () => [],
 ): Promise<T> {
   const stale = problem('precondition_failed', 'The tenant has changed since it was read')
   for (let attempt = 1; ; attempt++) {
@@ -129,9 +136,12 @@ export async function changeTenant<T = TenantShown>(
     const before = Object.fromEntries(Object.keys(set).map((key) => [key, row[key as keyof TenantRow]]))
     try {
       return await commit(id === ctx.tenant.id ? ctx : contextFor(ctx, tenantView(row), ctx.principal), {
-        statements: [{ statement: update, otherwise: stale }],
+        statements: [{ statement: update, otherwise: stale }, ...along(row)],
         result: view(shown(next)),
-        audit: { action, resource: 'tenant', resource_id: id, before, after: set },
+        audit: {
+          ...{ action: typeof action === 'string' ? action : action(row), resource: 'tenant' },
+          ...{ resource_id: id, before, after: set },
+        },
         tell: [tenantChange(tenantState(next))],
       })
     } catch (error) {

@@ -81,6 +81,14 @@ export class EndpointSender extends DurableObject<Bindings> {
     }
   }
 
+  /** Deletes all that it keeps, with its tenant. */
+  async erase(): Promise<void> {
+    this.name = undefined
+    this.armedAt = null
+    await this.ctx.storage.deleteAlarm()
+    await this.ctx.storage.deleteAll()
+  }
+
   private async keepAlive(): Promise<void> {
     const at = Date.now() + KEEP_ALIVE_MS
     if (this.armedAt !== null && this.armedAt <= at) return

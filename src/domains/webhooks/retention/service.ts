@@ -1,6 +1,7 @@
 import { and, asc, eq, gt, lt } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
+import { inKvOfTenant } from '../../../data/erasure'
 import { systemContext } from '../../../data/system'
 import { dropOldChanges } from '../../../data/tell'
 import type { Bindings } from '../../../env'
@@ -51,9 +52,13 @@ export async function retainTenant(ctx: Context): Promise<void> {
   await dropUsedChallenges(ctx)
 }
 
+const markOf = (tenantId: string) => `retention:${tenantId}`
+
+inKvOfTenant('kv_retention', markOf)
+
 /** Ids carry their time, so what is old is a span of them; how far it was cleared stands in KV and may be forgotten. */
 async function dropPayloads(ctx: Context, until: string): Promise<void> {
-  const mark = `retention:${ctx.tenant.id}`
+  const mark = markOf(ctx.tenant.id)
   let from = (await ctx.env.KV.get(mark)) ?? ''
   for (let round = 0; round < ROUNDS && from < until; round++) {
     const rows = await ctx.db

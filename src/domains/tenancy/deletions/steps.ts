@@ -1,0 +1,142 @@
+import { and, eq, getTableName, sql } from 'drizzle-orm'
+import { confinedTables } from '../../../data/columns'
+import { type Change, commit } from '../../../data/commit'
+import type { Context } from '../../../data/context'
+import { directory } from '../../../data/database'
+import { kvOfTenants, tenantKeepings } from '../../../data/erasure'
+import { iso } from '../../../lib/ids'
+import { problem } from '../../../lib/problem'
+import { tenants } from '../tenants/table'
+import { type DeletionRow, deletions } from './table'
+
+// What a deletion goes through, each step in slices. How far it is stands in its row, and is written in the batch that
+// removes, or, where what is removed is no row, in such an order that a crash makes nothing be counted twice or left out.
+
+/** Rows of one statement; objects, files and entries of one slice. */
+const ROWS = 500
+const OBJECTS = 20
+const FILES = 500
+const ENTRIES = 50
+/** What was on its way while a tenant was gone through has come by then: isolates go by what they knew for an hour at most. */
+const SECOND_PASS_MS = 2 * 3600_000
+
+/** Another is at it, or the tenant is not to be deleted (any more). */
+export const OVERTAKEN = problem('conflict', 'The deletion is being carried on elsewhere')
+
+type Slice = (ctx: Context, row: DeletionRow, next: string) => Promise<unknown>
+type Step = { name: string; run: Slice }
+
+/** Sending ends first, so webhooks go first; then what is outside of tables, while the tables still name it. */
+export function stepsOf(): Step[] {
+  const tables = tablesInOrder().map((table): Step & { first: boolean } => ({
+    name: getTableName(table),
+    first: /^(?:deliveries|endpoints)$/.test(getTableName(table)),
+    run: rowsOf(table),
+  }))
+  const objects = tenantKeepings().map((keeping) => ({
+    name: keeping.name,
+    first: keeping.first === true,
+    run: objectsOf(keeping),
+  }))
+  const entries = [...kvOfTenants()].map(
+    ([name, prefixOf]): Step => ({ name, run: entriesOf(name, prefixOf) }),
+  )
+  return [
+    ...[...objects, ...tables].filter(({ first }) => first),
+    ...objects.filter(({ first }) => !first),
+    { name: 'files', run: files },
+    ...entries,
+    ...tables.filter(({ first }) => !first),
+  ]
+}
+
+/** What refers to another is declared after it, so it goes before it: nothing is removed unseen by a cascade. */
+export const tablesInOrder = () => [...confinedTables].reverse()
+
+const mine = ({ id, pass, step, at }: DeletionRow) =>
+  and(eq(deletions.id, id), eq(deletions.pass, pass), eq(deletions.step, step), eq(deletions.at, at))
+
+/** Writes how far it is, provided that nobody else was faster and the tenant is still to be deleted. */
+function advance(
+  ctx: Context,
+  row: DeletionRow,
+  set: Record<string, unknown>,
+  before: Change<undefined>['statements'] = [],
+): Promise<undefined> {
+  const update = directory(ctx.env).update(deletions).set(set).where(mine(row))
+  const cancelled = sql`exists (select 1 from tenants where id = ${row.id} and status = 'cancelled')`
+  return commit(ctx, {
+    statements: [
+      { holds: cancelled, otherwise: OVERTAKEN },
+      ...before,
+      { statement: update, otherwise: OVERTAKEN },
+    ],
+    result: undefined,
+  })
+}
+
+/** The count of a kind with so many more. */
+function counted(name: string, more: ReturnType<typeof sql>) {
+  const path = `$."${name}"`
+  return sql`json_set(${deletions.removed}, ${path}, coalesce(json_extract(${deletions.removed}, ${path}), 0) + ${more})`
+}
+
+const whereNext = (row: DeletionRow, ended: boolean, next: string, at: string) =>
+  ended ? { step: next, at: '' } : { step: row.step, at }
+
+/** The rows of a table: they and their count go in one batch. */
+function rowsOf(table: (typeof confinedTables)[number]): Slice {
+  return (ctx, row, next) => {
+    const some = sql`(select rowid from ${table} where ${table.tenant_id} = ${row.id} limit ${ROWS})`
+    const removal = ctx.db.delete(table).where(and(eq(table.tenant_id, row.id), sql`rowid in ${some}`))
+    const step = sql`case when changes() < ${ROWS} then ${next} else ${row.step} end`
+    return advance(ctx, row, { removed: counted(getTableName(table), sql`changes()`), step }, [removal])
+  }
+}
+
+/** Erased before they are counted: what a crash lets be erased again is counted once all the same. */
+function objectsOf({ name, keys, erase }: ReturnType<typeof tenantKeepings>[number]): Slice {
+  return async (ctx, row, next) => {
+    const some = await keys(ctx, row.at, OBJECTS)
+    await Promise.all(some.map((key) => erase(ctx.env, row.id, key)))
+    const to = whereNext(row, some.length < OBJECTS, next, some.at(-1) ?? '')
+    await advance(ctx, row, { ...to, removed: counted(name, sql`${some.length}`) })
+  }
+}
+
+/** Counted before they are removed, up to a name: what a crash leaves behind is found again, and not counted again. */
+async function files(ctx: Context, row: DeletionRow, next: string): Promise<void> {
+  const { objects } = await ctx.env.FILES.list({ prefix: `${row.id}/`, limit: FILES })
+  const names = objects.map(({ key }) => key)
+  const fresh = names.filter((key) => key > row.at)
+  if (fresh.length > 0 || names.length === 0) {
+    const to = whereNext(row, names.length === 0, next, fresh.at(-1) ?? '')
+    await advance(ctx, row, { ...to, removed: counted('files', sql`${fresh.length}`) })
+  }
+  if (names.length > 0) await ctx.env.FILES.delete(names)
+}
+
+/** The same in KV, which shows for a while what was removed: it ends with the last name. */
+function entriesOf(name: string, prefixOf: (tenantId: string) => string): Slice {
+  return async (ctx, row, next) => {
+    const { keys } = await ctx.env.KV.list({ prefix: prefixOf(row.id), limit: ENTRIES })
+    await Promise.all(keys.map((key) => ctx.env.KV.delete(key.name)))
+    const fresh = keys.filter((key) => key.name > row.at)
+    const to = whereNext(row, fresh.length === 0, next, fresh.at(-1)?.name ?? '')
+    await advance(ctx, row, { ...to, removed: counted(name, sql`${fresh.length}`) })
+  }
+}
+
+/** To the first step of a pass; nothing takes the deletion back from here on. */
+export const begin = (ctx: Context, row: DeletionRow, first: string) =>
+  advance(ctx, row, { started_at: row.started_at ?? iso(ctx.now), step: first, at: '' })
+
+/** After the last step: a second pass later on, or the tenant's own row, and with it its slug. */
+export function end(ctx: Context, row: DeletionRow, first: string): Promise<undefined> {
+  if (row.pass === 1)
+    return advance(ctx, row, { pass: 2, step: first, at: '', resume_at: iso(ctx.now + SECOND_PASS_MS) })
+  const tenant = directory(ctx.env).delete(tenants).where(eq(tenants.id, row.id))
+  return advance(ctx, row, { finished_at: iso(ctx.now), removed: counted('tenants', sql`changes()`) }, [
+    tenant,
+  ])
+}
