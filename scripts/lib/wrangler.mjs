@@ -47,12 +47,22 @@ export function migrateLocally(stateDir) {
 
 /**
  * Starts `wrangler dev`; SIGTERM to the child stops it with everything it started. Where `envFile` is given, its
- * settings hold instead of those in .dev.vars. `environment` is one of wrangler.toml's: it runs what would be deployed there.
+ * settings hold instead of those in .dev.vars. `script` runs instead of src, or what would be
+ * deployed to `environment`.
  */
-export function startWorker({ port, stateDir, vars = {}, envFile, environment, detached = false }) {
+export function startWorker({ port, stateDir, vars = {}, envFile, script, environment, detached = false }) {
   const settings = Object.entries(vars).map(([name, value]) => `${name}:${value}`)
   const args = [
-    ...['dev', '--ip', '127.0.0.1', '--port', String(port), '--inspector-port', '0'],
+    ...[
+      'dev',
+      ...(script ? [script] : []),
+      '--ip',
+      '127.0.0.1',
+      '--port',
+      String(port),
+      '--inspector-port',
+      '0',
+    ],
     ...['--persist-to', stateDir, '--show-interactive-dev-session=false'],
     ...(settings.length > 0 ? ['--var', ...settings] : []),
     ...(envFile ? ['--env-file', envFile] : []),

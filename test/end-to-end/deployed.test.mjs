@@ -12,7 +12,7 @@ const SERVER = 'https://server.invalid'
 test('the Worker as it is deployed', { timeout: 240_000 }, async (t) => {
   const vars = { DOCS_ENABLED: 'true' }
   const deployed = await startService(t, { vars, environment: 'staging' })
-  const source = await startService(t, { vars })
+  const source = await startService(t, { vars, source: true })
 
   await t.test(
     'answers the document that the source makes of itself, with the address it was asked at',

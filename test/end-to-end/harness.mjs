@@ -1,6 +1,7 @@
 // What end-to-end tests share: the service as its users run it, receivers that are real servers, and patience.
+import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, globSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import http from 'node:http'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
@@ -40,16 +41,32 @@ export function temporaryFolder(t) {
   return folder
 }
 
+/** The Worker as it is deployed, built anew where something has changed since. */
+function builtWorker() {
+  const script = path.join(ROOT, 'build/index.js')
+  const changed = (file) => statSync(path.join(ROOT, file)).mtimeMs
+  const sources = globSync(['src/**/*.ts', 'scripts/**/*.mjs', 'package*.json', 'wrangler.toml'], {
+    cwd: ROOT,
+  })
+  if (!existsSync(script) || sources.some((file) => changed(file) > changed('build/index.js'))) {
+    const done = spawnSync(process.execPath, ['scripts/build.mjs'], { cwd: ROOT, encoding: 'utf8' })
+    if (done.status !== 0) throw new Error(`the Worker can't be built:\n${done.stderr}`)
+  }
+  return script
+}
+
 /**
- * A real `wrangler dev` with a state folder of its own; it is killed when the test `t` has ended.
+ * A real `wrangler dev` with a state folder of its own; it is killed when the test `t` has ended. It runs the Worker as
+ * it is deployed, or what is deployed to an `environment`, or the `source` as `npm run dev` does.
  *
  *   const service = await startService(t, { vars: { LOG_LEVEL: 'debug' } })
  *   await fetch(`${service.url}/health`)
  *   await service.kill()      // kill -9 of everything, as in a power cut
  *   await service.restart()   // the same state, port and settings
  */
-export async function startService(t, { vars = {}, environment } = {}) {
+export async function startService(t, { vars = {}, source = false, environment } = {}) {
   copyAssets(ROOT)
+  const script = source || environment ? undefined : builtWorker()
   const folder = temporaryFolder(t)
   const stateDir = path.join(folder, 'state')
   const envFile = path.join(folder, 'settings.env')
@@ -77,7 +94,7 @@ export async function startService(t, { vars = {}, environment } = {}) {
     /** All that the service has printed, its log among it. */
     output: () => output,
     async start() {
-      child = startWorker({ port, stateDir, envFile, environment, detached: true })
+      child = startWorker({ port, stateDir, envFile, script, environment, detached: true })
       for (const stream of [child.stdout, child.stderr])
         stream.setEncoding('utf8').on('data', (chunk) => {
           output += chunk
