@@ -70,6 +70,7 @@ const NAMES_ITS_TENANT = /^\/api\/tenant\//
 function tenantOf(credential: Credential): string {
   const texts = Object.values(credential)
   const of = (world: World) => [world.admin.token, world.apiKey].some((one) => texts.includes(one))
+  if (texts.includes(a.platform.token)) return a.platform.user.tenant_id
   return ([b, ...spares].find(of) ?? a.world).tenant.id
 }
 
