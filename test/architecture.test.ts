@@ -251,7 +251,7 @@ const DIRECTORY: Record<string, string> = {
   'data/objects.ts': 'a tenant’s region is in the directory, and says where its objects are',
   'data/sealed.ts': 'seals everything anew under another master key, whoever it belongs to',
   'data/tell.ts': 'tells again what was left untold, and drops what is over, whoever it belongs to',
-  'domains/identity/api-keys/genuine.ts': 'what tagged keys is nobody’s but the service’s',
+  'domains/audit/seal.ts': 'looks for what waits to be sealed, over all tenants',
   'domains/identity/api-keys/verify.ts': 'finds a key by its hash, and with it the tenant',
   'domains/identity/invitations/accept.ts': 'finds an invitation by its token, and with it the tenant',
   'domains/identity/issuers/standing.ts':
@@ -268,6 +268,8 @@ const DIRECTORY: Record<string, string> = {
   'domains/identity/sessions/refresh.ts': 'finds a refresh token by its hash, and with it the tenant',
   'domains/identity/sessions/standing.ts':
     'reads session, user and tenant together; the tenant is the directory’s',
+  'domains/identity/tokens/server-secrets.ts':
+    'what came of earlier master keys is nobody’s but the service’s',
   'domains/identity/tokens/keys.ts': 'signing keys are nobody’s but the service’s',
   'domains/identity/tokens/rotation.ts': 'signing keys are nobody’s but the service’s',
   'domains/identity/users/imported.ts': 'asks what the dearest hash of all is, whoever has it',
@@ -323,7 +325,8 @@ describe('the database', () => {
       'domains/identity/attempts/service.ts':
         'a try is counted before it is known what comes of it, and for no tenant',
       'domains/metering/idempotency/service.ts': 'a claim or a refusal has no change to be written with',
-      'domains/identity/api-keys/genuine.ts': 'what tagged keys, of no tenant and without an audit log',
+      'domains/identity/tokens/server-secrets.ts':
+        'what came of earlier master keys, of no tenant and without an audit log',
       'domains/identity/tokens/rotation.ts': 'keys that are made and dropped by time, of no tenant',
     }
     // Awaiting a statement runs it by itself; a statement that is only made goes into a batch of commit.
