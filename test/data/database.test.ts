@@ -62,6 +62,63 @@ describe('the schema', () => {
     }
   })
 
+  it('begins every index on a tenant’s table with the tenant, but for those that are asked across tenants', async () => {
+    const across: Record<string, string> = {
+      api_keys_by_hash: 'a key names no tenant',
+      api_keys_by_id: 'the platform lists the keys of all tenants',
+      audit_unsealed_by_time: 'the sealing looks at what is unsealed, whose ever it is',
+      events_undispatched: 'the sweep looks at what is undone, whose ever it is',
+      idempotency_keys_by_age: 'old keys are dropped, whose ever they are',
+      invitations_by_hash: 'a mailed token names no tenant',
+      issuers_by_iss: 'a token names its issuer before its tenant',
+      mails_by_age: 'the mail box of development, and mail that is due',
+      mails_due: 'mail is sent whose ever it is',
+      oauth_accounts_by_subject: 'a login at a provider names no tenant',
+      partner_tenants_by_partner: 'a partner is of no tenant',
+      partner_users_by_partner: 'a partner is of no tenant',
+      passkeys_by_credential: 'a passkey names no tenant',
+      state_changes_by_end: 'old changes are dropped, whose ever they are',
+      state_changes_untold: 'the sweep looks at what is undone, whose ever it is',
+      users_by_address: 'a login names an address, and perhaps no tenant',
+      users_by_id: 'the platform names a user by the id alone',
+      users_imported: 'how dear imported hashes are, over all tenants',
+      users_personal: 'an address has one personal tenant',
+    }
+    const { results } = await env.DB.prepare(
+      `select i.name as name, i.tbl_name as "table", (select c.name from pragma_index_info(i.name) as c where c.seqno = 0) as first
+       from sqlite_master as i where i.type = 'index'`,
+    ).all<{ name: string; table: string; first: string }>()
+    const own = results.filter(({ table, name }) => tenantTables.has(table) && !name.startsWith('sqlite_'))
+    expect(own.length).toBeGreaterThan(20)
+    const other = own.filter(({ first }) => first !== 'tenant_id').map(({ name }) => name)
+    expect(other.filter((name) => !(name in across))).toEqual([])
+  })
+
+  it('has an index for every foreign key, by which what hangs on a row is found', async () => {
+    for (const table of tenantTables) {
+      const keys = await env.DB.prepare(
+        `select id, "from" as name from pragma_foreign_key_list('${table}')`,
+      ).all<{
+        id: number
+        name: string
+      }>()
+      const indexes = await env.DB.prepare(
+        `select l.name as index_name, c.name as name from pragma_index_list('${table}') as l, pragma_index_info(l.name) as c
+         where l.partial = 0 order by l.name, c.seqno`,
+      ).all<{ index_name: string; name: string }>()
+      const columns = [...Map.groupBy(indexes.results, (row) => row.index_name).values()].map((rows) =>
+        rows.map(({ name }) => name),
+      )
+      for (const [id, key] of Map.groupBy(keys.results, (row) => row.id)) {
+        const named = key.map(({ name }) => name)
+        const found = columns.some((names) =>
+          named.every((name) => names.slice(0, named.length).includes(name)),
+        )
+        expect([table, id, named, found]).toEqual([table, id, named, true])
+      }
+    }
+  })
+
   it('declares every table that has a tenant_id as a tenant’s, so that the guard knows it', async () => {
     const tables = await env.DB.prepare(
       "select name from sqlite_master where type = 'table' and instr(sql, '`tenant_id`') > 0",
@@ -85,9 +142,11 @@ describe('the schema', () => {
     let seen = 0
     for (const table of tenantTables) {
       const columns = await env.DB.prepare(
-        `select id, "from" as column from pragma_foreign_key_list('${table}')`,
-      ).all<{ id: number; column: string }>()
-      for (const [id, key] of Map.groupBy(columns.results, (row) => row.id)) {
+        `select id, "from" as column, "table" as target from pragma_foreign_key_list('${table}')`,
+      ).all<{ id: number; column: string; target: string }>()
+      // What has no tenant can't be another tenant's.
+      const within = columns.results.filter(({ target }) => tenantTables.has(target))
+      for (const [id, key] of Map.groupBy(within, (row) => row.id)) {
         seen += 1
         expect([table, id, key.some(({ column }) => column === 'tenant_id')]).toEqual([table, id, true])
       }

@@ -15,14 +15,26 @@ export async function consume(batch: MessageBatch<EventNudge>, env: Bindings, ct
   else await consumeNudges(batch, env, ctx)
 }
 
+/** Whether a message is one of ours; who it belongs to is asked of D1, by the tenant that it names. */
+function isNudge({ body }: Message<unknown>): boolean {
+  const { tenant_id, event_id } = (body ?? {}) as Partial<Record<keyof EventNudge, unknown>>
+  return typeof tenant_id === 'string' && typeof event_id === 'string'
+}
+
 /** Dispatches the events of a batch of nudges, tenant by tenant; those of a tenant that failed come again. */
 async function consumeNudges(batch: MessageBatch<EventNudge>, env: Bindings, ctx: Waits): Promise<void> {
+  const [nudges, others] = [batch.messages.filter(isNudge), batch.messages.filter((one) => !isNudge(one))]
+  // Nobody here sends such a thing, and it would come again and again with the others of its batch.
+  for (const message of others) {
+    log.error('event_nudge_malformed', { queue: batch.queue, message_id: message.id })
+    message.ack()
+  }
   const failed = await dispatch(
     env,
-    batch.messages.map((message) => message.body),
+    nudges.map((message) => message.body),
     ctx,
   )
-  for (const message of batch.messages)
+  for (const message of nudges)
     if (failed.has(message.body.tenant_id)) message.retry({ delaySeconds: RETRY_S })
     else message.ack()
 }
@@ -58,8 +70,8 @@ function recordDead(batch: MessageBatch<EventNudge>): void {
       queue: batch.queue,
       message_id: id,
       attempts,
-      tenant_id: body.tenant_id,
-      event_id: body.event_id,
+      tenant_id: body?.tenant_id,
+      event_id: body?.event_id,
     })
   batch.ackAll()
 }
