@@ -30,6 +30,7 @@ import { usageRoutes } from './domains/metering/usage/routes'
 import { documents } from './domains/operations/docs/routes'
 import { health, liveness } from './domains/operations/health/routes'
 import { metrics } from './domains/operations/metrics/routes'
+import { portalRoutes } from './domains/portal/routes'
 import { actElsewhere, recordActing } from './domains/tenancy/acting/middleware'
 import { authorize } from './domains/tenancy/authorize'
 import { checkTenant, routeBoundary } from './domains/tenancy/boundary'
@@ -99,6 +100,7 @@ app.route('/api/v1/auth/clients', clientRoutes)
 app.route('/api/v1/auth/issuers', issuerRoutes)
 app.route('/api/v1/auth/oauth', oauthRoutes)
 app.route('/api/v1/tenants', tenantRoutes)
+app.route('/api/v1/tenants/portal', portalRoutes)
 app.route('/api/v1/users/invitations', invitationRoutes)
 app.route('/api/v1/users', memberRoutes)
 app.route('/api/v1/teams', teamRoutes)

@@ -179,7 +179,7 @@ const TIERS: { domains: string[]; siblings: boolean }[] = [
     siblings: true,
   },
   // Products. They speak to each other through events.
-  { domains: ['chat', 'catalog', 'voice', 'operations'], siblings: false },
+  { domains: ['chat', 'catalog', 'voice', 'operations', 'portal'], siblings: false },
 ]
 
 /** Tables that a file outside of their domain reads, with the reason. */

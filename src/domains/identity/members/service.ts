@@ -19,6 +19,7 @@ import { mailTokens, type UserRow, users } from '../users/table'
 import { isActiveAdmin, isNotLast, mayLeave, refuseBeyond, refusePlatform } from './admins'
 import { memberExists, roomFor, roomOf } from './room'
 import type { CreateUser, UpdateUser, UserFilters } from './schema'
+import { memberCounts } from './table'
 
 const WEEK_MS = 7 * 24 * 3600_000
 
@@ -84,6 +85,16 @@ export function listUsers(ctx: Context, { limit, cursor, ...by }: UserFilters): 
             .limit(most),
     q === undefined ? undefined : (row) => row.email,
   )
+}
+
+/** How many users the tenant has, without counting them. */
+export async function countUsers(ctx: Context): Promise<{ total: number; suspended: number }> {
+  const row = await ctx.db
+    .select({ total: memberCounts.users, suspended: memberCounts.suspended })
+    .from(memberCounts)
+    .where(eq(memberCounts.tenant_id, ctx.tenant.id))
+    .get()
+  return row ?? { total: 0, suspended: 0 }
 }
 
 /** One user of the tenant; 404. */
