@@ -75,6 +75,7 @@ export async function redeem(request: RequestContext, token: string, purpose: Pu
     throw badToken()
   }
   refuseOtherTenant(request, tenant.id)
+  if (tenant.status === 'suspended') throw problem('tenant_suspended', 'The tenant is suspended')
   const own = eq(mailTokens.tenant_id, user.tenant_id)
   const use = ctx.db
     .update(mailTokens)

@@ -67,7 +67,7 @@ export const userRoutes = new Hono<AppEnv>()
     doc('Choose a new password by the token of a mail', {
       tag,
       description: 'Ends every session of the user.',
-      errors: ['conflict', 'login_busy'],
+      errors: ['conflict', 'login_busy', 'tenant_suspended'],
     }),
     open(),
     body(ResetPassword),
@@ -88,7 +88,7 @@ export const userRoutes = new Hono<AppEnv>()
   )
   .post(
     '/verify-email/confirm',
-    doc('Confirm an email address', { tag }),
+    doc('Confirm an email address', { tag, errors: ['tenant_suspended'] }),
     open(),
     body(ConfirmEmail),
     returns(200, Notice),

@@ -4,6 +4,7 @@ import { objectOf } from '../../../data/objects'
 import { keepWatch } from '../../../data/outbox'
 import { committedChanges } from '../../../data/tell'
 import type { Bindings } from '../../../env'
+import { log } from '../../../lib/log'
 import { type Limits, limitsOf } from '../../tenancy/plans'
 import { termsNow } from '../../tenancy/tenants/limits'
 import type { GroupBy, UsageGroup } from '../usage/book'
@@ -19,6 +20,16 @@ import { SqliteStore } from './sqlite'
 import { StreamGauge } from './stream-gauge'
 import { audit, type StreamReport, Streams, type StreamUse } from './streams'
 import type { Period } from './window'
+
+/** Holders of streams that are asked together. */
+const RECHECKED_AT_ONCE = 25
+
+/** Whether a tenant is refused from now on; `data` is as `tenantChange` wrote it (identity/knowledge.ts). */
+function endsTenant({ kind, data }: Told): boolean {
+  if (kind !== 'tenant') return false
+  const { tenant } = data as { tenant: string }
+  return (JSON.parse(tenant) as { status: string }).status !== 'active'
+}
 
 /** Owns the windows of one tenant, and tells its isolates what changed. Its name is the tenant's id. */
 export class Meter extends DurableObject<Bindings> {
@@ -67,7 +78,25 @@ export class Meter extends DurableObject<Bindings> {
   /** Makes changes known to every isolate within ten seconds of its next request; returns the last revision. */
   async tell(changes: Told[]): Promise<number> {
     await this.news.ready(Date.now())
-    return this.news.tell(changes, Date.now())
+    const revision = this.news.tell(changes, Date.now())
+    if (changes.some(endsTenant)) this.ctx.waitUntil(this.recheckStreams())
+    return revision
+  }
+
+  /** Has every holder of streams look at its readers' rights now: where nothing is said nobody would notice. */
+  private async recheckStreams(): Promise<void> {
+    const tenant_id = this.ctx.id.name ?? ''
+    const recheck = async (holder: string) => {
+      const room = await objectOf(this.env, this.env.CHATS, tenant_id, holder)
+      await room.recheck({ tenant_id, chat_id: holder.slice(tenant_id.length + 1) })
+    }
+    const { holders } = this.streams
+    for (let at = 0; at < holders.length; at += RECHECKED_AT_ONCE) {
+      const some = holders.slice(at, at + RECHECKED_AT_ONCE).map(recheck)
+      const failed = (await Promise.allSettled(some)).filter(({ status }) => status === 'rejected')
+      // Readers of these end with the next thing that is said to them.
+      if (failed.length > 0) log.warn('streams_not_rechecked', { tenant_id, holders: failed.length })
+    }
   }
 
   /** How the windows stand. What isolates hold counts as used until they report it. */

@@ -38,7 +38,7 @@ const OUTBOX = sql`
     (select count(*) from (select 1 from events where dispatched = 0 limit ${MOST_COUNTED})) as entries,
     (select id from events where dispatched = 0 order by seq limit 1) as oldest`
 
-/** Of active endpoints that do not wait: from each one's first delivery on, by the index. */
+/** Of active tenants' endpoints that are active and do not wait: from each one's first delivery on, by the index. */
 const dueAt = (now: string) => sql`
   with recursive ${firstPending},
   first as materialized (
@@ -46,6 +46,7 @@ const dueAt = (now: string) => sql`
     from hop
     join deliveries as d on d.rowid = hop.at
     join endpoints as w on w.tenant_id = d.tenant_id and w.id = d.endpoint_id
+    join tenants as t on t.id = d.tenant_id and t.status = 'active'
     where d.next_attempt_at <= ${now} and w.status = 'active'
       and (w.not_before is null or w.not_before <= ${now}))
   select

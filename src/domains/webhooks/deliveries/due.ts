@@ -3,6 +3,7 @@ import type { Context } from '../../../data/context'
 import { iso } from '../../../lib/ids'
 import { dataText } from '../../events/payload'
 import { events } from '../../events/table'
+import { isActive } from '../../tenancy/tenants/active'
 import { type EndpointRow, endpoints } from '../endpoints/table'
 import type { Due, Work } from './drain'
 import { deliveries } from './table'
@@ -20,7 +21,8 @@ export type DueWork = Work<DueDelivery> & { endpoint: EndpointRow | null }
 
 /**
  * The endpoint as it is now and at most `limit` of its deliveries that are due, the longest due first, none of `except`.
- * Nothing is due for an endpoint that is gone, paused, disabled or asked to wait.
+ * Nothing is due for an endpoint that is gone, paused, disabled or asked to wait, nor for one of a tenant that is
+ * suspended or cancelled: the sweep takes up what waited once the tenant goes on.
  */
 export async function loadDue(
   ctx: Context,
@@ -33,7 +35,9 @@ export async function loadDue(
     ctx.db
       .select()
       .from(endpoints)
-      .where(and(eq(endpoints.tenant_id, ctx.tenant.id), eq(endpoints.id, endpointId))),
+      .where(
+        and(eq(endpoints.tenant_id, ctx.tenant.id), eq(endpoints.id, endpointId), isActive(ctx.tenant.id)),
+      ),
     pendingOf(ctx, endpointId, except, limit + 1),
   ])
   const endpoint = found[0] ?? null

@@ -60,7 +60,7 @@ export async function sweep(
   return undispatched.length + overdue.length + (await telling) + (await mailing) + (await sealing)
 }
 
-/** Active endpoints whose longest-due delivery is overdue. */
+/** Active endpoints of active tenants whose longest-due delivery is overdue. */
 function overdueEndpoints(now: number) {
   const before = iso(now - GRACE_MS)
   return sql`
@@ -69,6 +69,7 @@ function overdueEndpoints(now: number) {
     from hop
     join deliveries as d on d.rowid = hop.at
     join endpoints as w on w.tenant_id = d.tenant_id and w.id = d.endpoint_id
+    join tenants as t on t.id = d.tenant_id and t.status = 'active'
     where d.next_attempt_at < ${before} and w.status = 'active'
       and (w.not_before is null or w.not_before < ${before})`
 }
