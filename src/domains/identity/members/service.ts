@@ -61,9 +61,9 @@ export function listUsers(ctx: Context, { limit, cursor, ...by }: UserFilters): 
   const { q, role, status, created_after, created_before } = by
   const wanted = and(
     eq(users.tenant_id, ctx.tenant.id),
-    role === undefined ? undefined : eq(users.role, role),
-    // In words: the index of who is suspended answers for nothing that is bound.
+    // In words, for the index of who is suspended answers for nothing that is bound; with it the role needs none.
     status === 'suspended' ? sql`${users.status} = 'suspended'` : undefined,
+    role === undefined ? undefined : sql`${status === 'suspended' ? sql`+` : sql``}${users.role} = ${role}`,
     status === 'active' ? eq(users.status, status) : undefined,
     // Ids carry the time they were made.
     created_after === undefined ? undefined : gte(users.id, firstIdAt(Date.parse(created_after))),
