@@ -20,7 +20,6 @@ export const memberRoutes = new Hono<AppEnv>()
         'Without a password, the user gets a mail to choose one. Whoever should decide for themselves is invited instead.',
       errors: ['already_exists', 'user_limit_reached', 'login_busy'],
       secret: ['password'],
-      secret: ['password'],
     }),
     allow('users:write'),
     body(CreateUser),
