@@ -75,6 +75,15 @@ export function refusalOfTarget(url: string, settings: TargetSettings): string |
   return lenient ? refusalOfMalformed(host) : refusalOfHost(host, settings.ENVIRONMENT === 'development')
 }
 
+/** Why a URL that a tenant gives may not be called, by what it says and by where its name leads; null where it may. */
+export async function refusalOfUrl(
+  url: string,
+  settings: TargetSettings & Pick<Settings, 'DOH_URL'>,
+): Promise<string | null> {
+  const ask = (to: string, init: RequestInit) => fetch(to, init)
+  return refusalOfTarget(url, settings) ?? refusalOfResolved(new URL(url).hostname, settings, ask)
+}
+
 /**
  * Why a name's addresses may not be called, asked by DNS over HTTPS where `DOH_URL` is set; null where they may, and
  * for IP literals, which `refusalOfTarget` judges. Answers within three seconds; a name that can't be resolved is refused.

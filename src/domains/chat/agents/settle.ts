@@ -1,6 +1,6 @@
 import type { Context } from '../../../data/context'
 import { type FieldErrors, problem } from '../../../lib/problem'
-import { refusalOfResolved, refusalOfTarget } from '../../../lib/safe-url'
+import { refusalOfUrl } from '../../../lib/safe-url'
 import { MASK, type UpdateAgent } from './schema'
 import { SECRETS, type SecretName, sealSecret } from './secrets'
 import type { AgentRow } from './table'
@@ -105,9 +105,7 @@ async function refusedUrls(ctx: Context, input: UpdateAgent): Promise<FieldError
   for (const name of ['webhook_url', 'base_url'] as const) {
     const url = input[name]
     if (url === undefined) continue
-    const refusal =
-      refusalOfTarget(url, ctx.settings) ??
-      (await refusalOfResolved(new URL(url).hostname, ctx.settings, (to, init) => fetch(to, init)))
+    const refusal = await refusalOfUrl(url, ctx.settings)
     if (refusal) errors[name] = refusal
   }
   return errors

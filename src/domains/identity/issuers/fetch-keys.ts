@@ -1,13 +1,12 @@
 import type { Settings } from '../../../env'
-import { refusalOfResolved, refusalOfTarget } from '../../../lib/safe-url'
+import { askJson } from '../../../lib/ask-json'
+import { refusalOfUrl } from '../../../lib/safe-url'
 
 /** Where an issuer's keys are: at an address, or where its discovery document says. */
 export type KeySource = { jwks_uri: string } | { discover: string }
 
 /** One look at an issuer takes no longer, its answer's body included. */
 export const FETCH_MS = 4_000
-/** Microsoft's sets, which carry certificates, have some 20 kB. */
-const MOST_BYTES = 256 * 1024
 
 /** The document of an issuer's public keys, from nowhere but its source. Throws what the log may say. */
 export async function fetchKeys(source: KeySource, settings: Settings): Promise<unknown> {
@@ -22,35 +21,9 @@ export async function fetchKeys(source: KeySource, settings: Settings): Promise<
 }
 
 async function fetchJson(url: string, settings: Settings, signal: AbortSignal): Promise<unknown> {
-  const refusal =
-    refusalOfTarget(url, settings) ??
-    (await refusalOfResolved(new URL(url).hostname, settings, (to, init) => fetch(to, init)))
+  const refusal = await refusalOfUrl(url, settings)
   if (refusal) throw new Error(`the URL ${refusal}`)
-  const response = await fetch(url, {
-    headers: { Accept: 'application/json', 'User-Agent': 'Causeway/1' },
-    redirect: 'manual',
-    signal,
-  })
-  if (!response.ok) {
-    await response.body?.cancel()
-    throw new Error(`answered ${response.status}`)
-  }
-  return JSON.parse(await readText(response))
-}
-
-async function readText(response: Response): Promise<string> {
-  const reader = response.body?.getReader()
-  const decoder = new TextDecoder()
-  let text = ''
-  for (let size = 0; reader; ) {
-    const { done, value } = await reader.read()
-    if (done) break
-    size += value.byteLength
-    if (size > MOST_BYTES) {
-      await reader.cancel()
-      throw new Error(`answered more than ${MOST_BYTES} bytes`)
-    }
-    text += decoder.decode(value, { stream: true })
-  }
-  return text + decoder.decode()
+  const headers = { Accept: 'application/json', 'User-Agent': 'Causeway/1' }
+  const { body } = await askJson(url, { headers, signal }, (status) => status >= 200 && status < 300)
+  return body
 }

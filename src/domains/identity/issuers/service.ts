@@ -7,7 +7,7 @@ import { defined } from '../../../lib/defined'
 import { iso, newId } from '../../../lib/ids'
 import { defaultAlgs, refusalOfKeys } from '../../../lib/issuer'
 import { problem } from '../../../lib/problem'
-import { refusalOfResolved, refusalOfTarget } from '../../../lib/safe-url'
+import { refusalOfUrl } from '../../../lib/safe-url'
 import { ending } from '../knowledge'
 import { editionOf, forgetRules } from './known'
 import type { CreateIssuer, Issuer, UpdateIssuer } from './schema'
@@ -146,8 +146,6 @@ async function check(ctx: Context, { iss, jwks_uri, ...rest }: Checked): Promise
     throw problem.invalid({ iss: 'must not be this service itself' })
   if (!ctx.settings.development && !iss.startsWith('https:')) throw problem.invalid({ iss: 'must be https' })
   if (jwks_uri === null) return
-  const address =
-    refusalOfTarget(jwks_uri, ctx.settings) ??
-    (await refusalOfResolved(new URL(jwks_uri).hostname, ctx.settings, (to, init) => fetch(to, init)))
+  const address = await refusalOfUrl(jwks_uri, ctx.settings)
   if (address) throw problem.invalid({ jwks_uri: address })
 }

@@ -1,7 +1,7 @@
 import type { Settings } from '../../../env'
 import { hex, utf8 } from '../../../lib/encoding'
 import { iso } from '../../../lib/ids'
-import { refusalOfResolved, refusalOfTarget } from '../../../lib/safe-url'
+import { refusalOfUrl } from '../../../lib/safe-url'
 import type { Attempt } from './schema'
 import { signature } from './signature'
 import type { Outcome } from './verdict'
@@ -39,7 +39,7 @@ export async function makeAttempt(request: Request, settings: Settings): Promise
     'webhook-attempt': String(request.number),
     traceparent: traceparent(request.trace_id),
   }
-  const refusal = await refusalOf(request.url, settings)
+  const refusal = await refusalOfUrl(request.url, settings)
   const answer: Answer = refusal
     ? { ...NOTHING, error: `address: the URL ${refusal}` }
     : await post(request, { ...request.headers, ...fixed })
@@ -61,11 +61,6 @@ export async function makeAttempt(request: Request, settings: Settings): Promise
     directive: headers?.get('webhook-delivery')?.trim().toLowerCase() ?? null,
   }
   return { attempt, outcome }
-}
-
-async function refusalOf(url: string, settings: Settings): Promise<string | null> {
-  const refusal = refusalOfTarget(url, settings)
-  return refusal ?? refusalOfResolved(new URL(url).hostname, settings, (to, init) => fetch(to, init))
 }
 
 type Answer = { status: number | null; headers: Headers | null; body: string | null; error: string | null }

@@ -8,7 +8,7 @@ import { sealedIn } from '../../../data/sealed'
 import { defined } from '../../../lib/defined'
 import { iso, newId } from '../../../lib/ids'
 import { type Problem, problem } from '../../../lib/problem'
-import { refusalOfResolved, refusalOfTarget } from '../../../lib/safe-url'
+import { refusalOfUrl } from '../../../lib/safe-url'
 import { cancel, hold, release } from '../deliveries/hold'
 import { wakeEndpoint } from '../deliveries/wake'
 import { maskHeaders, storeHeaders } from './headers'
@@ -191,9 +191,7 @@ export async function change(
 
 /** 422, naming `url`, where a tenant may not have that called. */
 export async function checkUrl(ctx: Context, url: string): Promise<void> {
-  const refusal =
-    refusalOfTarget(url, ctx.settings) ??
-    (await refusalOfResolved(new URL(url).hostname, ctx.settings, (to, init) => fetch(to, init)))
+  const refusal = await refusalOfUrl(url, ctx.settings)
   if (refusal) throw problem.invalid({ url: refusal })
 }
 

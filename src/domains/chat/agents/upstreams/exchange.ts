@@ -1,5 +1,5 @@
 import type { Settings } from '../../../../env'
-import { refusalOfResolved, refusalOfTarget } from '../../../../lib/safe-url'
+import { refusalOfUrl } from '../../../../lib/safe-url'
 import type { Limits } from './limits'
 import { ReplyReader } from './reply'
 import { failureMessage } from './shapes'
@@ -60,9 +60,7 @@ export async function* exchange(
 }
 
 async function refuseAddress(url: string, settings: Settings): Promise<void> {
-  const refusal =
-    refusalOfTarget(url, settings) ??
-    (await refusalOfResolved(new URL(url).hostname, settings, (to, init) => fetch(to, init)))
+  const refusal = await refusalOfUrl(url, settings)
   if (refusal) throw new UpstreamFailure('upstream_refused_address', `The agent’s URL ${refusal}`, false)
 }
 
