@@ -32,7 +32,7 @@ export async function bundleWorker(root, outfile) {
     write: false,
     conditions: ['deployed', ...CONDITIONS],
     define: { 'process.env.NODE_ENV': '"production"' },
-    plugins: [aliases(root), leftOut, stripped(root)],
+    plugins: [aliases(root), leftOut, withoutCompiler, stripped(root)],
   })
   mkdirSync(path.dirname(outfile), { recursive: true })
   for (const { path: file, text } of outputFiles) writeFileSync(file, file === outfile ? prune(text) : text)
@@ -77,6 +77,19 @@ const leftOut = {
       const never = `const never = () => { throw new Error(${JSON.stringify(said)}) }\n`
       const line = ([, name]) => `export const ${name} = ${ASKED.test(name) ? '() => undefined' : 'never'}\n`
       return { contents: never + [...names].map(line).join('') }
+    })
+  },
+}
+
+/** Zod compiles its objects to code where it may; in a Worker it may not, and finds that out at run time. */
+const withoutCompiler = {
+  name: 'without compiler',
+  setup(build) {
+    build.onLoad({ filter: /[\\/]zod[\\/]v4[\\/]classic[\\/]schemas\.js$/ }, ({ path: file }) => {
+      const text = readFileSync(file, 'utf8')
+      const contents = text.replace('core.$ZodObjectJIT.init(', 'core.$ZodObject.init(')
+      if (contents === text) throw new Error('zod has changed: see where it compiles objects now')
+      return { contents }
     })
   },
 }

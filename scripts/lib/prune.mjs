@@ -25,6 +25,7 @@ function pruneOnce(text) {
   const nodes = nodesIn(body)
   const names = namesIn(nodes, packaged)
   const unnamed = (name) => !names.read.has(name) && !names.quoted.has(name) && !CALLED_BY_OTHERS.has(name)
+  const namespaces = namespacesIn(nodes)
   const uncalled = (name) => !names.called.has(name) && !names.built.has(name) && !CALLED_BY_OTHERS.has(name)
   const cuts = []
   for (const { node } of nodes) {
@@ -32,6 +33,7 @@ function pruneOnce(text) {
     if (isMethod(node) && unnamed(node.key.name)) cuts.push(node)
     if (isUnreadFunction(node, unnamed)) cuts.push(node)
     for (const member of membersOfConstructor(node)) if (uncalled(member.key.name)) cuts.push(member)
+    cuts.push(...unreadExports(node, namespaces))
   }
   return without(text, cuts)
 }
@@ -97,6 +99,35 @@ function membersOfConstructor({ type, callee, arguments: given }) {
   if (type !== 'CallExpression' || callee.name !== '$constructor') return []
   const last = given[2]?.type === 'CallExpression' ? given[2].arguments[1] : given[2]
   return last?.type === 'ObjectExpression' ? last.properties.filter((member) => member.method) : []
+}
+
+/** By the name of a variable: how often it stands anywhere, and what is read of it by name. */
+function namespacesIn(nodes) {
+  const found = new Map()
+  const of = (name) => {
+    if (!found.has(name)) found.set(name, { times: 0, reads: 0, members: new Set() })
+    return found.get(name)
+  }
+  for (const { node } of nodes) {
+    if (node.type === 'Identifier') of(node.name).times++
+    if (node.type !== 'MemberExpression' || node.computed || node.object.type !== 'Identifier') continue
+    const namespace = of(node.object.name)
+    namespace.reads++
+    namespace.members.add(node.property.name)
+  }
+  return found
+}
+
+/**
+ * Of `import * as name` that esbuild makes an object of, `__export(name, { … })`: what is not read, where nothing else is
+ * done with it than to read members by name.
+ */
+function unreadExports({ type, callee, arguments: given }, namespaces) {
+  if (type !== 'CallExpression' || callee.name !== '__export') return []
+  const { times, reads, members } = namespaces.get(given[0].name)
+  // Besides being read it is declared, and stands here.
+  if (times !== reads + 2) return []
+  return given[1].properties.filter((member) => !members.has(member.key.name ?? member.key.value))
 }
 
 /** Every node, and the names of the methods that it is in. */
