@@ -30,6 +30,7 @@ import { usageRoutes } from './domains/metering/usage/routes'
 import { documents } from './domains/operations/docs/routes'
 import { health, liveness } from './domains/operations/health/routes'
 import { metrics } from './domains/operations/metrics/routes'
+import { statsRoutes } from './domains/operations/stats/routes'
 import { portalRoutes } from './domains/portal/routes'
 import { actElsewhere, recordActing } from './domains/tenancy/acting/middleware'
 import { authorize } from './domains/tenancy/authorize'
@@ -130,7 +131,9 @@ app.route('/api/tenant/usage/limits', readsOf(limitRoutes))
 
 app.route('/api/platform', platform)
 app.route('/api/platform/deletions', deletionRoutes)
+app.route('/api/platform/stats', statsRoutes)
 app.route('/api/admin', platform)
 app.route('/api/admin/deletions', deletionRoutes)
+app.route('/api/admin/stats', statsRoutes)
 
 answerUnknown(app)

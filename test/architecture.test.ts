@@ -291,6 +291,8 @@ const DIRECTORY: Record<string, string> = {
   'domains/tenancy/partners/rights.ts': 'a partner’s own lists, over its tenants',
   'domains/tenancy/partners/service.ts': 'partners are nobody’s but the platform’s',
   'domains/tenancy/platform/api-keys.ts': 'the platform’s own list of keys, over all tenants',
+  'domains/metering/usage/everyone.ts': 'what all tenants asked, for the platform',
+  'domains/tenancy/platform/counts.ts': 'counts over all tenants, for the platform',
   'domains/tenancy/platform/service.ts': 'the platform’s own list of tenants',
   'domains/tenancy/tenants/limits.ts': 'a tenant’s own row is in the directory',
   'domains/tenancy/tenants/service.ts': 'a tenant’s own row is in the directory',

@@ -40,7 +40,8 @@ export async function metricsPage(caller: Caller): Promise<string> {
   return printMetrics(counted, { ...waiting, open_streams })
 }
 
-async function totalsOf(env: Bindings): Promise<{ counted: Counted; open_streams: number }> {
+/** What all isolates counted. 503 where a shard does not answer. */
+export async function totalsOf(env: Bindings): Promise<{ counted: Counted; open_streams: number }> {
   const tally = new Tally()
   let open_streams = 0
   try {
@@ -63,7 +64,7 @@ async function totalsOf(env: Bindings): Promise<{ counted: Counted; open_streams
 const kept = new WeakMap<object, { at: number; value: Backlog }>()
 
 /** The backlog, or nothing of it where D1 is away: the rest is needed then more than ever. */
-async function backlogOf({ env, now, requestId }: Caller): Promise<Partial<Backlog>> {
+export async function backlogOf({ env, now, requestId }: Caller): Promise<Partial<Backlog>> {
   const last = kept.get(env)
   if (last && Math.abs(now - last.at) < KEPT_MS) return last.value
   try {

@@ -8,7 +8,7 @@ import { senderOf } from './wake'
 /** The endpoints that a tenant ever had: the objects of deleted ones keep what their attempts were answered. */
 async function everyEndpoint(ctx: Context, after: string, limit: number): Promise<string[]> {
   const tenantId = ctx.tenant.id
-  const [standing, made] = await ctx.db.batch([
+  const [standing, made] = await Promise.all([
     ctx.db
       .select({ id: endpoints.id })
       .from(endpoints)
