@@ -60,6 +60,14 @@ export const PARAMETERS = {
     ...parameter('X-Tenant-ID', 'The credential’s own tenant; another one is refused.', { format: 'uuid' }),
     required: true,
   },
+  TargetTenantId: parameter(
+    'X-Target-Tenant-ID',
+    'For a platform administrator: the tenant to act in. Every such request is on record there.',
+    { format: 'uuid' },
+  ),
+  ActiveTenantId: parameter('X-Active-Tenant-Id', 'For a partner’s user: the tenant to act in.', {
+    format: 'uuid',
+  }),
   IdempotencyKey: parameter(
     'X-Idempotency-Key',
     'A repeat with the same key within 24 hours gets the first answer and changes nothing. `Idempotency-Key` is the same.',

@@ -140,6 +140,11 @@ const isOneResource = ({ method, path, note }: Operation): boolean =>
   !note.returns.page &&
   note.returns.contentType === undefined
 
+/** What X-Target-Tenant-ID and X-Active-Tenant-Id don't move: the platform's routes, and those about the caller. */
+const isTheSameEverywhere = ({ path, note }: Operation): boolean =>
+  note.scopes?.some((scope) => scope.startsWith('platform:')) === true ||
+  (note.scopes?.length === 0 && path.startsWith('/api/v1/auth/'))
+
 function parametersOf(op: Operation, schemas: Schemas): unknown[] {
   const { method, path, note } = op
   const list: unknown[] = []
@@ -152,6 +157,8 @@ function parametersOf(op: Operation, schemas: Schemas): unknown[] {
   for (const [name, schema] of Object.entries((query.properties ?? {}) as Record<string, JsonSchema>))
     list.push(parameter('query', name, schema, required.includes(name)))
   if (!note.open) list.push(ref('parameters', path.startsWith('/api/tenant/') ? 'OwnTenantId' : 'TenantId'))
+  if (!note.open && !isTheSameEverywhere(op))
+    list.push(ref('parameters', 'TargetTenantId'), ref('parameters', 'ActiveTenantId'))
   if (method !== 'get' && note.idempotency !== 'ignored') list.push(ref('parameters', 'IdempotencyKey'))
   if (takesVersion(method, path)) list.push(ref('parameters', 'IfMatch'))
   if (isOneResource(op)) list.push(ref('parameters', 'IfNoneMatch'))

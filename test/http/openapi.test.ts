@@ -172,10 +172,26 @@ describe('the OpenAPI document', () => {
   it('offers the headers that mean something there', () => {
     const offered = (path: string, method: string) =>
       at(document, path, method).parameters.flatMap((p) => p.$ref?.split('/').at(-1) ?? [])
-    expect(offered('/api/v1/boats', 'get')).toEqual(['TenantId'])
-    expect(offered('/api/v1/boats', 'post')).toEqual(['TenantId', 'IdempotencyKey'])
-    expect(offered('/api/v1/boats/{id}', 'get')).toEqual(['TenantId', 'IfNoneMatch'])
-    expect(offered('/api/v1/boats/{id}', 'delete')).toEqual(['TenantId', 'IdempotencyKey', 'IfMatch'])
+    expect(offered('/api/v1/boats', 'get')).toEqual(['TenantId', 'TargetTenantId', 'ActiveTenantId'])
+    expect(offered('/api/v1/boats', 'post')).toEqual([
+      'TenantId',
+      'TargetTenantId',
+      'ActiveTenantId',
+      'IdempotencyKey',
+    ])
+    expect(offered('/api/v1/boats/{id}', 'get')).toEqual([
+      'TenantId',
+      'TargetTenantId',
+      'ActiveTenantId',
+      'IfNoneMatch',
+    ])
+    expect(offered('/api/v1/boats/{id}', 'delete')).toEqual([
+      'TenantId',
+      'TargetTenantId',
+      'ActiveTenantId',
+      'IdempotencyKey',
+      'IfMatch',
+    ])
     expect(offered('/tide', 'get')).toEqual([])
   })
 

@@ -198,6 +198,23 @@ describe('a partner’s user', () => {
     )
   })
 
+  it('is told where he may act, and as what', async () => {
+    const clients = async (token: string) =>
+      (await callJson<object[]>('GET', '/api/v1/auth/clients', { token })).data
+    const { id, name, slug, plan } = home.tenant
+    const own = { id, name, slug, plan, role: 'member' }
+    expect(await clients(person.token)).toEqual([
+      own,
+      {
+        ...{ id: customer.tenant.id, name: customer.tenant.name, slug: customer.tenant.slug },
+        ...{ plan: 'starter', role: 'developer' },
+      },
+    ])
+    expect(await clients(home.member.token)).toEqual([own])
+    await ask('PATCH', `/${partner.id}`, { status: 'suspended' })
+    expect(await clients(person.token)).toEqual([own])
+  })
+
   it('is no other user’s way in, nor an API key’s', async () => {
     const colleague = await makePerson(home.tenant, 'admin')
     await expectError(

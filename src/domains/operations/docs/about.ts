@@ -37,6 +37,7 @@ const tags: About['tags'] = {
   Events: 'What happened in a tenant.',
   Interactions: 'Recorded acts: something said or done.',
   Service: 'The switch of the tenant’s interaction service.',
+  Partners: 'Organisations whose users act in several tenants.',
   Platform: 'The operator’s own routes; `/api/admin` is the same under its older name.',
   Development: 'What only a service in development shows.',
   'Legacy paths': 'Documented paths of the predecessors; they answer the bare resource.',

@@ -11,7 +11,7 @@ import { users } from '../../identity/users/table'
 import { tenants } from '../tenants/table'
 import { partnerChange } from './changes'
 import { changingPartner, getPartner } from './service'
-import { type PartnerRole, partnerTenants, partnerUsers } from './table'
+import { type PartnerRole, partners, partnerTenants, partnerUsers } from './table'
 
 // What a partner may in a tenant, and who acts for it. Each is on record in the log of that tenant, and told there.
 
@@ -137,6 +137,21 @@ export async function removeTenant(ctx: Context, partnerId: string, tenantId: st
     }),
   )
 }
+
+/** The tenants that a user of this one may act in for a partner, with the role there. */
+export const rightsOfUser = ({ env, tenant }: Context, userId: string, limit: number) =>
+  directory(env)
+    .select({
+      ...{ id: tenants.id, name: tenants.name, slug: tenants.slug, plan: tenants.plan },
+      role: partnerTenants.role,
+    })
+    .from(partnerUsers)
+    .innerJoin(partners, and(eq(partners.id, partnerUsers.partner_id), eq(partners.status, 'active')))
+    .innerJoin(partnerTenants, eq(partnerTenants.partner_id, partners.id))
+    .innerJoin(tenants, and(eq(tenants.id, partnerTenants.tenant_id), eq(tenants.status, 'active')))
+    .where(and(eq(partnerUsers.tenant_id, tenant.id), eq(partnerUsers.id, userId)))
+    .orderBy(asc(partnerTenants.tenant_id))
+    .limit(limit)
 
 /** A user by the id alone, with the tenant he belongs to. */
 async function readUser(ctx: Context, id: string) {

@@ -86,10 +86,10 @@ export function deletePartner(ctx: Context, id: string): Promise<undefined> {
 /** The tenants in which its users log in are told: there they are looked at again. */
 async function tellingUsers(ctx: Context, id: string) {
   const homes = await directory(ctx.env)
-    .selectDistinct({ tenant_id: partnerUsers.tenant_id })
+    .select({ tenant_id: partnerUsers.tenant_id })
     .from(partnerUsers)
     .where(eq(partnerUsers.partner_id, id))
-  return homes.map(({ tenant_id }) => partnerChange(id, tenant_id))
+  return [...new Set(homes.map(({ tenant_id }) => tenant_id))].map((home) => partnerChange(id, home))
 }
 
 type Written = Extract<Change<unknown>['statements'][number], { statement: unknown }>
