@@ -71,6 +71,34 @@ describe('a first login', () => {
     expect(claimsIn(data.access_token)).toMatchObject({ tenant_id: tenant.id, role: 'member' })
   })
 
+  it('joins a tenant that has invited the address, with the role it was invited to', async () => {
+    const { tenant, admin } = await tenantOf(someone())
+    const email = someone()
+    const invite = async () =>
+      (
+        await callJson<{ id: string }>('POST', '/api/v1/users/invitations', {
+          token: admin.token,
+          body: { email, role: 'developer' },
+        })
+      ).data.id
+    const id = await invite()
+    const isolate = isolateWith({ acme: oidc(makeIdp().url) })
+    const login = () => new Browser(isolate).login('acme', person(email), { query: { tenant: tenant.id } })
+    await env.DB.prepare("update invitations set expires_at = '2020-01-01T00:00:00.000Z' where id = ?")
+      .bind(id)
+      .run()
+    expect((await login()).error.code).toBe('registration_closed')
+    const again = await invite()
+    const done = await Promise.all([login(), login()])
+    expect(done.map(({ status }) => status)).toEqual([200, 200])
+    const claims = claimsIn(done[0]?.data.access_token ?? '')
+    expect(claims).toMatchObject({ tenant_id: tenant.id, role: 'developer' })
+    expect(await rows('select id from users where email = ?', email)).toEqual([{ id: claims.sub }])
+    expect(await rows('select state, user_id from invitations where id = ?', again)).toEqual([
+      { state: 'accepted', user_id: claims.sub },
+    ])
+  })
+
   it('is refused by a tenant that takes none, has no room, or is not there', async () => {
     const closed = await tenantOf(someone())
     const full = await tenantOf(someone(), { settings: { open_registration: true, max_users: 4 } })

@@ -44,6 +44,18 @@ export async function acceptable(request: RequestContext, token: string, email: 
   return { ctx, tenant, invitation, use: (userId) => useUp(ctx, invitation, userId) }
 }
 
+/** The open invitation of an address that somebody else vouches for, such as a login's provider; null where there is none. */
+export async function invitationFor(ctx: Context, email: string): Promise<InvitationRow | null> {
+  const open = and(
+    eq(invitations.tenant_id, ctx.tenant.id),
+    eq(invitations.email, email),
+    isNull(invitations.accepted_at),
+    isNull(invitations.revoked_at),
+    gt(invitations.expires_at, iso(ctx.now)),
+  )
+  return (await ctx.db.select().from(invitations).where(open).get()) ?? null
+}
+
 const otherAddress = () => problem('invitation_mismatch', 'The invitation is for another address')
 
 async function onRecord(ctx: Context, { id }: InvitationRow, refusal: Problem): Promise<Problem> {
@@ -63,8 +75,8 @@ async function onRecord(ctx: Context, { id }: InvitationRow, refusal: Problem): 
   return refusal
 }
 
-/** Not async: it goes into a batch, which fails where another request was faster. */
-function useUp(ctx: Context, { id, hash }: InvitationRow, userId: string) {
+/** The statement that uses an invitation up. Not async: it goes into a batch, which fails where another was faster. */
+export function useUp(ctx: Context, { id, hash }: InvitationRow, userId: string) {
   const now = iso(ctx.now)
   const open = and(
     eq(invitations.tenant_id, ctx.tenant.id),

@@ -10,6 +10,7 @@ import { newTenant } from '../../tenancy/tenants/new-tenant'
 import { refuseOtherTenant } from '../../tenancy/tenants/pinned'
 import { effectiveSettings } from '../../tenancy/tenants/settings'
 import { type TenantRow, tenants } from '../../tenancy/tenants/table'
+import { invitationFor, useUp } from '../invitations/accept'
 import { roomFor } from '../members/room'
 import { type Candidate, loginContext, refuseStanding } from '../sessions/open'
 import { tenantView } from '../sessions/standing'
@@ -95,26 +96,29 @@ const notLinked = () =>
 const linkedAlready = () =>
   problem('oauth_not_linked', 'Another login at this provider is linked to the account')
 
-/** Makes the user of a tenant that takes registrations. */
+/** Makes the user of a tenant that takes registrations, or has invited the address. */
 export async function joinTenant(
   request: RequestContext,
   tenant: TenantRow,
   vouched: Vouched,
 ): Promise<Candidate> {
   refuseOtherTenant(request, tenant.id)
-  const settings = effectiveSettings(tenant.plan, tenant.settings)
-  if (!settings.open_registration) throw problem('registration_closed', 'The tenant takes no registrations')
   if (tenant.status === 'suspended') throw problem('tenant_suspended', 'The tenant is suspended')
+  const settings = effectiveSettings(tenant.plan, tenant.settings)
   const ctx = contextFor(request, tenantView(tenant))
+  const invitation = await invitationFor(ctx, vouched.email)
+  if (!invitation && !settings.open_registration)
+    throw problem('registration_closed', 'The tenant takes no registrations')
   const user = userOf(request, vouched, {
     id: newId(request.now),
     tenant_id: tenant.id,
-    role: 'member',
+    role: invitation?.role ?? 'member',
     is_personal: 0,
   })
   await commit(ctx, {
     statements: [
       roomFor(ctx, settings.max_users),
+      ...(invitation ? [useUp(ctx, invitation, user.id)] : []),
       ctx.db.insert(users).values(user),
       accountInsert(ctx, user, vouched),
     ],
