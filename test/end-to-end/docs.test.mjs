@@ -85,8 +85,6 @@ test('the pages in docs/', { timeout: 240_000 }, async (t) => {
 
   await t.test('identity.md: every line', (t) => followPage(t, 'identity.md'))
 
-  await t.test('tenancy.md: every line', (t) => followPage(t, 'tenancy.md'))
-
   await t.test('webhooks.md: every line', (t) => followPage(t, 'webhooks.md'))
 
   await t.test('webhooks.md: its receivers are the examples', () => {
