@@ -186,3 +186,16 @@ test('the Worker that would be deployed is at most 250 kB, compressed', (t) => {
   t.diagnostic(`${(size / 1000).toFixed(1)} kB gzip`)
   assert.ok(size <= 250_000, `${size} bytes`)
 })
+
+test('the Worker starts well within the 400 ms of CPU time that Cloudflare allows', (t) => {
+  const file = path.join(temporaryFolder(t), 'start.cpuprofile')
+  wrangler(['check', 'startup', '--outfile', file, '--args=--env production'])
+  const { nodes, samples, timeDeltas } = JSON.parse(readFileSync(file, 'utf8'))
+  const waiting = new Set(
+    nodes.filter(({ callFrame }) => /^\((?:idle|root)\)$/.test(callFrame.functionName)).map(({ id }) => id),
+  )
+  const busy = timeDeltas.reduce((sum, delta, i) => sum + (waiting.has(samples[i]) ? 0 : delta), 0) / 1000
+  t.diagnostic(`${busy.toFixed(0)} ms`)
+  assert.ok(samples.length > 10)
+  assert.ok(busy <= 400, `${busy} ms`)
+})
