@@ -14,9 +14,12 @@ export function setUp({ environment, publicUrl, toml, run, say, masterKey }) {
   if (!/^https:\/\/[^/]+$/.test(publicUrl ?? ''))
     throw new Error('--public-url must be like https://api.example.com')
 
+  // A jurisdiction that wrangler.toml names for the bucket is the database's as well.
+  const [, place] = /^jurisdiction = "(\w+)"$/m.exec(tableIn(toml, `[[env.${environment}.r2_buckets]]`)) ?? []
+  const there = place ? ['--jurisdiction', place] : []
   const database = ensureListed(run, say, `causeway-${environment}`, {
     list: ['d1', 'list', '--json'],
-    create: ['d1', 'create', `causeway-${environment}`],
+    create: ['d1', 'create', ...there, `causeway-${environment}`],
     idOf: (row, name) => row.name === name && row.uuid,
   })
   const namespace = ensureListed(run, say, `causeway-${environment}`, {
@@ -25,7 +28,7 @@ export function setUp({ environment, publicUrl, toml, run, say, masterKey }) {
     idOf: (row, title) => row.title === title && row.id,
   })
   const bucket = `causeway-${environment}-files`
-  ensure(run, say, ['r2', 'bucket', 'info', bucket], ['r2', 'bucket', 'create', bucket])
+  ensure(run, say, ['r2', 'bucket', 'info', ...there, bucket], ['r2', 'bucket', 'create', ...there, bucket])
   for (const queue of [`causeway-${environment}-events-dead`, `causeway-${environment}-events`])
     ensure(run, say, ['queues', 'info', queue], ['queues', 'create', queue])
 
@@ -50,7 +53,7 @@ function ensureListed(run, say, name, { list, create, idOf }) {
   const existing = find()
   if (existing) return existing
   run(create)
-  say(`made ${create.slice(0, -2).join(' ')} ${name}`)
+  say(`made ${kindOf(create)} ${name}`)
   const id = find()
   if (!id) throw new Error(`wrangler ${create.join(' ')} made nothing that wrangler ${list.join(' ')} shows`)
   return id
@@ -61,9 +64,12 @@ function ensure(run, say, look, create) {
     run(look)
   } catch {
     run(create)
-    say(`made ${create.slice(0, -2).join(' ')} ${create.at(-1)}`)
+    say(`made ${kindOf(create)} ${create.at(-1)}`)
   }
 }
+
+/** What a command makes: the words before `create`. */
+const kindOf = (create) => create.slice(0, create.indexOf('create')).join(' ')
 
 function hasSecret(run, environment, name) {
   let answer
@@ -78,13 +84,19 @@ function hasSecret(run, environment, name) {
   return JSON.parse(answer).some((secret) => secret.name === name)
 }
 
-/** Sets a key that stands in the table under `header`. */
-export function setInTable(toml, header, key, value) {
+/** The table under `header`. */
+function tableIn(toml, header) {
   const start = toml.indexOf(`${header}\n`)
   if (start < 0) throw new Error(`wrangler.toml has no ${header}`)
   const next = toml.indexOf('\n[', start + header.length)
-  const end = next < 0 ? toml.length : next
-  const table = toml.slice(start, end)
+  return toml.slice(start, next < 0 ? toml.length : next)
+}
+
+/** Sets a key that stands in the table under `header`. */
+export function setInTable(toml, header, key, value) {
+  const table = tableIn(toml, header)
+  const start = toml.indexOf(`${header}\n`)
+  const end = start + table.length
   const line = new RegExp(`^${key} = .*$`, 'm')
   if (!line.test(table)) throw new Error(`${header} in wrangler.toml has no ${key}`)
   return (

@@ -88,6 +88,22 @@ test('setup:cloudflare', async (t) => {
     assert.equal(cloud.secrets.MASTER_KEY, key)
   })
 
+  await t.test('makes database and bucket in the jurisdiction that the bucket is to be in', () => {
+    const european = account()
+    const bucket = 'bucket_name = "causeway-production-files"'
+    const toml = TOML.replace(bucket, `${bucket}\njurisdiction = "eu"`)
+    const done = set(toml, { run: european.run })
+    const made = european.commands.filter((command) => command.includes('--jurisdiction'))
+    assert.deepEqual(made, [
+      'd1 create --jurisdiction eu causeway-production',
+      'r2 bucket info --jurisdiction eu causeway-production-files',
+      'r2 bucket create --jurisdiction eu causeway-production-files',
+    ])
+    assert.match(done, /causeway-production-files"\njurisdiction = "eu"/)
+    assert.deepEqual(european.things, cloud.things)
+    assert.ok(!cloud.commands.some((command) => command.includes('--jurisdiction')))
+  })
+
   await t.test('sets no new key where it could not see whether there is one', () => {
     const flaky = account()
     const run = (args, options) => {
