@@ -25,6 +25,31 @@ export async function hmac(
   return new Uint8Array(await crypto.subtle.sign('HMAC', key, bytes))
 }
 
+/** The HMAC-SHA256 of `text` under raw bytes. */
+export async function tagUnder(raw: Uint8Array<ArrayBuffer>, text: string): Promise<Uint8Array<ArrayBuffer>> {
+  return hmac(await hmacKey(raw), text)
+}
+
+/** The HMAC-SHA256 of `text` under a key for one `purpose`: what only who has the master key can have made. */
+export async function tagBy(
+  masterKey: string,
+  purpose: string,
+  text: string,
+): Promise<Uint8Array<ArrayBuffer>> {
+  return tagUnder(await deriveKey(masterKey, purpose), text)
+}
+
+/** Whether the tag of `text` by one of the master keys that may be gone by is such as `fits` says. */
+export async function isTaggedBy(
+  keys: MasterKeys,
+  purpose: string,
+  text: string,
+  fits: (tag: Uint8Array<ArrayBuffer>) => boolean,
+): Promise<boolean> {
+  for (const masterKey of masterKeys(keys)) if (fits(await tagBy(masterKey, purpose, text))) return true
+  return false
+}
+
 /** Compares in a time that does not depend on where two equally long values differ. */
 export function equalInConstantTime(a: string, b: string): boolean {
   const left = utf8(a)

@@ -1,11 +1,10 @@
 import {
   deriveKey,
   equalInConstantTime,
-  hmac,
-  hmacKey,
   type MasterKeys,
   masterKeys,
   randomBytes,
+  tagUnder,
 } from '../../../lib/crypto'
 import { base62 } from '../../../lib/encoding'
 
@@ -65,7 +64,6 @@ export function knownSecrets(keys: MasterKeys): Promise<TagSecret[]> {
 }
 
 async function tagOf({ raw }: TagSecret, tagged: string): Promise<string> {
-  const key = await hmacKey(raw)
   // 32 bits of the HMAC as six base62 digits: one forgery in 4 × 10^9 gets as far as the look-up by hash.
-  return base62((await hmac(key, tagged)).slice(0, 4)).padStart(6, '0')
+  return base62((await tagUnder(raw, tagged)).slice(0, 4)).padStart(6, '0')
 }

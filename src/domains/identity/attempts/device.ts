@@ -1,12 +1,4 @@
-import {
-  deriveKey,
-  equalInConstantTime,
-  hmac,
-  hmacKey,
-  type MasterKeys,
-  masterKeys,
-  randomBytes,
-} from '../../../lib/crypto'
+import { equalInConstantTime, isTaggedBy, type MasterKeys, randomBytes, tagBy } from '../../../lib/crypto'
 import { base64url } from '../../../lib/encoding'
 
 // A browser in which somebody logged in carries a cookie that says so: an id and, for each of the accounts, a tag under a
@@ -26,6 +18,9 @@ function parse(cookie: string | undefined): { id: string; tags: string[] } | nul
   return id === undefined ? null : { id, tags: tags.split('.').slice(1) }
 }
 
+const PURPOSE = 'login-device'
+const printed = (tag: Uint8Array<ArrayBuffer>) => base64url(tag.slice(0, 16))
+
 /** The id of the browser that sent the cookie, where this account has logged in with it; else null. */
 export async function knownDevice(
   keys: MasterKeys,
@@ -34,11 +29,9 @@ export async function knownDevice(
 ): Promise<string | null> {
   const device = parse(cookie)
   if (!device) return null
-  for (const masterKey of masterKeys(keys)) {
-    const tag = await tagOf(masterKey, device.id, account)
-    if (device.tags.some((one) => equalInConstantTime(one, tag))) return device.id
-  }
-  return null
+  const isOne = (tag: string) => device.tags.some((one) => equalInConstantTime(one, tag))
+  const known = await isTaggedBy(keys, PURPOSE, `${device.id}\n${account}`, (tag) => isOne(printed(tag)))
+  return known ? device.id : null
 }
 
 /** The cookie's value after a login of that account. */
@@ -48,12 +41,7 @@ export async function deviceCookie(
   account: string,
 ): Promise<string> {
   const { id, tags } = parse(cookie) ?? { id: base64url(randomBytes(16)), tags: [] }
-  const tag = await tagOf(MASTER_KEY, id, account)
+  const tag = printed(await tagBy(MASTER_KEY, PURPOSE, `${id}\n${account}`))
   const others = tags.filter((one) => one !== tag)
   return [id, tag, ...others].slice(0, 1 + MOST_ACCOUNTS).join('.')
-}
-
-async function tagOf(masterKey: string, id: string, account: string): Promise<string> {
-  const key = await hmacKey(await deriveKey(masterKey, 'login-device'))
-  return base64url((await hmac(key, `${id}\n${account}`)).slice(0, 16))
 }

@@ -2,7 +2,7 @@ import { and, asc, eq, gt, lt, sql } from 'drizzle-orm'
 import type { RequestContext } from '../../../data/context'
 import { directory } from '../../../data/database'
 import type { Bindings } from '../../../env'
-import { deriveKey, hmac, hmacKey } from '../../../lib/crypto'
+import { tagBy } from '../../../lib/crypto'
 import { hex } from '../../../lib/encoding'
 import { newId } from '../../../lib/ids'
 import { type Problem, problem } from '../../../lib/problem'
@@ -73,6 +73,5 @@ export async function dropOldAttempts(env: Bindings, now: number): Promise<void>
 }
 
 async function bucketOf({ settings }: Caller, { window, subject }: Allowance): Promise<string> {
-  const key = await hmacKey(await deriveKey(settings.MASTER_KEY, 'attempts'))
-  return hex((await hmac(key, `${window}\n${subject}`)).slice(0, 16))
+  return hex((await tagBy(settings.MASTER_KEY, 'attempts', `${window}\n${subject}`)).slice(0, 16))
 }

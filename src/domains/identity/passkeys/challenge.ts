@@ -1,12 +1,4 @@
-import {
-  deriveKey,
-  equalInConstantTime,
-  hmac,
-  hmacKey,
-  type MasterKeys,
-  masterKeys,
-  randomBytes,
-} from '../../../lib/crypto'
+import { equalInConstantTime, isTaggedBy, type MasterKeys, randomBytes, tagBy } from '../../../lib/crypto'
 import { base64url, fromBase64url } from '../../../lib/encoding'
 
 // A challenge is its own proof: random bytes, its end, and an HMAC of both. So asking for options writes nothing, which
@@ -22,6 +14,9 @@ const BODY_BYTES = RANDOM_BYTES + END_BYTES
 /** What a challenge is for; one that was made for another thing, or another user, is none. */
 export type Purpose = 'login' | `register:${string}:${string}`
 
+const TAGS = 'passkey-challenge'
+const said = (purpose: Purpose, body: Uint8Array<ArrayBuffer>) => `${purpose}\n${base64url(body)}`
+
 /** A new challenge. */
 export async function newChallenge(
   keys: MasterKeys,
@@ -31,7 +26,7 @@ export async function newChallenge(
   const body = new Uint8Array(BODY_BYTES)
   body.set(randomBytes(RANDOM_BYTES))
   new DataView(body.buffer).setBigUint64(RANDOM_BYTES, BigInt(now + CHALLENGE_MS))
-  return new Uint8Array([...body, ...(await tagOf(keys.MASTER_KEY, purpose, body))])
+  return new Uint8Array([...body, ...(await tagBy(keys.MASTER_KEY, TAGS, said(purpose, body)))])
 }
 
 /** Whether a challenge, in base64url, was made here for this purpose and is not over. */
@@ -46,12 +41,6 @@ export async function isChallenge(
   const body = bytes.slice(0, BODY_BYTES)
   const tag = base64url(bytes.slice(BODY_BYTES))
   if (Number(new DataView(body.buffer).getBigUint64(RANDOM_BYTES)) <= now) return false
-  for (const masterKey of masterKeys(keys))
-    if (equalInConstantTime(base64url(await tagOf(masterKey, purpose, body)), tag)) return true
-  return false
-}
-
-async function tagOf(masterKey: string, purpose: Purpose, body: Uint8Array<ArrayBuffer>) {
-  const key = await hmacKey(await deriveKey(masterKey, 'passkey-challenge'))
-  return hmac(key, `${purpose}\n${base64url(body)}`)
+  const isIt = (made: Uint8Array<ArrayBuffer>) => equalInConstantTime(base64url(made), tag)
+  return isTaggedBy(keys, TAGS, said(purpose, body), isIt)
 }

@@ -1,13 +1,5 @@
-import {
-  deriveKey,
-  hmac,
-  hmacKey,
-  type MasterKeys,
-  masterKeys,
-  randomBytes,
-  sha256,
-} from '../../../lib/crypto'
-import { base64url, utf8 } from '../../../lib/encoding'
+import { type MasterKeys, masterKeys, randomBytes, sha256, tagBy } from '../../../lib/crypto'
+import { base64url } from '../../../lib/encoding'
 
 /** Seven days (identity.md). */
 export const REFRESH_TOKEN_SECONDS = 7 * 24 * 3600
@@ -36,7 +28,6 @@ export function successorsOf(keys: MasterKeys, token: string): Promise<[Successo
 }
 
 async function successorOf(masterKey: string, token: string): Promise<Successor> {
-  const key = await hmacKey(await deriveKey(masterKey, 'refresh-successor'))
-  const next = base64url(await hmac(key, utf8(token)))
+  const next = base64url(await tagBy(masterKey, 'refresh-successor', token))
   return { token: next, hash: await hashOf(next) }
 }

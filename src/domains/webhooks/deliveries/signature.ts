@@ -1,4 +1,4 @@
-import { hmac, hmacKey } from '../../../lib/crypto'
+import { tagUnder } from '../../../lib/crypto'
 import { base64, fromBase64 } from '../../../lib/encoding'
 
 /**
@@ -16,7 +16,7 @@ export async function signature(
     secrets.map(async (secret) => {
       const raw = fromBase64(secret.replace(/^whsec_/, ''))
       if (!raw) throw new Error('a signing secret is not base64')
-      return `v1,${base64(await hmac(await hmacKey(raw), signed))}`
+      return `v1,${base64(await tagUnder(raw, signed))}`
     }),
   )
   return parts.join(' ')
