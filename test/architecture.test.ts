@@ -274,7 +274,7 @@ const DIRECTORY: Record<string, string> = {
   'domains/identity/tokens/rotation.ts': 'signing keys are nobody’s but the service’s',
   'domains/identity/users/imported.ts': 'asks what the dearest hash of all is, whoever has it',
   'domains/identity/users/mail-tokens.ts': 'finds a mail’s token by its hash, and with it the tenant',
-  'domains/identity/users/new-password.ts': 'finds an address in whatever tenants it has',
+  'domains/identity/users/of-address.ts': 'finds an address in whatever tenants it has',
   'domains/identity/users/replacement.ts': 'ends a tenant that was never verified: a row of the directory',
   'domains/identity/users/register.ts': 'makes tenants, finds them, and an address in another one',
   'domains/identity/users/verification.ts': 'finds an address in whatever tenants it has',

@@ -1,25 +1,19 @@
 import { and, desc, eq, isNull, ne, sql } from 'drizzle-orm'
 import { type Change, commit } from '../../../data/commit'
 import type { Context, RequestContext } from '../../../data/context'
-import { directory } from '../../../data/database'
-import { bareTenant, contextFor } from '../../../data/system'
 import { iso } from '../../../lib/ids'
 import { Problem, problem } from '../../../lib/problem'
 import { mailStatement } from '../../mail/compose'
-import { tenants } from '../../tenancy/tenants/table'
 import { countWrongOf } from '../attempts/passwords'
 import { ownSession } from '../sessions/service'
 import { sessions } from '../sessions/table'
 import { withoutUnproven } from '../ways-in'
 import { bcryptCost } from './bcrypt'
-import { mayMail } from './mail-limit'
 import { linkMail, redeem, voidTokens } from './mail-tokens'
+import { mailUsersOf } from './of-address'
 import { hashPassword, verifyEach } from './password'
 import type { ChangePassword, ResetPassword } from './schema'
 import { type UserRow, users } from './table'
-
-/** An address in more tenants than this gets a mail for those that were used last. */
-const MOST_MAILS = 3
 
 type Notice = { message: string }
 
@@ -32,33 +26,15 @@ export function forgotPassword(request: RequestContext, email: string): Notice {
   return { message: 'If the address is registered, a mail is on its way' }
 }
 
-async function mailLinks(request: RequestContext, email: string): Promise<void> {
-  if (!(await mayMail(request, email))) return
-  const single = request.settings.SINGLE_TENANT_ID
-  const rows = await directory(request.env)
-    .select({ user: users })
-    .from(users)
-    .innerJoin(tenants, eq(tenants.id, users.tenant_id))
-    .where(
-      and(
-        eq(users.email, email),
-        eq(users.status, 'active'),
-        ne(tenants.status, 'cancelled'),
-        single ? eq(tenants.id, single) : undefined,
-      ),
-    )
-    .orderBy(desc(sql`${users.email_verified_at} is not null`), desc(users.last_login_at))
-    .limit(MOST_MAILS)
-    .all()
-  for (const { user } of rows) {
-    const ctx = { ...contextFor(request, bareTenant(user.tenant_id)), idempotency: null }
-    await commit(ctx, {
+const mailLinks = (request: RequestContext, email: string): Promise<void> =>
+  mailUsersOf(request, email, {
+    wanted: eq(users.status, 'active'),
+    order: [desc(sql`${users.email_verified_at} is not null`), desc(users.last_login_at)],
+    mail: async (ctx, user) => ({
       statements: await linkMail(ctx, user, 'reset_password'),
-      result: undefined,
       audit: { action: 'user.forgot_password', resource: 'user', resource_id: user.id },
-    })
-  }
-}
+    }),
+  })
 
 /**
  * Sets the password of who has the mail's token, and ends all the user's sessions. Who reads the address's mail has it:

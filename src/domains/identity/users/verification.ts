@@ -1,18 +1,15 @@
-import { and, desc, eq, isNull, ne, sql } from 'drizzle-orm'
+import { and, desc, eq, isNull, sql } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context, RequestContext } from '../../../data/context'
 import { directory } from '../../../data/database'
-import { bareTenant, contextFor } from '../../../data/system'
 import { iso } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { tenants } from '../../tenancy/tenants/table'
 import { mayMail } from './mail-limit'
 import { linkMail, redeem } from './mail-tokens'
 import { provePassword } from './new-password'
+import { mailUsersOf } from './of-address'
 import { type UserRow, users } from './table'
-
-/** An address that waits in more tenants than this gets a mail for the newest ones. */
-const MOST_MAILS = 3
 
 /**
  * The statements that send a verification mail: the token's hash and the mail that carries the token. Where an earlier
@@ -88,30 +85,12 @@ export function resendVerification(request: RequestContext, email: string): { me
   return { message: 'If the address is registered and not verified, a mail is on its way' }
 }
 
-async function sendAgain(request: RequestContext, email: string): Promise<void> {
-  if (!(await mayMail(request, email))) return
-  const single = request.settings.SINGLE_TENANT_ID
-  const rows = await directory(request.env)
-    .select({ user: users })
-    .from(users)
-    .innerJoin(tenants, eq(tenants.id, users.tenant_id))
-    .where(
-      and(
-        eq(users.email, email),
-        isNull(users.email_verified_at),
-        ne(tenants.status, 'cancelled'),
-        single ? eq(tenants.id, single) : undefined,
-      ),
-    )
-    .orderBy(desc(users.created_at))
-    .limit(MOST_MAILS)
-    .all()
-  const hasReplaced = await wasReplaced(request, email)
-  for (const { user } of rows) {
-    const ctx = { ...contextFor(request, bareTenant(user.tenant_id)), idempotency: null }
-    await commit(ctx, {
-      statements: await verificationMail(ctx, user, hasReplaced && user.is_personal === 1),
-      result: undefined,
-    })
-  }
-}
+const sendAgain = (request: RequestContext, email: string): Promise<void> =>
+  mailUsersOf(request, email, {
+    wanted: isNull(users.email_verified_at),
+    order: [desc(users.created_at)],
+    mail: async (ctx, user) => {
+      const hasReplaced = user.is_personal === 1 && (await wasReplaced(request, email))
+      return { statements: await verificationMail(ctx, user, hasReplaced) }
+    },
+  })
