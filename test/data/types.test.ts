@@ -6,8 +6,8 @@ import { find, removal } from '../../src/data/revise'
 import { tenants } from '../../src/domains/tenancy/tenants/table'
 import type { EventNudge } from '../../src/env'
 
-// What the types refuse is refused when these tests are type-checked: where one of them came to be allowed, its
-// @ts-expect-error would be an error itself.
+// What the types refuse is refused when these tests are type-checked: where one of them came to be allowed, the mark above
+// it would be an error itself.
 
 describe('types', () => {
   it('let no table be a tenant’s that does not say whose its rows are', () => {
