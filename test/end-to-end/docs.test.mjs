@@ -252,6 +252,8 @@ test('the pages in docs/', { timeout: 240_000 }, async (t) => {
     await followPage(t, 'limits.md')
   })
 
+  await t.test('tenancy.md: every line', (t) => followPage(t, 'tenancy.md'))
+
   await t.test('usage.md: every line', (t) => followPage(t, 'usage.md'))
 
   await t.test('operations.md: every line', (t) => followPage(t, 'operations.md'))
