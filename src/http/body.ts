@@ -19,7 +19,7 @@ export async function readText(
   const cached: unknown = await c.req.bodyCache.text
   if (typeof cached === 'string') return cached
   const value = textOf(await readBytes(c, limit))
-  // Hono's own reader looks here first, so `c.req.json()` parses what was counted.
+  // Where Hono's own readers look first too.
   const cache: { text?: unknown } = c.req.bodyCache
   cache.text = Promise.resolve(value)
   return value

@@ -1,5 +1,4 @@
 import type { Context as HonoContext } from 'hono'
-import { HTTPException } from 'hono/http-exception'
 import { iso } from '../lib/ids'
 import { describeError, log } from '../lib/log'
 import { Problem, problem } from '../lib/problem'
@@ -9,8 +8,6 @@ import type { AppEnv } from './app-env'
 /** Whatever was thrown, as a Problem; what is not one is a bug and becomes a 500 that says nothing of its cause. */
 export function asProblem(error: unknown): Problem {
   if (error instanceof Problem) return error
-  if (error instanceof HTTPException && error.status === 400)
-    return problem('malformed_json', 'The body is not valid JSON', { cause: error })
   if (BUSY.test(describeError(error)))
     return problem('service_unavailable', 'The database is busy', {
       headers: { 'Retry-After': '1' },
