@@ -185,6 +185,9 @@ describe('the tables that are read at the primary alone', () => {
     expect(forgotten).toEqual([])
     for (const table of ['tenants', 'users', 'sessions', 'api_keys', 'invitations', 'passkeys'])
       expect([table, primaryTables.has(table)]).toEqual([table, true])
+    // With whom something is shared is no question for a copy either.
+    for (const table of ['team_members', 'chat_shares'])
+      expect([table, primaryTables.has(table)]).toEqual([table, true])
     for (const table of ['interactions', 'chats', 'events', 'deliveries', 'agents'])
       expect([table, primaryTables.has(table)]).toEqual([table, false])
   })

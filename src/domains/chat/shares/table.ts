@@ -1,8 +1,8 @@
 import { index, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
-import { confined, tenantId, time } from '../../../data/columns'
+import { ofIdentity, tenantId, time } from '../../../data/columns'
 
 /** With whom besides its owner a chat is shared: a user, a team, or everybody in the tenant. */
-export const chatShares = confined(
+export const chatShares = ofIdentity(
   sqliteTable(
     'chat_shares',
     {

@@ -1,5 +1,5 @@
 import { index, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
-import { confined, id, tenantId, time, version } from '../../../data/columns'
+import { confined, id, ofIdentity, tenantId, time, version } from '../../../data/columns'
 
 /** A group of users of one tenant, with whom things can be shared together. */
 export const teams = confined(
@@ -25,7 +25,7 @@ export const teams = confined(
 )
 
 /** Who is in a team. */
-export const teamMembers = confined(
+export const teamMembers = ofIdentity(
   sqliteTable(
     'team_members',
     {
