@@ -314,8 +314,9 @@ describe('the database', () => {
     const touching = Object.keys(FILES).filter((path) =>
       /\benv\.DB\b|\bDB\.(prepare|batch|exec)\b/.test(FILES[path] ?? ''),
     )
-    // The health check asks D1 whether it answers, and nothing else.
-    expect(list(touching)).toEqual(['data/database.ts', 'domains/operations/health/service.ts'])
+    // A session is a binding of one request’s own; the health check asks D1 whether it answers, and nothing else.
+    const binding = ['data/database.ts', 'data/session.ts', 'domains/operations/health/service.ts']
+    expect(list(touching)).toEqual(binding)
     const opening = Object.keys(FILES).filter((path) =>
       (imports[path] ?? []).some(({ from, typeOnly }) => from === 'drizzle-orm/d1' && !typeOnly),
     )

@@ -118,14 +118,18 @@ describe('the document', () => {
     expect(names.length).toBeGreaterThan(60)
   })
 
-  it('has every route; the pages of the documentation alone are left out', () => {
+  it('has every route; the pages for people alone are left out', () => {
     const hidden: string[] = []
     for (const [route, handlers] of routesOfApp()) {
       const notes = handlers.flatMap((handler) => noteOf(handler) ?? [])
       expect([route, notes.length > 0]).toEqual([route, true])
       if (notes.some((note) => note.hidden)) hidden.push(route)
     }
-    expect(hidden.sort()).toEqual(['GET /docs', 'GET /docs/:file', 'GET /favicon.svg', 'GET /redoc'])
+    expect(hidden.sort()).toEqual([
+      ...['GET /accept-invitation', 'GET /account/:file'],
+      ...['GET /docs', 'GET /docs/:file', 'GET /favicon.svg', 'GET /forgot-password', 'GET /redoc'],
+      ...['GET /reset-password', 'GET /verify-email'],
+    ])
   })
 
   it('says of every route who may call it', () => {
