@@ -8,7 +8,10 @@ import type { AppEnv } from './app-env'
 /** Prints the answer for a handler's value. */
 export type Print = (c: HonoContext<AppEnv>, value: unknown) => StoredAnswer
 
-/** What the middleware of a route says of it; validation, limits and the OpenAPI document are all made from this. */
+/**
+ * What the middleware of a route says of it; validation, limits and the OpenAPI document are all made from this. What is
+ * for the document alone (summary, description, tag, errors, also, examples) is not deployed: scripts/lib/strip.mjs.
+ */
 export type Note = {
   summary?: string
   description?: string
