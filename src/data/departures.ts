@@ -4,8 +4,14 @@ import type { Context } from './context'
 // What a user or a team leaves behind is known best by those who keep it, and who removes them does not know them: each
 // says here what goes along.
 
-/** Who leaves: a user the tenant, a team altogether, or a user (`id`) one team. */
-export type Departed = { kind: 'user' | 'team'; id: string } | { kind: 'member'; id: string; team_id: string }
+/**
+ * Who leaves: a user of that role the tenant, a team altogether, or a user (`id`) one team. A user of whom only the rights
+ * change (`rights`) leaves nothing behind, but may be connected somewhere still.
+ */
+export type Departed =
+  | { kind: 'user' | 'rights'; id: string; role: string }
+  | { kind: 'team'; id: string }
+  | { kind: 'member'; id: string; team_id: string }
 
 /** What goes along: in the batch of the removal itself, and once that stands. */
 type Along = { statements?: BatchItem<'sqlite'>[]; afterwards?: () => Promise<unknown> }

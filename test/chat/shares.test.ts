@@ -279,7 +279,7 @@ describe('a share', { timeout: 20_000 }, () => {
     const chat = await chatWith(world, echo)
     const person = await makePerson(world.tenant, 'member')
     await share(chat, { user_id: person.user.id })
-    const { statements } = await departing(world.ctx, { kind: 'user', id: person.user.id })
+    const { statements } = await departing(world.ctx, { kind: 'user', role: 'member', id: person.user.id })
     for (const statement of statements) await statement
     expect(await shares(chat)).toEqual([])
   })

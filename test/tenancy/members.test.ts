@@ -1,5 +1,6 @@
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
+import { chatWith } from '../chat/kit'
 import { expectError } from '../http/expect-error'
 import { OTHER_PASSWORD, PASSWORD, someone, tenantOf } from '../identity/kit'
 import { insertPasskey } from '../identity/passkey-kit'
@@ -478,4 +479,30 @@ describe('who must have verified the address', { timeout: 30_000 }, () => {
     expect((await refresh()).status).toBe(200)
     expect((await login()).status).toBe(200)
   })
+})
+
+describe('the open streams of a user', { timeout: 60_000 }, () => {
+  const ENDINGS: Record<string, [string, object | undefined]> = {
+    suspended: ['PATCH', { status: 'suspended' }],
+    'given another role': ['PATCH', { role: 'viewer' }],
+    removed: ['DELETE', undefined],
+  }
+  for (const [what, [method, body]] of Object.entries(ENDINGS))
+    it(`who is ${what} end within ten seconds, although nothing is said in them`, async () => {
+      const world = await makeWorld()
+      const chat = await chatWith(world, { name: 'Echo', kind: 'echo' })
+      const stream = await chat.follow()
+      await stream.next()
+      const socket = await chat.socket()
+      await socket.until('snapshot')
+      const at = Date.now()
+      const { status } = await callJson(method, `${USERS}/${world.member.user.id}`, {
+        token: world.admin.token,
+        ...(body ? { body } : {}),
+      })
+      expect(status).toBeLessThan(300)
+      expect((await socket.closed).code).toBe(4401)
+      expect((await stream.rest()).map(({ type }) => type)).not.toContain('message')
+      expect(Date.now() - at).toBeLessThan(10_000)
+    })
 })

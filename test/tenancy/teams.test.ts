@@ -266,7 +266,7 @@ describe('members', { timeout: 20_000 }, () => {
       ).sort()
     await call('DELETE', `/api/v1/teams/${one.id}`, { token: world.admin.token })
     expect(await left()).toEqual([person, world.viewer].map(({ user }) => [two.id, user.id]).sort())
-    const { statements } = await departing(world.ctx, { kind: 'user', id: person.user.id })
+    const { statements } = await departing(world.ctx, { kind: 'user', role: 'member', id: person.user.id })
     for (const statement of statements) await statement
     expect(await left()).toEqual([[two.id, world.viewer.user.id]])
   })

@@ -3,6 +3,8 @@ import type { Context } from '../../../data/context'
 import { onDeparture } from '../../../data/departures'
 import { meterOf } from '../../../data/objects'
 import { log } from '../../../lib/log'
+import { scopesOf } from '../../tenancy/scopes'
+import { chats } from '../chats/table'
 import { roomOf } from '../room/client'
 import { chatShares } from './table'
 
@@ -31,10 +33,38 @@ export async function recheck(ctx: Context, chatIds: readonly string[]): Promise
     )
 }
 
-/** The chats that are shared with a team and have somebody connected: the tenant’s Meter knows who has. */
-async function watchedWith(ctx: Context, teamId: string): Promise<string[]> {
+/** The chats that have somebody connected: the tenant’s Meter knows which. */
+async function watched(ctx: Context): Promise<string[]> {
   const holders = await (await meterOf(ctx.env, ctx.tenant.id)).streamHolders()
-  const open = holders.map((name) => name.split('/')[1] ?? '')
+  return holders.map((name) => name.split('/')[1] ?? '')
+}
+
+/** Those that a user may be connected to: their own, any that is shared, and all of them where the role may enter all. */
+async function watchedBy(ctx: Context, userId: string, role: string): Promise<string[]> {
+  const open = await watched(ctx)
+  if (scopesOf(role).includes('chats:admin')) return open.slice(0, MOST_ROOMS)
+  const found: string[] = []
+  for (let at = 0; at < open.length && found.length < MOST_ROOMS; at += SLICE) {
+    const some = JSON.stringify(open.slice(at, at + SLICE))
+    const shares = and(eq(chatShares.tenant_id, ctx.tenant.id), eq(chatShares.chat_id, chats.id))
+    const rows = await ctx.db
+      .select({ id: chats.id })
+      .from(chats)
+      .where(
+        and(
+          eq(chats.tenant_id, ctx.tenant.id),
+          inArray(chats.id, sql`(select value from json_each(${some}))`),
+          sql`(${chats.user_id} = ${userId} or exists (select 1 from ${chatShares} where ${shares}))`,
+        ),
+      )
+    found.push(...rows.map(({ id }) => id))
+  }
+  return found.slice(0, MOST_ROOMS)
+}
+
+/** Those that are shared with a team. */
+async function watchedWith(ctx: Context, teamId: string): Promise<string[]> {
+  const open = await watched(ctx)
   const found: string[] = []
   for (let at = 0; at < open.length && found.length < MOST_ROOMS; at += SLICE) {
     const some = JSON.stringify(open.slice(at, at + SLICE))
@@ -60,9 +90,15 @@ const sharedWith = (ctx: Context, subject: string) =>
 
 onDeparture(async (ctx, departed) => {
   switch (departed.kind) {
-    case 'user':
-      // With the user go the sessions, and so every connection.
-      return { statements: [sharedWith(ctx, `user:${departed.id}`)] }
+    case 'rights':
+      return { afterwards: async () => recheck(ctx, await watchedBy(ctx, departed.id, departed.role)) }
+    case 'user': {
+      const watched = await watchedBy(ctx, departed.id, departed.role)
+      return {
+        statements: [sharedWith(ctx, `user:${departed.id}`)],
+        afterwards: () => recheck(ctx, watched),
+      }
+    }
     case 'member':
       return { afterwards: async () => recheck(ctx, await watchedWith(ctx, departed.team_id)) }
     case 'team': {

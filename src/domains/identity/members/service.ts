@@ -110,12 +110,22 @@ export async function getUser(ctx: Context, id: string): Promise<UserRow> {
  * Changes a user's role, status or name: a change of role ends the access tokens issued before it, a suspension the
  * sessions, and open streams end with either, all within ten seconds. 404, 412, 409 `last_admin`.
  */
-export function updateUser(ctx: Context, id: string, input: UpdateUser): Promise<UserRow> {
-  return revise(ctx, users, 'user', id, (row) => {
+export async function updateUser(ctx: Context, id: string, input: UpdateUser): Promise<UserRow> {
+  let before: UserRow | null = null
+  const next = await revise(ctx, users, 'user', id, (row) => {
     refusePlatform(row)
     if (input.role !== undefined && input.role !== row.role) refuseBeyond(ctx, input.role)
+    before = row
     return changeOf(ctx, row, defined(input))
   })
+  if (before) recheckConnections(ctx, before, next)
+  return next
+}
+
+/** Where nothing is said nobody would notice: whatever the user is connected to looks at their rights now. */
+function recheckConnections(ctx: Context, { id, role, status }: UserRow, next: UserRow): void {
+  if (role === next.role && status === next.status) return
+  ctx.defer(departing(ctx, { kind: 'rights', id, role }).then((along) => along.afterwards()))
 }
 
 function changeOf(ctx: Context, row: UserRow, set: Partial<UserRow>): Revision<UserRow> {
@@ -173,7 +183,7 @@ export async function deleteUser(ctx: Context, id: string): Promise<undefined> {
     isNull(apiKeys.revoked_at),
   )
   const links = and(eq(mailTokens.tenant_id, ctx.tenant.id), eq(mailTokens.user_id, id))
-  const along = await departing(ctx, { kind: 'user', id })
+  const along = await departing(ctx, { kind: 'user', id, role })
   await commit(ctx, {
     statements: [
       mayLeave(ctx, id),
