@@ -1,10 +1,13 @@
 import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { scopesNow } from '../../src/domains/identity/recheck'
+import { scopesOf } from '../../src/domains/tenancy/scopes'
+import type { Bindings } from '../../src/env'
 import { OPERATIONS, type Operation } from '../contract/operations'
 import { pathOf, type Seeded, seed } from '../contract/seeds'
 import { expectError } from '../http/expect-error'
 import { Isolate } from '../identity/isolates'
-import { call, callJson, makeWorld, type Person, type World } from '../world'
+import { call, callJson, makePerson, makeWorld, type Person, type World } from '../world'
 
 // A platform administrator in a tenant of others, by X-Target-Tenant-ID.
 
@@ -196,6 +199,39 @@ describe('a tenant’s own credential', () => {
   })
 })
 
+describe('a connection that the platform opened', () => {
+  const opened = () => ({
+    ...{ key: 'connection', kind: 'user' as const, id: platform.user.id, user_id: platform.user.id },
+    ...{ session_id: platform.session_id, role: 'admin' },
+    impersonator: {
+      ...{ kind: 'user' as const, id: platform.user.id, tenant_id: platform.user.tenant_id },
+      ...{ role: 'platform_admin', partner_id: null },
+    },
+  })
+  const scopes = async (world: World) =>
+    (await scopesNow(env as unknown as Bindings, world.tenant.id, [opened()], Date.now())).get('connection')
+
+  it('counts as long as its session does at home, and the tenant', async () => {
+    const world = await makeWorld()
+    expect(await scopes(world)).toEqual(scopesOf('admin'))
+    const set = (sql: string, ...values: unknown[]) =>
+      env.DB.prepare(sql)
+        .bind(...values)
+        .run()
+    await set("update tenants set status = 'suspended' where id = ?", world.tenant.id)
+    expect(await scopes(world)).toBeUndefined()
+    await set("update tenants set status = 'active' where id = ?", world.tenant.id)
+    await set("update users set role = 'admin' where id = ?", platform.user.id)
+    expect(await scopes(world)).toBeUndefined()
+    await set("update users set role = 'platform_admin' where id = ?", platform.user.id)
+    const other = await makePerson((await makeWorld({ platform: true })).tenant, 'platform_admin')
+    const stolen = { ...opened(), session_id: other.session_id }
+    const found = await scopesNow(env as unknown as Bindings, world.tenant.id, [stolen], Date.now())
+    expect(found.size).toBe(0)
+    expect(await scopes(world)).toEqual(scopesOf('admin'))
+  })
+})
+
 /** What a secret of this service looks like. */
 const SECRET = /sk_(?:live|test)_\w{16}|whsec_[A-Za-z0-9+/]{16}/
 
@@ -209,6 +245,15 @@ describe('keys and secrets', () => {
       headers: inTenant(a.world.tenant.id),
       ...(op.body ? { body: op.body.example } : {}),
     })
+
+  it('are not for who acts by the older paths either', async () => {
+    const path = `/api/v2/service/client/register/${crypto.randomUUID()}`
+    const headers = inTenant(a.world.tenant.id)
+    const body = { webhook_url: 'https://example.com/' }
+    const answer = await call('POST', path, { token: platform.token, headers, body })
+    expect(answer.status).toBe(403)
+    expect(await answer.text()).toContain('forbidden_while_acting')
+  })
 
   it('are made, shown and rotated by these routes', () => {
     const whole = routes.filter(({ note }) => note.secret === true).map(({ name }) => name)
