@@ -2,6 +2,8 @@ import { createExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
 import { app } from '../../src/app'
+import { readDocument } from '../../src/domains/operations/docs/deployed'
+import type { Bindings } from '../../src/env'
 import { call } from '../world'
 
 const ask = (path: string, changed: Record<string, string>) =>
@@ -70,5 +72,21 @@ describe('where the documentation is off', () => {
     const answer = await ask('/openapi.json', production)
     expect(answer.status).toBe(200)
     expect(await answer.json()).toMatchObject({ servers: [{ url: 'https://causeway.example' }] })
+  })
+})
+
+describe('the document as it is deployed', () => {
+  it('is a file among the assets, read once; without it nothing is made up', async () => {
+    const asked: string[] = []
+    let status = 404
+    const fetch = async (url: string) => {
+      asked.push(new URL(url).pathname)
+      return new Response('{"openapi":"3.1.0"}', { status })
+    }
+    const bindings = { ASSETS: { fetch } } as unknown as Bindings
+    await expect(readDocument(app, bindings)).rejects.toThrow('openapi.json is not among the assets (404)')
+    status = 200
+    for (let i = 0; i < 2; i++) expect(await readDocument(app, bindings)).toBe('{"openapi":"3.1.0"}')
+    expect(asked).toEqual(['/openapi.json', '/openapi.json'])
   })
 })
