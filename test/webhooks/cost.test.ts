@@ -54,7 +54,7 @@ const IN_MEMORY = ['wanted', 'listened', 'carried', 'json_each', 'event', 'hop',
 const URL = 'http://127.0.0.1:1025/'
 
 describe('the cost of a delivery in D1', { timeout: 20_000 }, () => {
-  it('is eleven rows written in all: four for the event, one for its mark, five for the delivery, one for its end', async () => {
+  it('is thirteen rows written in all: five for the event, one for its mark, six for the delivery, one for its end', async () => {
     const world = await makeWorld()
     const endpoint = await makeEndpoint(world, { url: URL })
     const { ctx, count } = counting(world)
@@ -65,9 +65,9 @@ describe('the cost of a delivery in D1', { timeout: 20_000 }, () => {
     }
     const id = `msg_${newId(Date.now())}`
     await commit(ctx, { statements: [], events: [{ id, type: 'order.shipped', data: {} }], result: id })
-    expect(spent()).toBe(4)
+    expect(spent()).toBe(5)
     await fanOut(ctx, [id])
-    expect(spent()).toBe(1 + 5)
+    expect(spent()).toBe(1 + 6)
     const { due } = await loadDue(ctx, endpoint.id, [], 4)
     expect(due).toHaveLength(1)
     const [delivery] = due

@@ -29,6 +29,7 @@ export const events = confined(
     },
     (table) => [
       uniqueIndex('events_by_id').on(table.tenant_id, table.id),
+      index('events_by_type').on(table.tenant_id, table.type, table.id),
       uniqueIndex('events_by_origin').on(table.tenant_id, table.origin).where(sql`origin is not null`),
       index('events_undispatched').on(table.dispatched, table.seq).where(sql`dispatched = 0`),
     ],
