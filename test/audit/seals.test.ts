@@ -1,3 +1,4 @@
+import { createExecutionContext, createScheduledController, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
 import { headName } from '../../src/domains/audit/head'
@@ -5,7 +6,9 @@ import { sealDue, sealTenant } from '../../src/domains/audit/seal'
 import type { SealRow } from '../../src/domains/audit/table'
 import { verifyLog } from '../../src/domains/audit/verify'
 import { tendKeys } from '../../src/domains/identity/tokens/chores'
+import { sweep } from '../../src/domains/webhooks/deliveries/sweep'
 import { type Bindings, settingsOf } from '../../src/env'
+import worker from '../../src/index'
 import type { World } from '../world'
 import { byHand, makeLogless, record, rows, sealedLog, verify } from './kit'
 
@@ -102,6 +105,28 @@ describe('the sealer', () => {
     expect(seals).toMatchObject([{ first_seq: 1, last_seq: 2 }])
     expect(await marksOf(world)).toHaveLength(1)
     expect(await verify(world)).toMatchObject({ status: 'intact', unsealed: 1 })
+  })
+
+  it('works for the sweeper on what has waited twenty seconds, and for cron on all there is', async () => {
+    const [world, other] = [await makeLogless(), await makeLogless()]
+    const sealed = async ({ tenant }: World) =>
+      (await rows('select seal from audit_seals where tenant_id = ?', tenant.id)).length
+    const bindings = env as unknown as Bindings
+    // However much other tests left behind.
+    while ((await sealDue(bindings, waiting, Date.now())) > 0);
+    const later = (ms: number) => sweep(bindings, waiting, Date.now() + ms)
+    await sealedLog(world, [], 1)
+    await later(15_000)
+    expect(await sealed(world)).toBe(0)
+    await later(21_000)
+    expect(await sealed(world)).toBe(1)
+    await sealedLog(other, [], 1)
+    const ctx = createExecutionContext()
+    const minute = Date.UTC(2026, 0, 1, 0, 30)
+    const controller = createScheduledController({ scheduledTime: new Date(minute), cron: '* * * * *' })
+    await worker.scheduled(controller, bindings, ctx)
+    await waitOnExecutionContext(ctx)
+    expect(await sealed(other)).toBe(1)
   })
 
   it('keeps the head of seals that are gone', async () => {

@@ -22,6 +22,8 @@ export const MOST_ROWS = 500
 const MOST_SEALS = 20
 const MOST_TENANTS = 100
 const AT_ONCE = 10
+/** Whoever looks has other things to look at: after so long no further tenant is begun. */
+const BUDGET_MS = 3_000
 
 /** What a seal says of its range; `number` and `previous` make a chain of them. */
 export type Range = Pick<
@@ -49,8 +51,9 @@ export async function sealDue(
     .orderBy(asc(auditUnsealed.since))
     .limit(MOST_TENANTS)
   const left = [...due]
+  const until = Date.now() + BUDGET_MS
   const worker = async () => {
-    for (let one = left.shift(); one; one = left.shift())
+    for (let one = left.shift(); one && Date.now() < until; one = left.shift())
       await sealTenant(systemContext(env, bareTenant(one.id), 'audit-sealer', waitUntil)).catch((error) =>
         log.error('audit_not_sealed', { tenant_id: one?.id ?? null, cause: describeError(error) }),
       )
