@@ -287,6 +287,7 @@ const DIRECTORY: Record<string, string> = {
   'domains/tenancy/deletions/steps.ts': 'a tenant’s own row, which goes last, is in the directory',
   'domains/tenancy/acting/standing.ts':
     'finds what somebody may in a tenant of others, which is the directory’s',
+  'domains/tenancy/partners/connections.ts': 'a partner’s own lists, over its tenants',
   'domains/tenancy/partners/portal.ts': 'a partner’s own lists, over its tenants',
   'domains/tenancy/partners/rights.ts': 'a partner’s own lists, over its tenants',
   'domains/tenancy/partners/service.ts': 'partners are nobody’s but the platform’s',

@@ -10,6 +10,7 @@ import { tenantView } from '../../identity/sessions/standing'
 import { users } from '../../identity/users/table'
 import { tenants } from '../tenants/table'
 import { partnerChange } from './changes'
+import { lookAtConnections, openTo } from './connections'
 import { changingPartner, getPartner } from './service'
 import { type PartnerRole, partners, partnerTenants, partnerUsers } from './table'
 
@@ -95,7 +96,7 @@ export async function grantTenant(ctx: Context, partnerId: string, tenantId: str
   if (tenant.status === 'cancelled') throw problem('conflict', 'The tenant was cancelled')
   const inside = contextFor(ctx, tenantView(tenant), ctx.principal)
   const at = and(eq(partnerTenants.tenant_id, tenantId), eq(partnerTenants.partner_id, partnerId))
-  return changingPartner(ctx, partnerId, {}, async (_row, _next, written) => {
+  const granted = await changingPartner(ctx, partnerId, {}, async (_row, _next, written) => {
     const known = await inside.db.select().from(partnerTenants).where(at).get()
     const created_at = known?.created_at ?? iso(ctx.now)
     const row = { tenant_id: tenantId, partner_id: partnerId, role, created_at }
@@ -120,6 +121,8 @@ export async function grantTenant(ctx: Context, partnerId: string, tenantId: str
       tell: [partnerChange(partnerId, tenantId)],
     })
   })
+  lookAtConnections(ctx, [tenantId])
+  return granted
 }
 
 /** Ends what a partner may in a tenant; everywhere within ten seconds. */
@@ -128,7 +131,7 @@ export async function removeTenant(ctx: Context, partnerId: string, tenantId: st
   const statement = inside.db
     .delete(partnerTenants)
     .where(and(eq(partnerTenants.tenant_id, tenantId), eq(partnerTenants.partner_id, partnerId)))
-  return changingPartner(ctx, partnerId, {}, (_row, _next, written) =>
+  await changingPartner(ctx, partnerId, {}, (_row, _next, written) =>
     commit(inside, {
       statements: [written, { statement, otherwise: problem.notFound('tenant of the partner', tenantId) }],
       result: undefined,
@@ -136,6 +139,7 @@ export async function removeTenant(ctx: Context, partnerId: string, tenantId: st
       tell: [partnerChange(partnerId, tenantId)],
     }),
   )
+  lookAtConnections(ctx, [tenantId])
 }
 
 /** The tenants that a user of this one may act in for a partner, with the role there. */
@@ -212,7 +216,7 @@ export async function removeUser(ctx: Context, partnerId: string, userId: string
         eq(partnerUsers.partner_id, partnerId),
       ),
     )
-  return changingPartner(ctx, partnerId, {}, (_row, _next, written) =>
+  await changingPartner(ctx, partnerId, {}, (_row, _next, written) =>
     commit(inside, {
       statements: [written, { statement, otherwise: problem.notFound('user of the partner', userId) }],
       result: undefined,
@@ -223,4 +227,5 @@ export async function removeUser(ctx: Context, partnerId: string, userId: string
       tell: [partnerChange(partnerId, tenant_id)],
     }),
   )
+  lookAtConnections(ctx, await openTo(ctx, partnerId))
 }

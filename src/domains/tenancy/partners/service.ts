@@ -7,6 +7,7 @@ import { defined } from '../../../lib/defined'
 import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { partnerChange } from './changes'
+import { lookAtConnections, openTo } from './connections'
 import type { CreatePartner, UpdatePartner } from './schema'
 import { type PartnerRow, partners, partnerUsers } from './table'
 
@@ -52,9 +53,9 @@ export async function getPartner(ctx: Context, id: string): Promise<PartnerRow> 
 }
 
 /** Changes a partner; a suspended one's users act nowhere but at home, everywhere within ten seconds. */
-export function updatePartner(ctx: Context, id: string, input: UpdatePartner): Promise<PartnerRow> {
+export async function updatePartner(ctx: Context, id: string, input: UpdatePartner): Promise<PartnerRow> {
   const set = defined(input)
-  return changingPartner(ctx, id, set, async (row, next, written) =>
+  const updated = await changingPartner(ctx, id, set, async (row, next, written) =>
     commit(ctx, {
       statements: [written],
       result: next,
@@ -65,11 +66,14 @@ export function updatePartner(ctx: Context, id: string, input: UpdatePartner): P
       tell: input.status && input.status !== row.status ? await tellingUsers(ctx, id) : [],
     }),
   )
+  if (input.status === 'suspended') lookAtConnections(ctx, await openTo(ctx, id))
+  return updated
 }
 
 /** Deletes a partner, and with it what it may in its tenants. */
-export function deletePartner(ctx: Context, id: string): Promise<undefined> {
-  return changingPartner(ctx, id, {}, async (row, _next, written) => {
+export async function deletePartner(ctx: Context, id: string): Promise<undefined> {
+  const open = await openTo(ctx, id)
+  await changingPartner(ctx, id, {}, async (row, _next, written) => {
     const removal = directory(ctx.env)
       .delete(partners)
       .where(and(eq(partners.id, id), eq(partners.version, row.version + 1)))
@@ -81,6 +85,7 @@ export function deletePartner(ctx: Context, id: string): Promise<undefined> {
       tell: await tellingUsers(ctx, id),
     })
   })
+  lookAtConnections(ctx, open)
 }
 
 /** The tenants in which its users log in are told: there they are looked at again. */
