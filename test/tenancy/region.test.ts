@@ -1,7 +1,6 @@
 import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { knowRegion, meterOf, objectOf } from '../../src/data/objects'
-import type { Bindings } from '../../src/env'
 import { newId } from '../../src/lib/ids'
 import { REGIONS } from '../../src/lib/regions'
 import { Isolate } from '../identity/isolates'
@@ -24,7 +23,7 @@ function namespace(real?: DurableObjectNamespace) {
 }
 
 /** An isolate that knows nothing yet. */
-function isolate(over: Partial<Record<keyof Bindings, unknown>> = {}) {
+function isolate(over: Record<string, unknown> = {}) {
   return new Isolate(over)
 }
 
