@@ -128,6 +128,8 @@ function refusalOf(error: unknown, refusals: Problem[], unique: Record<string, P
   const violated = /UNIQUE constraint failed: ([^\n]*)/.exec(text)?.[1]
   if (violated?.startsWith('idempotency_keys.')) return new IdempotencyRace()
   for (const [column, refusal] of Object.entries(unique)) if (violated?.includes(column)) return refusal
+  if (text.includes('FOREIGN KEY constraint failed'))
+    return problem('conflict', 'What this belongs to was removed meanwhile')
   return error
 }
 

@@ -1,10 +1,20 @@
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
+import { insertKey } from '../../src/domains/identity/api-keys/service'
+import { openSession } from '../../src/domains/identity/sessions/open'
 import { chatWith } from '../chat/kit'
 import { expectError } from '../http/expect-error'
 import { OTHER_PASSWORD, PASSWORD, someone, tenantOf } from '../identity/kit'
 import { insertPasskey } from '../identity/passkey-kit'
-import { call, callJson, makePerson, makePlatformAdmin, makeWorld, type World } from '../world'
+import {
+  call,
+  callJson,
+  makePerson,
+  makePlatformAdmin,
+  makeWorld,
+  requestContext,
+  type World,
+} from '../world'
 
 type User = {
   id: string
@@ -340,6 +350,23 @@ describe('a user who is removed', { timeout: 30_000 }, () => {
     const next = await as(world)('POST', '', { email: developer.user.email, role: 'member' })
     expect([next.status, next.data.id === developer.user.id]).toEqual([201, false])
     expect(await counted(world)).toEqual([{ users: 4, suspended: 0 }])
+  })
+
+  it('is told so who makes a key or logs in at that moment, and nothing of it stands', async () => {
+    const world = await makeWorld()
+    const { developer, tenant, ctx } = world
+    await as(world)('DELETE', `/${developer.user.id}`)
+    const late = [
+      () => insertKey(ctx, { name: 'late' }, [], developer.user.id),
+      () => openSession(requestContext(), { user: developer.user, tenant }),
+    ]
+    for (const attempt of late)
+      await expect(attempt()).rejects.toMatchObject({ code: 'conflict', status: 409 })
+    for (const [table, column] of [
+      ['api_keys', 'created_by'],
+      ['sessions', 'user_id'],
+    ])
+      expect(await rows(`select * from ${table} where ${column} = ?`, developer.user.id)).toEqual([])
   })
 
   it('is asked for by a version, and once with a key', async () => {
