@@ -107,6 +107,29 @@ describe('rights', () => {
     expect(await rights.settle(caller('a'))).toEqual(verdict)
   })
 
+  it('that were forgotten are none that were looked up, or verified, before', async () => {
+    const { promise: held, resolve: release } = Promise.withResolvers<void>()
+    const answers = ['before', 'after'].map((role) => ({ ...caller('a'), role }))
+    const rights = new Rights(async () => {
+      const answer = answers.shift() ?? caller('a')
+      if (answer.role === 'before') await held
+      return new Map([['a', answer]])
+    })
+    const { count } = rights
+    const first = rights.refresh([caller('a')])
+    rights.forget()
+    const second = rights.refresh([caller('a')])
+    release()
+    await first
+    expect(rights.of('a', Date.now())).toBeNull()
+    await second
+    expect(rights.of('a', Date.now())).toMatchObject({ role: 'after' })
+    rights.admit(caller('a'), Date.now(), count)
+    expect(rights.of('a', Date.now())).toBeNull()
+    rights.admit(caller('a'), Date.now())
+    expect(rights.of('a', Date.now())).toMatchObject({ role: 'member' })
+  })
+
   it('that can’t be looked up hold everything back until they can', async () => {
     const chat = await chatWith(await makeWorld(), { name: 'Echo', kind: 'echo' })
     const reader = await chat.follow()

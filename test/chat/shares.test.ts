@@ -2,6 +2,7 @@ import { runDurableObjectAlarm } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { departing } from '../../src/data/departures'
+import type { Room } from '../../src/domains/chat/room/room'
 import { MOST_SHARES } from '../../src/domains/chat/shares/service'
 import { call, callJson, makePerson, makeWorld, type Person, type World } from '../world'
 import { chatWith, EventReader, gatedChat, openChat, sleep, type TestChat } from './kit'
@@ -400,6 +401,26 @@ describe('who follows a chat', { timeout: 30_000 }, () => {
     expect(rest.filter(({ type }) => type === 'message' || type === 'done')).toEqual([])
     const whole = await chat.read()
     expect(whole.data.messages.at(-1)).toMatchObject({ content: 'one two ', status: 'complete' })
+  })
+
+  it('is cut off also where the share ended while the connection was being opened', async () => {
+    const chat = await chatWith(world, echo)
+    await chat.exchange('A secret')
+    const person = await makePerson(world.tenant, 'member')
+    await share(chat, { user_id: person.user.id })
+    await chat.inObject((object) => {
+      const room = (object as unknown as { room: Room }).room
+      const look = room.access.chat.bind(room.access)
+      room.access.chat = async (...asked) => {
+        const row = await look(...asked)
+        await env.DB.prepare('delete from chat_shares where chat_id = ?').bind(chat.id).run()
+        await room.ends.recheck()
+        return row
+      }
+    })
+    const socket = await chat.socket('', person.token)
+    expect((await socket.closed).code).toBe(4403)
+    expect(socket.seen).toEqual([])
   })
 
   it('may not write with a frame either where only reading is shared', async () => {

@@ -119,12 +119,12 @@ export class Audience {
     }
   }
 
-  /** Looks everyone’s rights up before they grow stale, or `anew`; who has lost them is sent away. */
-  async refresh(anew = false): Promise<void> {
+  /** Looks everyone’s rights up before they grow stale; who has lost them is sent away. */
+  async refresh(): Promise<void> {
     if (this.readers.size === 0) return
     const callers = new Map([...this.readers].map((reader) => [reader.caller.key, reader.caller]))
     this.rights.keepOnly(new Set(callers.keys()))
-    await this.rights.refresh([...callers.values()], anew)
+    await this.rights.refresh([...callers.values()])
     const now = Date.now()
     for (const reader of [...this.readers]) {
       const verdict = this.rights.of(reader.caller.key, now)

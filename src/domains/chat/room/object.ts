@@ -132,8 +132,9 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
       decodeURIComponent(request.headers.get(CALL_HEADER) ?? ''),
     ) as SocketCall
     const room = this.enter(call)
+    const { count } = room.rights
     await room.access.chat(call.caller)
-    room.rights.admit(call.caller, Date.now())
+    room.rights.admit(call.caller, Date.now(), count)
     const { 0: client, 1: socket } = new WebSocketPair()
     await this.streams?.admit(() => {
       this.ctx.acceptWebSocket(socket)

@@ -5,6 +5,9 @@ export const FRESH_MS = 5_000
 /** While a run goes on, rights are looked up anew before they grow stale, so that no frame waits for it. */
 export const REFRESH_MS = 4_000
 
+/** Looks at one credential in a row, where each was out of date by the time it was answered. */
+const MOST_LOOKS = 3
+
 /** Why a connection ends: 4401 its credential no longer counts, 4403 it may no longer read this chat. */
 export type Loss = { code: 4401 | 4403; reason: string }
 
@@ -15,7 +18,7 @@ export const GONE: Loss = { code: 4401, reason: 'the credential no longer counts
 /** Nobody lost a right to what was said before: it is still given. */
 export const DELETED: Loss = { code: 4403, reason: 'the chat was deleted' }
 
-type Known = { at: number; verdict: Caller | Loss }
+type Known = { at: number; verdict: Caller | Loss; count: number }
 
 export const isLoss = (verdict: Caller | Loss): verdict is Loss => 'code' in verdict
 
@@ -26,41 +29,51 @@ export const isLoss = (verdict: Caller | Loss): verdict is Loss => 'code' in ver
 export class Rights {
   private readonly known = new Map<string, Known>()
   private looking: Promise<void> | null = null
+  /** Counts how often all was forgotten. */
+  count = 0
 
   constructor(
     private readonly lookUp: LookUp,
     private readonly freshMs = FRESH_MS,
   ) {}
 
-  /** Notes what the front door has verified; that a right was lost is known better here. */
-  admit(caller: Caller, now: number): void {
+  /**
+   * Notes what the front door has verified; that a right was lost is known better here. `count` is from before the chat
+   * itself was asked.
+   */
+  admit(caller: Caller, now: number, count = this.count): void {
     const known = this.of(caller.key, now)
-    if (known === null || !isLoss(known)) this.known.set(caller.key, { at: now, verdict: caller })
+    if (known === null || !isLoss(known)) this.known.set(caller.key, { at: now, verdict: caller, count })
   }
 
   /** The verdict on a credential, or null where it is too old to act on. */
   of(key: string, now: number): Caller | Loss | null {
     const known = this.known.get(key)
-    return known && now - known.at < this.freshMs ? known.verdict : null
+    return known?.count === this.count && now - known.at < this.freshMs ? known.verdict : null
   }
 
   /** What the caller may do, looked up if it was not lately; rejects where the look-up fails. */
   async settle(caller: Caller): Promise<Caller | Loss> {
-    if (this.of(caller.key, Date.now()) === null) await this.refresh([caller])
-    return this.of(caller.key, Date.now()) ?? GONE
+    for (let looks = 0; ; looks += 1) {
+      const verdict = this.of(caller.key, Date.now())
+      if (verdict !== null) return verdict
+      if (looks === MOST_LOOKS) throw new Error('rights change faster than they are looked up')
+      await this.refresh([caller])
+    }
   }
 
-  /**
-   * Looks all of them up, in one go with whoever asks meanwhile, and `anew` also who was looked up a moment ago; rejects
-   * where the look-up fails.
-   */
-  async refresh(callers: Caller[], anew = false): Promise<void> {
-    const since = Date.now()
+  /** Makes all that is known, or being looked up, too old to act on. */
+  forget(): void {
+    this.count += 1
+  }
+
+  /** Looks all of them up, in one go with whoever asks meanwhile; rejects where the look-up fails. */
+  async refresh(callers: Caller[]): Promise<void> {
     while (this.looking) await this.looking.catch(() => {})
     const now = Date.now()
     const asked = callers.filter((caller) => {
       const known = this.known.get(caller.key)
-      return !known || (anew ? known.at <= since : now - known.at > this.freshMs / 5)
+      return known?.count !== this.count || now - known.at > this.freshMs / 5
     })
     if (asked.length === 0) return
     this.looking = this.look(asked, now).finally(() => {
@@ -77,9 +90,10 @@ export class Rights {
   }
 
   private async look(callers: Caller[], now: number): Promise<void> {
+    const { count } = this
     const verdicts = await this.lookUp(callers)
     for (const { key } of callers) {
-      this.known.set(key, { at: now, verdict: verdicts.get(key) ?? GONE })
+      this.known.set(key, { at: now, verdict: verdicts.get(key) ?? GONE, count })
     }
   }
 }

@@ -81,8 +81,9 @@ export class Room {
 
   /** Takes a message, or finds the run that it began when it was sent before. */
   async send({ caller, traceparent, input }: Order): Promise<{ run: RunRow; replayed: boolean }> {
+    const { count } = this.rights
     const chat = await this.access.chat(caller, 'editor')
-    this.rights.admit(caller, Date.now())
+    this.rights.admit(caller, Date.now(), count)
     const before = this.runs.earlier(caller, input)
     if (before) return { run: before, replayed: true }
     const agent = await this.access.agent()

@@ -2,8 +2,9 @@ import type { Access } from './access'
 import type { Alarms } from './alarms'
 import type { Audience } from './audience'
 import type { ChatLog } from './log'
+import type { Rights } from './rights'
 
-type Parts = { access: Access; audience: Audience; alarms: Alarms; log: ChatLog }
+type Parts = { access: Access; rights: Rights; audience: Audience; alarms: Alarms; log: ChatLog }
 
 /** Sends away who came in by a share that has ended, though nothing be said. */
 export class ShareEnds {
@@ -11,7 +12,8 @@ export class ShareEnds {
 
   /** Looks at once whether everyone who follows still may. */
   async recheck(): Promise<void> {
-    await this.parts.audience.refresh(true)
+    this.parts.rights.forget()
+    await this.parts.audience.refresh()
     this.expect()
   }
 
