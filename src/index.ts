@@ -24,7 +24,6 @@ export default {
   queue: consume,
   async scheduled(controller, env, ctx) {
     await sweep(env, ctx)
-    await tendDeletions(env, ctx, controller.scheduledTime)
     // Whatever waits, however briefly: the next run would be late.
     await sealDue(env, ctx, Date.now())
     // Once an hour is often enough for what is kept for days.
@@ -32,5 +31,7 @@ export default {
       await tendKeys(env, controller.scheduledTime)
       await retain(env, ctx, controller.scheduledTime)
     }
+    // Last, for it takes its time.
+    await tendDeletions(env, ctx, controller.scheduledTime)
   },
 } satisfies ExportedHandler<Bindings, EventNudge>
