@@ -27,6 +27,8 @@ const tags: About['tags'] = {
   Issuers: 'Other OIDC issuers whose tokens count in the tenant.',
   Tenants: 'The tenant: signing up, its name and its settings.',
   Users: 'The people of a tenant.',
+  Teams: 'Groups of a tenant’s users, with whom chats are shared.',
+  Audit: 'Who did what: the log, its seals, and the log as a file.',
   Usage: 'What a tenant used, and its limits.',
   Billing: 'The plans.',
   Agents: 'What answers in a chat.',
