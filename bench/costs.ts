@@ -117,7 +117,7 @@ async function chats(warm: Warm): Promise<void> {
 export const WHOLE = 'POST /interactions, idempotency key, delivered'
 
 /** Takes every delivery. */
-async function startReceiver(): Promise<{ url: string; stop: () => void }> {
+export async function startReceiver(): Promise<{ url: string; stop: () => void }> {
   const server = http.createServer((request, response) => {
     request.resume()
     response.end('ok')

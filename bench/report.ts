@@ -6,6 +6,7 @@ import { type Bundle, ROOT } from './bundle.ts'
 import { type Cost, MOST_ROWS_WRITTEN, WHOLE } from './costs.ts'
 import type { Accuracy, Burst } from './limits.ts'
 import type { Comparison, Pace, Speed } from './rounds.ts'
+import type { RowCount } from './rows.ts'
 import type { Delay, StreamResult } from './stream.ts'
 import type { UsageRun } from './usage.ts'
 
@@ -96,6 +97,14 @@ export function bundleTable(bundle: Bundle): string {
   const kb = (bytes: number) => (bytes / 1000).toFixed(1)
   const rows = [['the Worker, minified', kb(bundle.bytes), kb(bundle.gzipped), '≤ 250']]
   return `Bundle\n\n${table(['', 'kB', 'kB gzip', 'aim'], rows)}`
+}
+
+export function rowTable(counts: RowCount[]): string {
+  const rows = counts.map(({ name, status, small, large }) => [
+    ...[name.replaceAll('|', '\\|'), [...new Set(status)].join(', ')],
+    ...[small.read, large.read, small.written, large.written].map(whole),
+  ])
+  return table(['route', 'answer', 'read of 10²', 'read of 10⁵', 'written, 10²', 'written, 10⁵'], rows)
 }
 
 export function costTable(costs: Cost[]): string {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
@@ -7,18 +7,33 @@ import { type Bundle, bundle, bundleUncounted, quietWorkerd, ROOT } from './bund
 import { type Cost, measureCosts } from './costs.ts'
 import { measureAccuracy, measureBursts } from './limits.ts'
 import { record } from './notes.ts'
-import { bundleTable, costTable, limitsTable, machine, speedTable, streamTable, usageLine } from './report.ts'
+import {
+  bundleTable,
+  costTable,
+  limitsTable,
+  machine,
+  rowTable,
+  speedTable,
+  streamTable,
+  usageLine,
+} from './report.ts'
 import { type Comparison, compare, type Pace, type Pair } from './rounds.ts'
+import { growing, LARGE, MAY_GROW, measureRows, OTHERS, type RowCount, SMALL } from './rows.ts'
 import { ORIGIN, portOf, startMeasured, startRecorder } from './runtime.ts'
 import { type Asked, ask, by, type Seeded, saying, seed } from './seed.ts'
 import { measureStreams } from './stream.ts'
 import { countUsage } from './usage.ts'
 import type { Plan, Recorded } from './workers/floor.ts'
 
-// npm run bench [-- --quick | --costs | --only=one,list,streams]
+// npm run bench [-- --quick | --costs | --rows | --only=one,list,streams]
 
 const { values: options } = parseArgs({
-  options: { quick: { type: 'boolean' }, costs: { type: 'boolean' }, only: { type: 'string' } },
+  options: {
+    quick: { type: 'boolean' },
+    costs: { type: 'boolean' },
+    rows: { type: 'boolean' },
+    only: { type: 'string' },
+  },
 })
 const only = options.only?.split(',')
 const wanted = (name: string) => only === undefined || only.includes(name)
@@ -32,9 +47,12 @@ const directory = mkdtempSync(path.join(tmpdir(), 'causeway-bench-'))
 async function main(): Promise<void> {
   console.log(`${machine()}\n`)
   const state = path.join(directory, 'state')
+  if (options.rows) return printRows(state)
   const { seeded, recorded, costs } = await prepare(state)
   if (options.costs) {
-    writeFileSync(path.join(ROOT, 'docs/costs.md'), costsPage(costs))
+    const page = path.join(ROOT, 'docs/costs.md')
+    const [, rows] = readFileSync(page, 'utf8').split(ROWS_HEADING)
+    writeFileSync(page, costsPage(costs) + (rows === undefined ? '' : `\n${ROWS_HEADING}${rows}`))
     console.log(`${costTable(costs)}\n\nwritten to docs/costs.md`)
     return
   }
@@ -45,6 +63,42 @@ async function main(): Promise<void> {
     `D1 rows (“after” is what the request sets going: fan-out, delivery, the chat’s index)\n\n${costTable(costs)}`,
   )
 }
+
+/** The rows of every route, for a small tenant and a large one; fails where a route reads more of the large one. */
+async function printRows(state: string): Promise<void> {
+  const { file } = bundle('bench/workers/recorder.ts', path.join(directory, 'recorder'))
+  const recorder = await startRecorder(state, file)
+  try {
+    const counts = await measureRows(recorder)
+    const page = path.join(ROOT, 'docs/costs.md')
+    const [before = ''] = readFileSync(page, 'utf8').split(ROWS_HEADING)
+    writeFileSync(page, `${before.trimEnd()}\n\n${rowsPart(counts)}`)
+    console.log(`${rowTable(counts)}\n\nwritten to docs/costs.md`)
+    for (const { name, small, large } of growing(counts)) {
+      console.error(`${name} reads ${small.read} rows of the small tenant and ${large.read} of the large one`)
+      process.exitCode = 1
+    }
+  } finally {
+    await recorder.dispose()
+  }
+}
+
+const ROWS_HEADING = '## As a tenant grows'
+
+const rowsPart = (counts: RowCount[]) => `${ROWS_HEADING}
+
+What each route reads and writes for a tenant with ${SMALL} rows in every table and for one with ${LARGE.toLocaleString('en')}, beside
+${OTHERS.toLocaleString('en')} other tenants: the same. \`npm run bench -- --rows\` asks every route of the OpenAPI document, lists by each of their filters too,
+and fails where one reads more of the larger tenant; it writes this part. Agents, endpoints and issuers are set up by hand,
+and are few in both. What a write sets going is counted along, and so is, now and then, a sweep or a seal that happens to
+go on at the same time: hence differences of a few rows.
+
+Not so, since an index is a row written with every row:
+
+${MAY_GROW.map(([, what, why]) => `- \`${what}\`: ${why}`).join('\n')}
+
+${rowTable(counts)}
+`
 
 type Prepared = {
   seeded: Seeded

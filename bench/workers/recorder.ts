@@ -69,11 +69,13 @@ class RecordedStatement {
 
 const isRead = (sql: string) => /^\s*select\b/i.test(sql)
 
-class RecordedDatabase {
-  readonly #by: Noted['by']
-  readonly #d1: D1Database
+type Door = Pick<D1Database, 'prepare' | 'batch'>
 
-  constructor(by: Noted['by'], d1: D1Database) {
+class RecordedDoor<D1 extends Door> {
+  readonly #by: Noted['by']
+  readonly #d1: D1
+
+  constructor(by: Noted['by'], d1: D1) {
     this.#by = by
     this.#d1 = d1
   }
@@ -90,6 +92,33 @@ class RecordedDatabase {
       note(this.#by, call, true, one, results[i]?.meta ?? {})
     })
     return results
+  }
+}
+
+class RecordedSession extends RecordedDoor<D1DatabaseSession> {
+  readonly #session: D1DatabaseSession
+
+  constructor(by: Noted['by'], session: D1DatabaseSession) {
+    super(by, session)
+    this.#session = session
+  }
+
+  getBookmark(): string | null {
+    return this.#session.getBookmark()
+  }
+}
+
+class RecordedDatabase extends RecordedDoor<D1Database> {
+  readonly #of: { by: Noted['by']; d1: D1Database }
+
+  constructor(by: Noted['by'], d1: D1Database) {
+    super(by, d1)
+    this.#of = { by, d1 }
+  }
+
+  withSession(from?: string): RecordedSession {
+    const { by, d1 } = this.#of
+    return new RecordedSession(by, d1.withSession(from))
   }
 }
 
