@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
+import { renderSVG } from 'uqr'
 import { equalInConstantTime, randomBytes } from '../../../lib/crypto'
 import { base64, utf8 } from '../../../lib/encoding'
-import { qrSvg } from '../../../lib/qr-code'
 
 // Codes by time (RFC 6238), with the parameters that every authenticator app takes: SHA-1, six digits, 30 seconds.
 
@@ -43,7 +43,8 @@ export function enrolmentOf(secret: string, label: string): { uri: string; qr: s
   // Key Uri Format (github.com/google/google-authenticator/wiki/Key-Uri-Format).
   const path = `${ISSUER}:${encodeURIComponent(label)}`
   const uri = `otpauth://totp/${path}?issuer=${ISSUER}&secret=${secret}&algorithm=SHA1&digits=${DIGITS}&period=30`
-  return { uri, qr: `data:image/svg+xml;base64,${base64(utf8(qrSvg(utf8(uri))))}` }
+  const svg = renderSVG(uri, { ecc: 'M', border: 4, pixelSize: 4 })
+  return { uri, qr: `data:image/svg+xml;base64,${base64(utf8(svg))}` }
 }
 
 /** The step whose code this is, at most one away from that of `now`; null where it is the code of none of them. */
