@@ -52,14 +52,6 @@ describe('a password hashed by bcrypt elsewhere', patient, () => {
         expect([other, verifyBcrypt(other, hash, 6)]).toEqual([other, other === password])
     })
 
-  it('is what another implementation makes of any password', () => {
-    for (const password of ['', 'a', 'é€😀', '\0', 'x'.repeat(71), 'y'.repeat(72), 'z'.repeat(73)]) {
-      const hash = bcrypt.hashSync(password, bcrypt.genSaltSync(4))
-      expect([hash, verifyBcrypt(password, hash, 4)]).toEqual([hash, true])
-      expect([hash, verifyBcrypt(`-${password}`, hash, 4)]).toEqual([hash, false])
-    }
-  })
-
   it('logs in, and is scrypt afterwards, of the whole password', async () => {
     const email = someone()
     const { tenant, admin } = await tenantOf(email)

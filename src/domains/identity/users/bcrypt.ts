@@ -1,10 +1,8 @@
-import { bcrypt } from '../../../lib/blowfish'
-import { equalInConstantTime } from '../../../lib/crypto'
-import { base64, fromBase64, utf8 } from '../../../lib/encoding'
+import { compareSync } from 'bcryptjs'
 
 // Hashes that were brought from elsewhere. They are verified as they are, and made anew with scrypt at the next login.
 
-const FORM = /^\$2[aby]\$(\d\d)\$([./A-Za-z0-9]{22})([./A-Za-z0-9]{31})$/
+const FORM = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/
 
 /** bcrypt of cost 13 blocks for half a second; a dearer hash fits nothing, and its user sets a new password by mail. */
 export const MOST_COST = 13
@@ -25,30 +23,13 @@ export function verifyBcrypt(
   password: string,
   hash: string | null,
   cost: number,
-  compare: (password: string, hash: string) => boolean = fitsHash,
+  compare: (password: string, hash: string) => boolean = compareSync,
 ): boolean {
   const own = bcryptCost(hash)
   const fits = compare(password, own === null ? decoy(cost) : (hash ?? ''))
   for (let rest = own ?? cost; rest < cost; rest++) compare(password, decoy(rest))
   return fits && own !== null
 }
-
-/** Whether bcrypt makes the hash of the password: `$2b$`, cost, `$`, 22 letters of salt and 31 of the result. */
-function fitsHash(password: string, hash: string): boolean {
-  const [, cost, salt = '', result = ''] = FORM.exec(hash) ?? []
-  const bytes = fromBase64(translated(salt, OWN, STANDARD))
-  if (!bytes) return false
-  const made = base64(bcrypt(utf8(`${password}\0`), bytes, Number(cost))).slice(0, result.length)
-  return equalInConstantTime(translated(made, STANDARD, OWN), result)
-}
-
-const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
-const STANDARD = `${LETTERS}+/`
-/** bcrypt's base64 begins with what the standard one ends with. */
-const OWN = `./${LETTERS}`
-
-const translated = (text: string, from: string, to: string) =>
-  text.replace(/./g, (letter) => to[from.indexOf(letter)] ?? '')
 
 /** A hash that nobody knows a password of. */
 const decoy = (cost: number) => `$2b$${String(cost).padStart(2, '0')}$${'.'.repeat(53)}`
