@@ -2,7 +2,6 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { builtinModules, createRequire } from 'node:module'
 import path from 'node:path'
 import { unstable_readConfig } from 'wrangler'
-import { prune } from './prune.mjs'
 import { strip } from './strip.mjs'
 
 /** The esbuild that wrangler bundles with. */
@@ -19,8 +18,8 @@ const LIKE_WRANGLER = {
 const CONDITIONS = ['workerd', 'worker', 'browser']
 
 /**
- * Writes the Worker as one file, as it is deployed: the source without what only the document is made from, and the
- * packages without what nothing uses then.
+ * Writes the Worker as one file, as it is deployed: the source without what only the document is made from, and without
+ * the modules of packages that nothing uses then.
  */
 export async function bundleWorker(root, outfile) {
   const { outputFiles } = await esbuild.build({
@@ -32,10 +31,10 @@ export async function bundleWorker(root, outfile) {
     write: false,
     conditions: ['deployed', ...CONDITIONS],
     define: { 'process.env.NODE_ENV': '"production"' },
-    plugins: [aliases(root), leftOut, withoutCompiler, stripped(root)],
+    plugins: [aliases(root), leftOut, stripped(root)],
   })
   mkdirSync(path.dirname(outfile), { recursive: true })
-  for (const { path: file, text } of outputFiles) writeFileSync(file, file === outfile ? prune(text) : text)
+  for (const { path: file, text } of outputFiles) writeFileSync(file, text)
 }
 
 /** What `export const …` of `code` is when it runs here, on Node; `code` imports as a file at the root does. */
@@ -61,11 +60,11 @@ function aliases(root) {
   return { name: 'aliases', setup }
 }
 
-/** How zod makes JSON Schemas, which only the document has, and how it gets through values that hold themselves. */
-const UNUSED = /[\\/]zod[\\/]v4[\\/]core[\\/](?:json-schema-processors|to-json-schema|memoizer)\.js$/
+/** How zod makes JSON Schemas, which only the document has. */
+const UNUSED = /[\\/]zod[\\/]v4[\\/]core[\\/](?:json-schema-processors|to-json-schema)\.js$/
 
-/** What is asked for when schemas are made, and whose answer is not used, or may be nothing. */
-const ASKED = /^(?:create\w+Method|memoizer)$/
+/** What is asked for when schemas are made, and whose answer is not used. */
+const ASKED = /^create\w+Method$/
 
 /** Modules of packages of which the deployed Worker calls nothing; what they export throws if that was wrong. */
 const leftOut = {
@@ -77,19 +76,6 @@ const leftOut = {
       const never = `const never = () => { throw new Error(${JSON.stringify(said)}) }\n`
       const line = ([, name]) => `export const ${name} = ${ASKED.test(name) ? '() => undefined' : 'never'}\n`
       return { contents: never + [...names].map(line).join('') }
-    })
-  },
-}
-
-/** Zod compiles its objects to code where it may; in a Worker it may not, and finds that out at run time. */
-const withoutCompiler = {
-  name: 'without compiler',
-  setup(build) {
-    build.onLoad({ filter: /[\\/]zod[\\/]v4[\\/]classic[\\/]schemas\.js$/ }, ({ path: file }) => {
-      const text = readFileSync(file, 'utf8')
-      const contents = text.replace('core.$ZodObjectJIT.init(', 'core.$ZodObject.init(')
-      if (contents === text) throw new Error('zod has changed: see where it compiles objects now')
-      return { contents }
     })
   },
 }

@@ -4,7 +4,6 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
 import { documentOf } from '../../scripts/lib/document.mjs'
-import { prune } from '../../scripts/lib/prune.mjs'
 import { strip } from '../../scripts/lib/strip.mjs'
 import { call, must, ROOT, signUp, startService } from './harness.mjs'
 
@@ -161,55 +160,5 @@ test('stripping', async (t) => {
   await t.test('refuses what would read at run time what it takes', () => {
     const reads = "import { getTableConfig } from 'drizzle-orm/sqlite-core'"
     assert.throws(() => strip(reads, 'reads.ts'), /reads\.ts reads the keys of tables/)
-  })
-})
-
-test('pruning', async (t) => {
-  const bundle = [
-    '// node_modules/some/index.js',
-    'var __export = (target, all) => { for (const name in all) target[name] = all[name] }',
-    'var some_exports = {};',
-    '__export(some_exports, { read: () => read, unread: () => unread });',
-    'var whole_exports = {};',
-    '__export(whole_exports, { one: () => one, other: () => other });',
-    'var Kind = $constructor("Kind", (inst) => {',
-    '  inst.process = () => 1;',
-    '  inst.run = () => inst.next;',
-    '}, { kept(a) { return a }, dropped() {}, get lazy() { return 1 } });',
-    'class Thing {',
-    '  constructor() { this.ready = true }',
-    '  called() {}',
-    '  uncalled() { this.onlyByUncalled() }',
-    '  onlyByUncalled() { this.onlyByUncalled() }',
-    '  quoted() {}',
-    '  static made() {}',
-    '  get toString() {}',
-    '}',
-    '// src/index.ts',
-    'class Ours { uncalled() {} }',
-    'export default [some_exports.read, Object.keys(whole_exports), new Kind().kept(), new Thing().called(), x["quoted"]];',
-    'export const { destructured } = Kind.run',
-  ].join('\n')
-  const text = prune(bundle)
-  const has = (words) => text.includes(words)
-
-  await t.test('takes the methods of packages that nothing names, and what only they name', () => {
-    for (const gone of ['uncalled() { this', 'onlyByUncalled', 'dropped', 'inst.process', 'unread:', 'made'])
-      assert.ok(!has(gone), gone)
-  })
-
-  await t.test('leaves what is named, what the language calls, and all that is ours', () => {
-    const kept = ['  called() {}', 'quoted() {}', 'get toString', 'constructor()', 'kept(a)', 'get lazy']
-    for (const words of [...kept, 'read: () => read', 'inst.run', 'class Ours { uncalled() {} }'])
-      assert.ok(has(words), words)
-  })
-
-  await t.test('leaves a namespace that is used as a whole', () => {
-    assert.ok(has('{ one: () => one, other: () => other }'))
-  })
-
-  await t.test('leaves every line on its place', () => {
-    assert.equal(text.split('\n').length, bundle.split('\n').length)
-    assert.equal(text.split('\n').indexOf('// src/index.ts'), bundle.split('\n').indexOf('// src/index.ts'))
   })
 })
