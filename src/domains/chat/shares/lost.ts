@@ -48,7 +48,8 @@ async function watchedBy(ctx: Context, userId: string, role: string): Promise<st
     const some = JSON.stringify(open.slice(at, at + SLICE))
     const shares = and(eq(chatShares.tenant_id, ctx.tenant.id), eq(chatShares.chat_id, chats.id))
     const rows = await ctx.db
-      .select({ id: chats.id })
+      // The version is in no index, so the chats are found by their ids: one that had all would be read whole.
+      .select({ id: chats.id, version: chats.version })
       .from(chats)
       .where(
         and(
