@@ -70,7 +70,7 @@ test('the pages that mails lead to', { timeout: 120_000, skip: noBrowser }, asyn
   })
 
   await t.test('joins by an invitation', async () => {
-    const admin = await signUp(service)
+    const { token: admin } = await signUp(service)
     const invited = someone()
     await must(service, 'POST', '/api/v1/users/invitations', {
       as: admin,

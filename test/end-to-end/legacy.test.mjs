@@ -251,7 +251,7 @@ test('the documents before /api/v1', { timeout: 120_000 }, async (t) => {
     const [mail] = (await must(service, 'GET', '/api/v1/dev/mail')).filter(
       ({ to }) => to === 'owner@test-team.com',
     )
-    const invitation = mail.text.split('\n').at(-1)
+    const [, invitation] = /\/accept-invitation#token=(\S+)/.exec(mail.text)
     const owner = { email: 'owner@test-team.com', password: 'an owner of the team' }
     await must(service, 'POST', '/api/v1/auth/register', { body: { ...owner, invitation } })
     const { access_token: as } = await must(service, 'POST', '/api/v1/auth/login', { body: owner })

@@ -44,6 +44,10 @@ const READY: Record<string, (a: Seeded) => Promise<object>> = {
     await insertPasskey(world.admin.user)
     return {}
   },
+  // The document's names are taken once a team of that name was made.
+  'POST /api/v1/teams': async () => ({ name: crypto.randomUUID() }),
+  'PATCH /api/v1/teams/{id}': async () => ({ name: crypto.randomUUID() }),
+  'PUT /api/v1/chats/{id}/shares': async ({ ids }) => ({ team_id: ids['/api/v1/teams/{id}'] }),
   'POST /api/v1/auth/passkeys/register/verify': async ({ world: { admin } }) => {
     const options = await callJson<{ challenge: string; user: { id: string } }>(
       'POST',
