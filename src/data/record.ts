@@ -1,6 +1,6 @@
-import { eq, sql } from 'drizzle-orm'
+import { and, eq, sql } from 'drizzle-orm'
 import type { BatchItem } from 'drizzle-orm/batch'
-import { auditLog, auditUnsealed } from '../domains/audit/table'
+import { auditLog, auditUnsealed, isNumber } from '../domains/audit/table'
 import { newId } from '../lib/ids'
 import type { Context } from './context'
 
@@ -23,10 +23,11 @@ const NOW = sql`strftime('%Y-%m-%dT%H:%M:%fZ', 'now')`
 export function auditStatements(ctx: Context, entry: AuditEntry): BatchItem<'sqlite'>[] {
   const { principal, impersonator } = ctx
   const tenant_id = ctx.tenant.id
-  const last = sql`select max(${auditLog.seq}) from ${auditLog} where ${eq(auditLog.tenant_id, tenant_id)}`
+  const mine = and(eq(auditLog.tenant_id, tenant_id), isNumber())
+  const last = sql`select max(${auditLog.seq}) from ${auditLog} where ${mine}`
   const row = ctx.db.insert(auditLog).values({
     tenant_id,
-    seq: sql`coalesce((${last}), 0) + 1`,
+    seq: sql`coalesce(cast((${last}) as integer), 0) + 1`,
     id: newId(ctx.now),
     actor_kind: principal.kind,
     actor_id: principal.id,

@@ -125,6 +125,16 @@ describe('the log as a file', () => {
     expect(await bytes).toBeGreaterThanOrEqual(first.value?.byteLength ?? Number.POSITIVE_INFINITY)
   })
 
+  it('counts what was sent, where it ends with an error', async () => {
+    async function* failing() {
+      yield []
+      throw new Error('gone')
+    }
+    const { body, bytes } = fileOf('csv', failing())
+    await expect(new Response(body).text()).rejects.toThrow('gone')
+    expect(await bytes).toBeGreaterThan(20)
+  })
+
   it('ends where its reader may not read any more', async () => {
     const world = await makeWorld()
     const old = { ...world.ctx, now: Date.now() - 60_000 }

@@ -187,6 +187,45 @@ describe('the list of what was done', () => {
     expect(collected).toEqual(Array.from({ length: 30 }, (_, i) => (30 - i) * 1000))
   })
 
+  it('shows what was written by hand too, and the rest beside it', async () => {
+    const world = await makeLogless()
+    for (let i = 0; i < 5; i++) await record(world.ctx, { i })
+    await byHand(
+      world,
+      "update audit_log set actor_kind = 'root', created_at = 'x', id = 'x' where tenant_id = ? and seq = 1",
+      "update audit_log set before = 'no json', after = '[1]' where tenant_id = ? and seq = 2",
+      "update audit_log set action = x'00', before = x'00' where tenant_id = ? and seq = 3",
+      'update audit_log set seq = 3.5 where tenant_id = ? and seq = 4',
+      `insert into audit_log (tenant_id, seq, id, actor_kind, action, resource, resource_id, created_at)
+       select tenant_id, 'x', id, actor_kind, action, resource, resource_id, created_at from audit_log
+       where tenant_id = ? and seq = 5`,
+    )
+    const first = await list(world, '?limit=3')
+    expect([first.status, seqs(first.data)]).toEqual([200, [5, 3.5, 3]])
+    const { data } = await list(world, `?limit=3&cursor=${first.next}`)
+    expect(data).toMatchObject([
+      { seq: 2, before: { unreadable: 'no json' }, after: { unreadable: '[1]' } },
+      { seq: 1, actor_kind: 'root', created_at: 'x', id: 'x' },
+    ])
+    const file = await call('GET', '/api/v1/audit/export', { token: world.admin.token })
+    const lines = (await file.text()).trimEnd().split('\n')
+    expect(lines.map((line) => JSON.parse(line).seq)).toEqual([1, 2, 3, 3.5, 5])
+    const csv = await call('GET', '/api/v1/audit/export?format=csv', { token: world.admin.token })
+    expect((await csv.text()).trimEnd().split('\r\n')).toHaveLength(6)
+  })
+
+  it('refuses a cursor that somebody made up', async () => {
+    const world = await makeLogless()
+    for (let i = 0; i < 3; i++) await record(world.ctx)
+    const { next } = await list(world, '?limit=1')
+    const [name] = JSON.parse(atob((next ?? '').replaceAll('-', '+').replaceAll('_', '/')))
+    const cursor = btoa(JSON.stringify([name, 'x', '']))
+      .replaceAll('+', '-')
+      .replaceAll('/', '_')
+    const { status } = await list(world, `?limit=1&cursor=${cursor.replaceAll('=', '')}`)
+    expect(status).toBe(422)
+  })
+
   it('is the tenant’s own, and of those who may read it', async () => {
     const [world, other] = [await makeLogless(), await makeLogless()]
     await record(world.ctx)

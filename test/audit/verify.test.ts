@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { headName } from '../../src/domains/audit/head'
 import { sealTenant } from '../../src/domains/audit/seal'
 import { verifyLog } from '../../src/domains/audit/verify'
+import { encodeCursor } from '../../src/lib/cursor'
 import { callJson, makeWorld, type World } from '../world'
 import { byHand, makeLogless, record, sealedLog, verify } from './kit'
 
@@ -169,6 +170,58 @@ describe('a log that is verified', () => {
       expect(await found(world)).toEqual(expected)
     })
 
+  const ODD = ["'x'", "x'00'", '2.5', '8.5', '-5', '9007199254740993', '9223372036854775807']
+  for (const seq of ODD)
+    it(`goes on beside a row under the number ${seq}, and forgets it once it is taken away`, async () => {
+      const world = await aLog()
+      await byHand(world, copy(seq))
+      for (let i = 0; i < 2; i++) {
+        await record(world.ctx)
+        await sealTenant(world.ctx)
+        expect((await found(world)).map(([code]) => code)).toEqual(['row_unexpected'])
+      }
+      const mark = await env.DB.prepare('select * from audit_unsealed where tenant_id = ?')
+        .bind(world.tenant.id)
+        .first()
+      expect(mark).toBe(null)
+      await byHand(
+        world,
+        `delete from audit_log where tenant_id = ? and (typeof(seq) <> 'integer' or seq < 1 or seq > 1000)`,
+      )
+      expect(await verify(world)).toMatchObject({ status: 'intact', rows: 10, unsealed: 0 })
+    })
+
+  for (const [column, value] of [
+    ['number', "'x'"],
+    ['number', '1.5'],
+    ['first_seq', "x'00'"],
+    ['last_seq', "'x'"],
+    ['last_seq', '5.5'],
+    ['last_seq', '-1'],
+    ['last_seq', '9223372036854775807'],
+    ['seal', "x'00'"],
+    ['previous', "x'00'"],
+    ['key_id', "x'00'"],
+    ['created_at', 'null'],
+  ])
+    it(`says that it is broken where a seal’s ${column} is ${value}`, async () => {
+      const world = await aLog()
+      const change = `update or ignore audit_seals set ${column} = ${value} where tenant_id = ? and number = 2`
+      await byHand(world, column === 'created_at' ? change.replace('null', "'x'") : change)
+      expect((await verify(world)).status).toBe('broken')
+    })
+
+  it('tells of rows whose seal is kept away', async () => {
+    const world = await aLog()
+    await byHand(world, 'delete from audit_unsealed where tenant_id = ?')
+    const look = async (ms: number) =>
+      (await verifyLog({ ...world.ctx, now: Date.now() + ms }, undefined)).findings
+    expect(await look(9 * 60_000)).toEqual([])
+    expect(await look(11 * 60_000)).toEqual([{ code: 'seal_overdue', seal: null, first_seq: 7, last_seq: 8 }])
+    await sealTenant(world.ctx)
+    expect(await look(11 * 60_000)).toEqual([])
+  })
+
   it('tells of an end that was cut off and grown again', async () => {
     const world = await aLog()
     await byHand(
@@ -250,8 +303,18 @@ describe('a log that is verified', () => {
 
   it('is nobody else’s: neither its cursor, nor without the scope', async () => {
     const [world, other] = [await aLog(), await makeWorld()]
-    const path = '/api/v1/audit/verify?cursor=WyJub25zZW5zZSIsMSwiMSJd'
-    expect((await callJson('GET', path, { token: world.admin.token })).error.code).toBe('validation_failed')
+    const list = `audit-verify:${world.tenant.id}`
+    for (const cursor of [
+      'WyJub25zZW5zZSIsMSwiMSJd',
+      encodeCursor(list, { key: 'x', id: '3:x' }),
+      encodeCursor(list, { key: -1, id: '3:x' }),
+      encodeCursor(list, { key: 1, id: 'x:x' }),
+      encodeCursor(list, { key: 1e300, id: '1e300:x' }),
+    ]) {
+      const path = `/api/v1/audit/verify?cursor=${cursor}`
+      const { error } = await callJson('GET', path, { token: world.admin.token })
+      expect([cursor, error?.code]).toEqual([cursor, 'validation_failed'])
+    }
     const { data } = await callJson('GET', '/api/v1/audit/verify', { token: other.admin.token })
     expect(data).toMatchObject({ status: 'intact', rows: 1, seals: 0, head: null })
   })

@@ -37,11 +37,17 @@ export function fileOf(
       if (format === 'csv') write(controller, csvLine(COLUMNS))
     },
     async pull(controller) {
-      const { value, done } = await slices.next()
-      if (value) write(controller, value.map(line[format]).join(''))
-      if (!done) return
-      controller.close()
-      resolve(sent)
+      try {
+        const { value, done } = await slices.next()
+        if (value) write(controller, value.map(line[format]).join(''))
+        if (!done) return
+        controller.close()
+        resolve(sent)
+      } catch (error) {
+        // What was sent until then counts all the same.
+        resolve(sent)
+        throw error
+      }
     },
     async cancel() {
       resolve(sent)

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { createdBetween, Id, paging } from '../../lib/wire'
+import { createdBetween, paging } from '../../lib/wire'
 
 const text = (description: string) =>
   z.string().min(1, 'must not be empty').max(255).optional().meta({ description })
@@ -26,11 +26,19 @@ const Shown = z.record(z.string(), z.unknown()).nullable()
 
 export const AuditEntry = z
   .object({
-    seq: z.int().meta({ description: 'Counts the tenant’s rows from 1, without a gap.', example: 42 }),
-    id: Id,
-    actor_kind: z.enum(['user', 'api_key', 'system', 'anonymous']),
+    // What was changed by hand is shown as well, whatever it was made: of its columns only the types are relied on.
+    seq: z.number().meta({
+      type: 'integer',
+      description: 'Counts the tenant’s rows from 1, without a gap.',
+      example: 42,
+    }),
+    id: z.string().meta({ format: 'uuid' }),
+    actor_kind: z.string().meta({ enum: ['user', 'api_key', 'system', 'anonymous'] }),
     actor_id: z.string().nullable(),
-    impersonator_kind: z.enum(['user', 'api_key']).nullable(),
+    impersonator_kind: z
+      .string()
+      .nullable()
+      .meta({ enum: ['user', 'api_key', null] }),
     impersonator_id: z.string().nullable().meta({
       description: 'Who acted here from another tenant: a platform administrator, a partner’s user.',
     }),
@@ -43,7 +51,7 @@ export const AuditEntry = z
     request_id: z.string().nullable(),
     before: Shown.meta({ description: 'What was there, as far as it changed; never a secret.' }),
     after: Shown.meta({ description: 'What is there now, as far as it changed; never a secret.' }),
-    created_at: z.iso.datetime(),
+    created_at: z.string().meta({ format: 'date-time' }),
   })
   .meta({ id: 'AuditEntry' })
 
@@ -58,13 +66,14 @@ export const Finding = z
         'seal_altered',
         'key_unknown',
         'head_missing',
+        'seal_overdue',
       ])
       .meta({
         description: [
           '`row_missing`, `row_unexpected`: numbers that are gone, or never were given. `altered`: rows, or their seal,',
           'that are not as they were sealed. `seal_missing`, `seal_altered`: seals that are gone, or do not follow one',
           'another. `key_unknown`: made under a master key that this service does not know. `head_missing`: nobody but the',
-          'database knows of the last seal.',
+          'database knows of the last seal. `seal_overdue`: rows that have waited ten minutes and more for their seal.',
         ].join(' '),
       }),
     seal: z.int().nullable().meta({ description: 'The seal’s number; null for rows that none covers yet.' }),

@@ -12,7 +12,7 @@ import { Problem } from '../../lib/problem'
 import { headOf, keepHead, readHead } from './head'
 import { sealKey } from './keys'
 import { canonical, type RawRow, rowsAfter } from './rows'
-import { auditLog, auditSeals, auditUnsealed, type SealRow } from './table'
+import { auditLog, auditSeals, auditUnsealed, isNumber, type SealRow } from './table'
 
 // Writers know nothing of seals: they write their rows, and a mark that there are some. The sealer takes what stands.
 
@@ -64,19 +64,20 @@ export async function sealDue(
 
 /** Seals the tenant's rows that no seal covers. Where another does so at the same time, the first one's seals stand. */
 export async function sealTenant(ctx: Context): Promise<void> {
+  let last = await lastSeal(ctx)
   for (let made = 0; made < MOST_SEALS; made++) {
-    const last = await lastSeal(ctx)
-    // First of all: what a crash left to be done is done before the mark goes.
-    if (last) await moveHead(ctx, last)
     const rows = await unsealed(ctx, last)
     const seal = await nextSeal(ctx, last, rows)
-    if (!(await write(ctx, seal, last?.last_seq ?? 0))) return
-    if (seal === null) return
+    if (seal === null) break
+    if (!(await write(ctx, seal))) return
     log.info('audit_sealed', headOf(seal))
-    await moveHead(ctx, seal)
+    last = seal
     // What came meanwhile waits its own while.
-    if (rows.length < MOST_ROWS) return
+    if (rows.length < MOST_ROWS) break
   }
+  // Before the mark goes: what a crash left to be done, or a KV that was away, is done by whoever looks next.
+  if (last) await moveHead(ctx, last)
+  await unmark(ctx, last?.last_seq ?? 0)
 }
 
 /**
@@ -106,8 +107,9 @@ async function lastSeal({ db, tenant }: Pick<Context, 'db' | 'tenant'>): Promise
 
 async function unsealed(ctx: Context, last: SealRow | null): Promise<RawRow[]> {
   const rows: RawRow[] = []
-  for await (const row of rowsAfter(ctx, last?.last_seq ?? 0)) {
-    rows.push(row)
+  for await (const row of rowsAfter(ctx, last?.last_seq ?? 0, Number.MAX_SAFE_INTEGER - 1)) {
+    // A number that the service does not give was put there by hand: verify tells of it.
+    if (Number.isSafeInteger(row.seq)) rows.push(row)
     if (rows.length === MOST_ROWS) break
   }
   return rows
@@ -132,21 +134,15 @@ async function nextSeal(ctx: Context, last: SealRow | null, rows: RawRow[]): Pro
   return { ...range, key_id: id, seal: await sealOf(key, range, rows.map(canonical)) }
 }
 
-/** Writes the seal, and takes the mark away where nothing stands behind it; false where another was faster. */
-async function write(ctx: Context, seal: SealRow | null, sealedThrough: number): Promise<boolean> {
-  const mine = eq(auditUnsealed.tenant_id, ctx.tenant.id)
-  const through = seal?.last_seq ?? sealedThrough
-  const later = sql`exists (select 1 from ${auditLog} where ${auditLog.tenant_id} = ${ctx.tenant.id}
-    and ${auditLog.seq} > ${through})`
+/** Writes the seal; false where another was faster. What came meanwhile waits its own while. */
+async function write(ctx: Context, seal: SealRow): Promise<boolean> {
   const faster = new Problem('conflict', 'Sealed by another')
   const statements = [
-    ...(seal ? [ctx.db.insert(auditSeals).values(seal)] : []),
-    ctx.db.delete(auditUnsealed).where(and(mine, sql`not ${later}`)),
-    // What came meanwhile waits its own while.
+    ctx.db.insert(auditSeals).values(seal),
     ctx.db
       .update(auditUnsealed)
       .set({ since: iso(ctx.now) })
-      .where(mine),
+      .where(eq(auditUnsealed.tenant_id, ctx.tenant.id)),
   ]
   try {
     await commit(ctx, { statements, result: null, unique: { 'audit_seals.tenant_id': faster } })
@@ -155,4 +151,12 @@ async function write(ctx: Context, seal: SealRow | null, sealedThrough: number):
     if (error === faster) return false
     throw error
   }
+}
+
+/** Takes the mark away where nothing stands behind what is sealed. */
+async function unmark(ctx: Context, sealedThrough: number): Promise<void> {
+  const later = sql`exists (select 1 from ${auditLog} where ${auditLog.tenant_id} = ${ctx.tenant.id}
+    and ${auditLog.seq} > ${sealedThrough} and ${isNumber()} and typeof(${auditLog.seq}) = 'integer')`
+  const mine = and(eq(auditUnsealed.tenant_id, ctx.tenant.id), sql`not ${later}`)
+  await commit(ctx, { statements: [ctx.db.delete(auditUnsealed).where(mine)], result: null })
 }

@@ -1,4 +1,4 @@
-import { and, asc, desc, eq, gte, lt, type SQL, sql } from 'drizzle-orm'
+import { and, asc, desc, eq, getTableColumns, gt, gte, lt, type SQL, sql } from 'drizzle-orm'
 import { actingUser, type Context } from '../../data/context'
 import type { Page } from '../../data/page'
 import { decodeCursor, encodeCursor } from '../../lib/cursor'
@@ -6,10 +6,12 @@ import { iso } from '../../lib/ids'
 import { problem } from '../../lib/problem'
 import { scopesNow } from '../identity/recheck'
 import type { AuditFilters, ListAudit } from './schema'
-import { type AuditRow, auditLog } from './table'
+import { type AuditRow, auditLog, isNumber } from './table'
 
 /** Rows that a page looks at where no index leads to those it wants: it may be shorter than was asked for, or empty. */
 const MOST_LOOKED_AT = 5_000
+/** Numbers are given up to here: what is beyond was put there by hand. */
+const MOST = Number.MAX_SAFE_INTEGER
 /** Rows of an export that are read at once. */
 const SLICE = 500
 /** An export goes on for as long as its reader reads; so often it is asked whether he still may. */
@@ -17,22 +19,56 @@ const ASK_AGAIN_MS = 5_000
 /** By so much the database's clock may have gone back meanwhile. */
 const SKEW_MS = 60_000
 
+/** The columns as the database has them: what somebody wrote there by hand must not keep the rest from being read. */
+const STORED = {
+  ...getTableColumns(auditLog),
+  before: sql<unknown>`${auditLog.before}`,
+  after: sql<unknown>`${auditLog.after}`,
+}
+
+/** A row as it is shown; what is no JSON is shown as the text that it is. */
+function shown(row: Record<keyof AuditRow, unknown>): AuditRow {
+  const plain = Object.entries(row).map(([name, value]) => [
+    name,
+    typeof value === 'object' && value !== null ? JSON.stringify(value) : value,
+  ])
+  return { ...Object.fromEntries(plain), before: objectOf(row.before), after: objectOf(row.after) }
+}
+
+function objectOf(stored: unknown): Record<string, unknown> | null {
+  if (stored === null) return null
+  try {
+    const value: unknown = JSON.parse(`${stored}`)
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value }
+  } catch {
+    // falls through to the text
+  }
+  return { unreadable: `${stored}` }
+}
+
 /** The tenant's log, newest first. */
 export async function listAudit(ctx: Context, input: ListAudit): Promise<Page<AuditRow>> {
   const { limit, cursor, ...filters } = input
   const list = `audit:${ctx.tenant.id}:${JSON.stringify(Object.entries(filters).sort())}`
   const { low, high } = await between(ctx, filters)
-  const before = cursor === undefined ? high : Math.min(high, Number(decodeCursor(list, cursor).key))
+  const before = cursor === undefined ? high : Math.min(high, placeIn(list, cursor))
   const floor = isLed(filters) ? low : Math.max(low, before - MOST_LOOKED_AT)
   const rows = await ctx.db
-    .select()
+    .select(STORED)
     .from(auditLog)
     .where(and(...chosen(ctx, filters), gte(auditLog.seq, floor), lt(auditLog.seq, before)))
     .orderBy(desc(auditLog.seq))
     .limit(limit + 1)
-  const items = rows.slice(0, limit)
+  const items = rows.slice(0, limit).map(shown)
   const next = rows.length > limit ? items.at(-1)?.seq : floor > low ? floor : undefined
   return { items, next_cursor: next === undefined ? null : encodeCursor(list, { key: next, id: '' }) }
+}
+
+/** Before which number a page begins; 422 where the cursor is none of this list. */
+function placeIn(list: string, cursor: string): number {
+  const place = Number(decodeCursor(list, cursor).key)
+  if (Number.isFinite(place)) return place
+  throw problem.invalid({ cursor: 'must be the next_cursor of this list, with the same filters' })
 }
 
 /**
@@ -42,21 +78,21 @@ export async function listAudit(ctx: Context, input: ListAudit): Promise<Page<Au
 export async function* exportAudit(ctx: Context, filters: AuditFilters): AsyncGenerator<AuditRow[]> {
   const { low, high } = await between(ctx, filters)
   let askedAt = ctx.now
-  for (let from = low; ; ) {
+  for (let after = low - 1; ; ) {
     if (Date.now() - askedAt > ASK_AGAIN_MS) {
       await demandStill(ctx)
       askedAt = Date.now()
     }
     const rows = await ctx.db
-      .select()
+      .select(STORED)
       .from(auditLog)
-      .where(and(...chosen(ctx, filters), gte(auditLog.seq, from), lt(auditLog.seq, high)))
+      .where(and(...chosen(ctx, filters), gt(auditLog.seq, after), lt(auditLog.seq, high)))
       .orderBy(asc(auditLog.seq))
       .limit(SLICE)
-    if (rows.length > 0) yield rows
+    if (rows.length > 0) yield rows.map(shown)
     const last = rows.at(-1)
     if (!last || rows.length < SLICE) return
-    from = last.seq + 1
+    after = last.seq
   }
 }
 
@@ -96,7 +132,7 @@ function chosen(ctx: Context, filters: AuditFilters): (SQL | undefined)[] {
 async function between(ctx: Context, filters: AuditFilters): Promise<{ low: number; high: number }> {
   const { created_after, created_before } = filters
   const mine = sql`${auditLog.tenant_id} = ${ctx.tenant.id}`
-  const end = sql`(select coalesce(max(${auditLog.seq}), 0) + 1 from ${auditLog} where ${mine})`
+  const end = sql`(select coalesce(max(${auditLog.seq}), 0) + 1 from ${auditLog} where ${mine} and ${isNumber()})`
   const low = created_after && firstSince(ctx, Date.parse(created_after) - SKEW_MS)
   const high = created_before && firstSince(ctx, Date.parse(created_before) + SKEW_MS)
   const [found] = await ctx.db.all<{ low: number; high: number }>(
@@ -114,7 +150,7 @@ function firstSince(ctx: Context, ms: number): SQL {
   const [tenantId, time] = [ctx.tenant.id, iso(ms)]
   return sql`(
     with recursive probe(low, high) as (
-      select 1, coalesce((select max(seq) from audit_log where tenant_id = ${tenantId}), 0) + 1
+      select 1, coalesce((select max(seq) from audit_log where tenant_id = ${tenantId} and seq < ${MOST}), 0) + 1
       union all
       select iif(created_at < ${time}, seq + 1, low), iif(created_at < ${time}, high, seq)
       from probe join audit_log on tenant_id = ${tenantId} and seq = (low + high) / 2

@@ -1,3 +1,4 @@
+import { lte, type SQL } from 'drizzle-orm'
 import { index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import { confined, id, json, tenantId, time } from '../../data/columns'
 
@@ -38,6 +39,9 @@ export const auditLog = confined(
     ],
   ),
 )
+
+/** The condition that a row's `seq` can be counted on from: what else was put there by hand must not stop the log. */
+export const isNumber = (): SQL => lte(auditLog.seq, Number.MAX_SAFE_INTEGER - 1)
 
 /** An HMAC over a range of the log and over the seal before it; see seal.ts. */
 export const auditSeals = confined(

@@ -3,6 +3,7 @@ import type { Context } from '../../data/context'
 import { tenantDatabase } from '../../data/database'
 import { decodeCursor, encodeCursor } from '../../lib/cursor'
 import { log } from '../../lib/log'
+import { problem } from '../../lib/problem'
 import { type Head, readHead } from './head'
 import { sealKeys } from './keys'
 import { canonical, type RawRow, rowsAfter } from './rows'
@@ -18,6 +19,9 @@ const MOST_FINDINGS = 100
 /** KV may not have, everywhere, what is younger than this. */
 const SETTLED_MS = 2 * 60_000
 
+/** So long a row waits for its seal at most where all is well; it comes within a minute. */
+const OVERDUE_MS = 10 * 60_000
+
 /** Behind which seal a look begins. */
 type Place = Pick<SealRow, 'number' | 'last_seq' | 'seal'>
 
@@ -29,6 +33,8 @@ type Look = {
   rows: AsyncGenerator<RawRow>
   /** The row that was read last and belongs to what comes next. */
   next: RawRow | undefined
+  /** Since when the oldest row that no seal covers waits. */
+  waiting?: number
   counts: { rows: number; seals: number; unsealed: number }
   findings: Finding[]
 }
@@ -51,10 +57,11 @@ export async function verifyLog(caller: Context, cursor: string | undefined): Pr
     if (counts.rows >= ROWS_AT_ONCE) break
     await checkSeal(look, seal)
   }
-  const more = counts.seals < seals.length || seals.length === SEALS_AT_ONCE
+  const isPart = counts.seals < seals.length || seals.length === SEALS_AT_ONCE
+  const more = isPart && look.place.number > place.number
   if (!more) {
     await checkTail(look)
-    await checkHead(look, head, seals.at(-1))
+    await checkHead(look, head, seals.findLast(isSound))
   }
   await rows.return(undefined)
   return told(look, head, more ? cursorAt(list, look.place) : null)
@@ -62,8 +69,11 @@ export async function verifyLog(caller: Context, cursor: string | undefined): Pr
 
 const placeAt = (list: string, cursor: string): Place => {
   const { key, id } = decodeCursor(list, cursor)
-  const [last_seq, seal = ''] = id.split(':')
-  return { number: Number(key), last_seq: Number(last_seq), seal }
+  const [through, seal = ''] = id.split(':')
+  const [number, last_seq] = [Number(key), Number(through)]
+  if (Number.isSafeInteger(number) && Number.isSafeInteger(last_seq) && number > 0)
+    return { number, last_seq, seal }
+  throw problem.invalid({ cursor: 'must be the next_cursor of this list' })
 }
 const cursorAt = (list: string, { number, last_seq, seal }: Place) =>
   encodeCursor(list, { key: number, id: `${last_seq}:${seal}` })
@@ -87,23 +97,28 @@ function find(look: Look, code: Finding['code'], seal: number | null, first_seq:
   look.findings.push({ code, seal, first_seq, last_seq })
 }
 
+/** Whether a seal can be what the service wrote: by hand anything can be put anywhere. */
+const isSound = ({ number, first_seq, last_seq }: SealRow): boolean =>
+  [number, first_seq, last_seq].every(Number.isSafeInteger)
+
 async function checkSeal(look: Look, seal: SealRow): Promise<void> {
   const { place, keys } = look
+  look.counts.seals += 1
+  if (!isSound(seal))
+    return find(look, 'seal_altered', place.number + 1, place.last_seq + 1, place.last_seq + 1)
   const { number, first_seq, last_seq } = seal
   const follows = number === place.number + 1
   if (!follows) find(look, 'seal_missing', place.number + 1, place.last_seq + 1, first_seq - 1)
   // What only a seal that is gone covered.
   while (look.next && look.next.seq < first_seq && !follows) await pass(look)
-  const before = look.findings.length
   const texts = await take(look, first_seq, last_seq, number)
   const key = keys.get(seal.key_id)
   if (!key) find(look, 'key_unknown', number, first_seq, last_seq)
   else if (follows && (seal.previous !== place.seal || first_seq !== place.last_seq + 1))
     find(look, 'seal_altered', number, first_seq, last_seq)
   // Where a row is missing it is known already that nothing fits.
-  else if (look.findings.length === before && (await sealOf(key, seal, texts)) !== seal.seal)
+  else if (texts && (await sealOf(key, seal, texts)) !== seal.seal)
     find(look, 'altered', number, first_seq, last_seq)
-  look.counts.seals += 1
   look.place = seal
 }
 
@@ -112,30 +127,43 @@ async function pass(look: Look): Promise<void> {
   await step(look)
 }
 
-/** The texts of the rows up to a number; those that are missing among them, or too many, are found. */
-async function take(look: Look, first: number, through: number, seal: number | null): Promise<string[]> {
+/** The texts of the rows up to a number; null where one is missing. What was never given a number is found, and left out. */
+async function take(look: Look, first: number, through: number, seal: number | null) {
   const texts: string[] = []
   let expected = first
-  for (let row = look.next; row && row.seq <= through; row = look.next) {
-    if (row.seq > expected) find(look, 'row_missing', seal, expected, Math.ceil(row.seq) - 1)
-    if (row.seq < expected || !Number.isInteger(row.seq)) find(look, 'row_unexpected', seal, row.seq, row.seq)
-    else expected = row.seq + 1
-    if (texts.length <= MOST_ROWS) texts.push(canonical(row))
+  let whole = true
+  for (let row = look.next; row && isNumbered(row) && row.seq <= through; row = look.next) {
+    if (!Number.isSafeInteger(row.seq) || row.seq < expected)
+      find(look, 'row_unexpected', seal, row.seq, row.seq)
+    else {
+      if (row.seq > expected) find(look, 'row_missing', seal, expected, row.seq - 1)
+      whole &&= row.seq === expected
+      expected = row.seq + 1
+      if (texts.length <= MOST_ROWS) texts.push(canonical(row))
+    }
+    if (seal === null) look.waiting ??= Date.parse(`${row.created_at}`)
     await pass(look)
     if (look.counts.rows >= 2 * ROWS_AT_ONCE) return texts
   }
-  if (Number.isFinite(through) && expected <= through) find(look, 'row_missing', seal, expected, through)
-  return texts
+  if (!Number.isFinite(through) || expected > through) return whole ? texts : null
+  find(look, 'row_missing', seal, expected, through)
+  return null
 }
+
+/** What is no number sorts behind all numbers. */
+const isNumbered = ({ seq }: { seq: unknown }): boolean => typeof seq === 'number'
 
 /** What no seal covers yet must be there without a gap; of what stood at its end, only the next seal can tell. */
 async function checkTail(look: Look): Promise<void> {
-  const before = look.counts.rows
-  await take(look, look.place.last_seq + 1, Number.POSITIVE_INFINITY, null)
-  look.counts.unsealed = look.counts.rows - before
-  const next = look.place.last_seq + look.counts.unsealed + 1
-  // What is no number sorts behind all numbers.
-  if (look.next && typeof look.next.seq !== 'number') find(look, 'row_unexpected', null, next, next)
+  const { ctx, place, counts } = look
+  const before = counts.rows
+  await take(look, place.last_seq + 1, Number.POSITIVE_INFINITY, null)
+  counts.unsealed = counts.rows - before
+  const end = place.last_seq + counts.unsealed
+  if (look.next && !isNumbered(look.next)) find(look, 'row_unexpected', null, end + 1, end + 1)
+  // The service marks what is to be sealed; whoever takes the mark away keeps the seal away.
+  if ((look.waiting ?? ctx.now) < ctx.now - OVERDUE_MS)
+    find(look, 'seal_overdue', null, place.last_seq + 1, end)
 }
 
 /** The head, which is kept elsewhere, must be one of the seals. */
