@@ -288,6 +288,19 @@ describe('a user who is changed', () => {
     )
   })
 
+  it('who is suspended while logging in has no session, then or later', async () => {
+    const world = await makeWorld()
+    const { developer, tenant } = world
+    await as(world)('PATCH', `/${developer.user.id}`, { status: 'suspended' })
+    // As the user was when the password was looked at.
+    await expect(openSession(requestContext(), { user: developer.user, tenant })).rejects.toMatchObject({
+      ...{ code: 'user_suspended', status: 403 },
+    })
+    await as(world)('PATCH', `/${developer.user.id}`, { status: 'active' })
+    const open = 'select * from sessions where user_id = ? and ended_at is null'
+    expect(await rows(open, developer.user.id)).toEqual([])
+  })
+
   it('who is the platform’s stays as they are', async () => {
     const world = await makeWorld({ platform: true })
     const platform = await makePerson(world.tenant, 'platform_admin')
@@ -367,6 +380,57 @@ describe('a user who is removed', { timeout: 30_000 }, () => {
       ['sessions', 'user_id'],
     ])
       expect(await rows(`select * from ${table} where ${column} = ?`, developer.user.id)).toEqual([])
+  })
+
+  it('has no way back by an invitation of before', async () => {
+    const world = await makeWorld()
+    const email = someone()
+    const invite = () =>
+      callJson<{ id: string }>('POST', `${USERS}/invitations`, {
+        token: world.admin.token,
+        body: { email, role: 'admin' },
+      })
+    const accept = async () => {
+      const [mail] = await rows<{ text: string }>(
+        `select text from mails where "to" = ? and text like '%/accept-invitation#%' order by id desc`,
+        email,
+      )
+      const [, invitation] = /#token=(\S+)/.exec(mail?.text ?? '') ?? []
+      return callJson('POST', '/api/v1/auth/register', { body: { email, password: PASSWORD, invitation } })
+    }
+    await invite()
+    // Added, so that nothing is left to be accepted.
+    const added = await as(world)('POST', '', { email, password: PASSWORD })
+    expect(added.status).toBe(201)
+    expect((await accept()).error.code).toBe('invitation_revoked')
+
+    // Whoever came in otherwise, such as by an issuer, meanwhile.
+    await as(world)('DELETE', `/${added.data.id}`)
+    await invite()
+    const { user } = await makePerson(world.tenant, 'member')
+    await env.DB.prepare('update users set email = ? where id = ?').bind(email, user.id).run()
+    expect((await accept()).error.code).toBe('already_exists')
+    expect((await as(world)('DELETE', `/${user.id}`)).status).toBe(204)
+    expect((await accept()).error.code).toBe('invitation_revoked')
+    // Who is wanted back is invited again.
+    expect((await invite()).status).toBe(201)
+    expect((await accept()).status).toBe(201)
+  })
+
+  it('is told to be gone, whatever was written of them meanwhile', async () => {
+    const world = await makeWorld()
+    const { user } = world.member
+    await as(world)('DELETE', `/${user.id}`)
+    const [change] = await rows<{ data: string }>(
+      "select data from state_changes where tenant_id = ? and kind = 'user' and id = ?",
+      world.tenant.id,
+      user.id,
+    )
+    // A login while the user was being removed makes a newer version than was read.
+    expect(JSON.parse(change?.data ?? '')).toMatchObject({
+      status: 'suspended',
+      version: Number.MAX_SAFE_INTEGER,
+    })
   })
 
   it('is asked for by a version, and once with a key', async () => {

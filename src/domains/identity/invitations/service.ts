@@ -1,4 +1,4 @@
-import { and, desc, eq, gt, lt, lte, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, lt, lte, type SQL, sql } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
 import { type Page, pageOf } from '../../../data/page'
@@ -105,19 +105,12 @@ export async function invite(ctx: Context, input: CreateInvitation): Promise<Inv
   refuseBeyond(ctx, input.role)
   await countInvited(ctx, input.email)
   const { row, statements } = await invitationTo(ctx, input, await nameForMail(ctx), inviterOf(ctx))
-  const now = iso(ctx.now)
-  const expired = and(
-    eq(invitations.tenant_id, ctx.tenant.id),
-    eq(invitations.email, input.email),
-    sql`accepted_at is null and revoked_at is null`,
-    lte(invitations.expires_at, now),
-  )
   return commit(ctx, {
     statements: [
       { holds: isNobody(ctx, input.email), otherwise: memberExists() },
       roomFor(ctx, roomOf(ctx)),
       // One that has expired makes room for the new one.
-      ctx.db.update(invitations).set({ revoked_at: now, version: sql`version + 1` }).where(expired),
+      withdrawal(ctx, input.email, lte(invitations.expires_at, iso(ctx.now))),
       ...statements,
     ],
     result: view(ctx, row),
@@ -135,6 +128,23 @@ export async function invite(ctx: Context, input: CreateInvitation): Promise<Inv
     },
   })
 }
+
+/**
+ * The statement that takes back the open invitation of an address, if there is one (and it is `such`). Of one who is a user
+ * already it would be a way back in after the user is removed.
+ */
+export const withdrawal = (ctx: Context, email: string, such?: SQL) =>
+  ctx.db
+    .update(invitations)
+    .set({ revoked_at: iso(ctx.now), version: sql`version + 1` })
+    .where(
+      and(
+        eq(invitations.tenant_id, ctx.tenant.id),
+        eq(invitations.email, email),
+        sql`accepted_at is null and revoked_at is null`,
+        such,
+      ),
+    )
 
 const isNobody = (ctx: Context, email: string) =>
   sql`not exists (select 1 from ${users} where ${and(eq(users.tenant_id, ctx.tenant.id), eq(users.email, email))})`

@@ -8,6 +8,7 @@ import { defined } from '../../../lib/defined'
 import { firstIdAt, iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { apiKeys } from '../api-keys/table'
+import { withdrawal } from '../invitations/service'
 import { nameForMail } from '../invitations/words'
 import { userChange } from '../knowledge'
 import { sessions } from '../sessions/table'
@@ -20,6 +21,9 @@ import { isActiveAdmin, isNotLast, mayLeave, refuseBeyond, refusePlatform } from
 import { memberExists, roomFor, roomOf } from './room'
 import type { CreateUser, UpdateUser, UserFilters } from './schema'
 import { memberCounts } from './table'
+
+/** The version of a user after whom nothing comes: whatever was written while they were being removed is older. */
+const NO_LATER = Number.MAX_SAFE_INTEGER
 
 const WEEK_MS = 7 * 24 * 3600_000
 
@@ -46,7 +50,12 @@ export async function createUser(ctx: Context, input: CreateUser): Promise<UserR
         })
       : await linkMail(ctx, user, 'verify_email')
   return commit(ctx, {
-    statements: [roomFor(ctx, roomOf(ctx)), ctx.db.insert(users).values(user), ...mail],
+    statements: [
+      roomFor(ctx, roomOf(ctx)),
+      ctx.db.insert(users).values(user),
+      withdrawal(ctx, user.email),
+      ...mail,
+    ],
     result: user,
     audit: { action: 'user.create', resource: 'user', resource_id: user.id, after: told(user) },
     events: [userCreated(user)],
@@ -188,6 +197,7 @@ export async function deleteUser(ctx: Context, id: string): Promise<undefined> {
     statements: [
       mayLeave(ctx, id),
       ctx.db.delete(mailTokens).where(links),
+      withdrawal(ctx, email),
       // Sessions, keys and the other ways in go with the row, by their foreign keys.
       removal(ctx, users, 'user', id),
       ...along.statements,
@@ -199,7 +209,7 @@ export async function deleteUser(ctx: Context, id: string): Promise<undefined> {
       { kind: 'session', from: sql`${sessions} where ${openSessions(ctx, id)}` },
       { kind: 'api_key', from: sql`${apiKeys} where ${keys}` },
       // For who came by another issuer, without a session.
-      userChange(id, { ...row, status: 'suspended', version: row.version + 1 }, ctx.now),
+      userChange(id, { ...row, status: 'suspended', version: NO_LATER }, ctx.now),
     ],
   })
   ctx.defer(along.afterwards())

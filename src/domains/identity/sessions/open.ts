@@ -33,11 +33,13 @@ export type OpenOptions = {
   evidence?: Record<string, unknown>
 }
 
+const userSuspended = () => problem('user_suspended', 'The user is suspended')
+
 /** 403 where the tenant or the user may not log in now. Said only to who proved to be the user. */
 export function refuseStanding({ user, tenant }: Candidate): void {
   if (tenant.status === 'suspended') throw problem('tenant_suspended', 'The tenant is suspended')
   if (tenant.status === 'cancelled') throw problem('tenant_cancelled', 'The tenant was cancelled')
-  if (user.status === 'suspended') throw problem('user_suspended', 'The user is suspended')
+  if (user.status === 'suspended') throw userSuspended()
   if (effectiveSettings(tenant.plan, tenant.settings).require_verified_email && !user.email_verified_at)
     throw problem('email_not_verified', 'The email address is not verified yet')
 }
@@ -82,10 +84,7 @@ export async function openSession(
       ctx.db
         .insert(refreshTokens)
         .values({ tenant_id: tenant.id, hash: await hashOf(refreshToken), session_id: sid, created_at: now }),
-      ctx.db
-        .update(users)
-        .set({ last_login_at: now, version: sql`version + 1` })
-        .where(and(eq(users.tenant_id, tenant.id), eq(users.id, user.id))),
+      { statement: loggedIn(ctx, user.id), otherwise: userSuspended() },
     ],
     result: tokens,
     audit: {
@@ -96,6 +95,13 @@ export async function openSession(
     },
   })
 }
+
+/** The statement that notes a login; of a user who was suspended just now there is none, for it would outlive that. */
+const loggedIn = (ctx: Context, userId: string) =>
+  ctx.db
+    .update(users)
+    .set({ last_login_at: iso(ctx.now), version: sql`version + 1` })
+    .where(and(eq(users.tenant_id, ctx.tenant.id), eq(users.id, userId), eq(users.status, 'active')))
 
 /** Access and refresh token of a session, as the answer shows them. */
 export async function tokensFor(
