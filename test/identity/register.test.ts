@@ -125,6 +125,35 @@ describe('registration into a tenant of one’s own', patient, () => {
     await expectError(call('GET', '/api/v1/auth/me', { token }), 'token_revoked')
   })
 
+  it('leaves the tenant to those who have joined it, and asks the owner of the address for the password', async () => {
+    const email = someone()
+    const first = await register({ email })
+    const { token } = await sessionOf(first.data)
+    const invited = someone()
+    await callJson('POST', '/api/v1/users/invitations', { token, body: { email: invited, role: 'admin' } })
+    const [mail] = await mailsTo(invited)
+    const [, invitation] = /#token=(\S+)/.exec(mail?.text ?? '') ?? []
+    expect((await register({ email: invited, invitation })).data.tenant_id).toBe(first.data.id)
+
+    const second = await register({ email })
+    expect([second.status, second.data.id === first.data.id]).toEqual([201, false])
+    expect(await rows('select status from tenants where id = ?', first.data.id)).toEqual([
+      { status: 'active' },
+    ])
+    expect(await rows('select * from deletions where id = ?', first.data.id)).toEqual([])
+    expect((await call('GET', '/api/v1/auth/me', { token })).status).toBe(200)
+    expect((await usersOf(email)).map(({ id, is_personal }) => [id, is_personal])).toEqual([
+      [first.data.id, 0],
+      [second.data.id, 1],
+    ])
+    // The mail that was waited for may be that of a stranger's registration.
+    const [, link] = /#token=(\S+)/.exec((await mailsTo(email)).at(-1)?.text ?? '') ?? []
+    const confirm = (body: object) =>
+      callJson('POST', '/api/v1/auth/verify-email/confirm', { body: { token: link, ...body } })
+    expect((await confirm({})).error.details.fields).toHaveProperty('password')
+    expect((await confirm({ password: PASSWORD })).status).toBe(200)
+  })
+
   it('does not replace one that was verified in the meantime', async () => {
     const email = someone()
     const owner = await register({ email })

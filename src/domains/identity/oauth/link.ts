@@ -139,7 +139,7 @@ export async function makePersonalTenant(
   const user = userOf(request, vouched, { id, tenant_id: id, role: 'admin', is_personal: 1 })
   const tenant = newTenant(request, { id, name: vouched.name ?? vouched.email, slug: `personal-${id}` })
   const ctx = contextFor(request, tenantView(tenant))
-  const end = unconfirmed ? replacement(request, unconfirmed) : null
+  const end = unconfirmed ? await replacement(request, unconfirmed) : null
   await commit(ctx, {
     statements: [
       ...(end?.statements ?? []),

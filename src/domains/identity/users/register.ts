@@ -88,7 +88,7 @@ async function makePersonalTenant(request: RequestContext, input: Register): Pro
   const ctx = contextFor(request, tenantView(tenant))
   const mail = await registrationMail(ctx, user, existing !== undefined)
   const everything = directory(request.env)
-  const end = existing ? replacement(request, existing) : null
+  const end = existing ? await replacement(request, existing) : null
   return commit(ctx, {
     statements: [
       ...(end?.statements ?? []),

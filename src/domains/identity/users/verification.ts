@@ -1,4 +1,4 @@
-import { and, desc, eq, isNull, sql } from 'drizzle-orm'
+import { and, desc, eq, isNull, or, sql } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context, RequestContext } from '../../../data/context'
 import { directory } from '../../../data/database'
@@ -39,7 +39,7 @@ async function wasReplaced(request: RequestContext, email: string): Promise<bool
     eq(users.email, email),
     eq(users.id, users.tenant_id),
     isNull(users.email_verified_at),
-    eq(tenants.status, 'cancelled'),
+    or(eq(tenants.status, 'cancelled'), eq(users.is_personal, 0)),
   )
   const row = await directory(request.env)
     .select({ id: users.id })
