@@ -215,6 +215,20 @@ describe('a cancelled tenant', { timeout: 60_000 }, () => {
     const back = await asPlatform('PATCH', tenantPath(replaced?.id ?? ''), { status: 'active' })
     expect([back.status, back.error.code]).toEqual([409, 'conflict'])
   })
+
+  it('is nobody’s who registers the address anew: then it can’t be taken back either', async () => {
+    const body = { email: someone(), password: 'correct horse battery staple' }
+    const register = () => callJson<{ tenant_id: string }>('POST', '/api/v1/auth/register', { body })
+    const { tenant_id: id } = (await register()).data
+    expect((await cancel(id)).status).toBe(204)
+    const { delete_after } = await deletionOf(id)
+    const again = await register()
+    expect([again.status, again.data.tenant_id === id]).toEqual([201, false])
+    expect(await deletionOf(id)).toMatchObject({ status: 'scheduled', requested_by: null, delete_after })
+    const back = await asPlatform('PATCH', tenantPath(id), { status: 'active' })
+    expect([back.status, back.error.code]).toEqual([409, 'conflict'])
+    expect((await asPlatform('GET', tenantPath(again.data.tenant_id))).data.status).toBe('active')
+  })
 })
 
 describe('the deletion', { timeout: 120_000 }, () => {
@@ -367,6 +381,58 @@ describe('the deletion', { timeout: 120_000 }, () => {
     expect([status, removed.interactions, removed.files, removed.users, removed.api_keys]).toEqual([
       ...['done', 1_203, 30, 4, 1],
     ])
+  })
+
+  it('that fails holds up no other, and is tried again', async () => {
+    const stuck = await Promise.all(Array.from({ length: 6 }, makeWorld))
+    for (const { tenant } of stuck) await cancel(tenant.id)
+    const { tenant } = await makeWorld()
+    await cancel(tenant.id)
+    const names = new Set(stuck.map((one) => one.tenant.id))
+    const METERS = {
+      getByName: (name: string) => {
+        if (names.has(name)) throw new Error('out of reach')
+        return env.METERS.getByName(name)
+      },
+    } as unknown as Bindings['METERS']
+    // They are due before it, in every run, and go as far as their objects.
+    for (let run = 0; run < 20; run++)
+      await tendDeletions({ ...bindings, METERS }, waits, inDays(31) + run * 60_000)
+    expect((await deletionOf(tenant.id)).removed.users).toBe(4)
+    const [first] = stuck
+    expect((await deletionOf(first?.tenant.id ?? '')).removed).not.toHaveProperty('users')
+    await tend(inDays(32))
+    await tend(inDays(33))
+    for (const one of stuck) expect((await deletionOf(one.tenant.id)).status).toBe('done')
+  })
+
+  it('goes through everything again where something came last of all', async () => {
+    const { tenant } = await makeWorld()
+    await cancel(tenant.id)
+    await tend(inDays(31))
+    const late = (id: string) =>
+      env.DB.prepare(`insert into idempotency_keys (tenant_id, principal, key, fingerprint, claim, created_at)
+        values (?, 'x', ?, 'x', 'x', 'x')`).bind(id, crypto.randomUUID())
+    let added = 0
+    // Just before the tenant's own row would go.
+    const DB = new Proxy(env.DB, {
+      get: (target, key) => {
+        const value = Reflect.get(target, key) as unknown
+        if (key !== 'batch') return typeof value === 'function' ? value.bind(target) : value
+        return async (statements: D1PreparedStatement[]) => {
+          const { step } = (await env.DB.prepare('select step from deletions where id = ?')
+            .bind(tenant.id)
+            .first<{ step: string }>()) ?? { step: '' }
+          if (step === 'end' && added++ === 0) await late(tenant.id).run()
+          return target.batch(statements)
+        }
+      },
+    })
+    await tend(inDays(32), { DB })
+    expect(added).toBeGreaterThan(1)
+    expect(await tracesOf(tenant.id)).toEqual([])
+    const { status, removed } = await deletionOf(tenant.id)
+    expect([status, removed.idempotency_keys, removed.tenants]).toEqual(['done', 1, 1])
   })
 
   it('by two at once counts nothing twice', async () => {

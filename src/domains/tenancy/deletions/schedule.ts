@@ -10,15 +10,21 @@ export const KEPT_MS = 30 * 24 * 3600_000
 
 type Now = Pick<RequestContext, 'env' | 'now'>
 
-/** The statement that has a tenant's data deleted thirty days from now; it goes with the cancellation. */
+/**
+ * The statement that has a tenant's data deleted thirty days from now; it goes with the cancellation. Without `requestedBy`
+ * nobody takes it back, also where it was asked for before.
+ */
 export function scheduled({ env, now }: Now, tenantId: string, requestedBy: string | null) {
   const delete_after = iso(now + KEPT_MS)
-  return directory(env)
+  const insert = directory(env)
     .insert(deletions)
     .values({
       ...{ id: tenantId, requested_by: requestedBy, cancelled_at: iso(now) },
       ...{ delete_after, resume_at: delete_after, removed: {} },
     })
+  return requestedBy === null
+    ? insert.onConflictDoUpdate({ target: deletions.id, set: { requested_by: null } })
+    : insert
 }
 
 /** The statement that calls a deletion off; it must change a row, or the deletion has begun (or nobody asked for it). */

@@ -57,7 +57,7 @@ export async function getDeletion({ env }: Pick<RequestContext, 'env'>, id: stri
 const read = (env: Bindings, id: string): Promise<DeletionRow | undefined> =>
   directory(env).select().from(deletions).where(eq(deletions.id, id)).get()
 
-/** Carries on the deletions that are due. One that fails is tried again with the next run, and holds up no other. */
+/** Carries on the deletions that are due. One that fails is tried again after the others. */
 export async function tendDeletions(
   env: Bindings,
   execution: Pick<ExecutionContext, 'waitUntil'>,
@@ -76,8 +76,17 @@ export async function tendDeletions(
       slices = await carryOn(env, execution, id, { now, until, slices })
     } catch (error) {
       if (error !== OVERTAKEN) log.error('deletion_failed', { tenant_id: id, cause: describeError(error) })
+      await lineUpAgain(env, id, now)
     }
 }
+
+/** Due before all others, one that fails every time would take their place in every run. */
+const lineUpAgain = (env: Bindings, id: string, now: number): Promise<unknown> =>
+  directory(env)
+    .update(deletions)
+    .set({ resume_at: iso(now) })
+    .where(and(eq(deletions.id, id), lte(deletions.resume_at, iso(now))))
+    .catch((error: unknown) => log.error('deletion_failed', { tenant_id: id, cause: describeError(error) }))
 
 type Budget = { now: number; until: number; slices: number }
 
@@ -101,8 +110,7 @@ async function slice(ctx: ReturnType<typeof systemContext>, row: DeletionRow): P
   const first = steps[0]?.name ?? END
   if (row.started_at === null) await begin(ctx, row, first)
   else if (row.step === END) {
-    await end(ctx, row, first)
-    if (row.pass === 2) log.info('tenant_deleted', { tenant_id: row.id })
+    if (await end(ctx, row, first)) log.info('tenant_deleted', { tenant_id: row.id })
   } else {
     const at = steps.findIndex(({ name }) => name === row.step)
     // A step that is no more, since a table was dropped meanwhile: the pass begins again, and finds little.

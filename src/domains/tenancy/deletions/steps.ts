@@ -131,12 +131,36 @@ function entriesOf(name: string, prefixOf: (tenantId: string) => string): Slice 
 export const begin = (ctx: Context, row: DeletionRow, first: string) =>
   advance(ctx, row, { started_at: row.started_at ?? iso(ctx.now), step: first, at: '' })
 
-/** After the last step: a second pass later on, or the tenant's own row, and with it its slug. */
-export function end(ctx: Context, row: DeletionRow, first: string): Promise<undefined> {
-  if (row.pass === 1)
-    return advance(ctx, row, { pass: 2, step: first, at: '', resume_at: iso(ctx.now + SECOND_PASS_MS) })
+/** Something was written while the last tables were gone through. */
+const LATE = problem('conflict', 'The tenant has rows again')
+
+/**
+ * After the last step: a second pass later on, or the tenant's own row, and with it its slug. Nothing stays behind: where a
+ * table has rows again, the pass is repeated. Answers whether that was the end.
+ */
+export async function end(ctx: Context, row: DeletionRow, first: string): Promise<boolean> {
+  const again = { pass: 2, step: first, at: '' }
+  if (row.pass === 1) {
+    await advance(ctx, row, { ...again, resume_at: iso(ctx.now + SECOND_PASS_MS) })
+    return false
+  }
+  const done = { finished_at: iso(ctx.now), removed: counted('tenants', sql`changes()`) }
   const tenant = directory(ctx.env).delete(tenants).where(eq(tenants.id, row.id))
-  return advance(ctx, row, { finished_at: iso(ctx.now), removed: counted('tenants', sql`changes()`) }, [
-    tenant,
-  ])
+  try {
+    await advance(ctx, row, done, [{ holds: isEmpty(row.id), otherwise: LATE }, tenant])
+    return true
+  } catch (error) {
+    if (error !== LATE) throw error
+    await advance(ctx, row, again)
+    return false
+  }
 }
+
+/** The condition that no table has a row of the tenant. */
+const isEmpty = (tenantId: string) =>
+  sql.join(
+    confinedTables.map(
+      (table) => sql`not exists (select 1 from ${table} where ${table.tenant_id} = ${tenantId} limit 1)`,
+    ),
+    sql` and `,
+  )
