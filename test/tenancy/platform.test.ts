@@ -172,6 +172,42 @@ describe('keys that the platform makes', () => {
     const nowhere = { tenant_id: '0197b3c2-8f4e-7c1a-9d2b-3e4f5a6b7c8d', name: 'x' }
     expect((await ask('POST', '/api/platform/api-keys', nowhere)).error.code).toBe('not_found')
   })
+
+  it('are never of a tenant that was cancelled, be it meanwhile', async () => {
+    const { data } = await make()
+    const wanted = { tenant_id: data.id, name: 'late' }
+    const made = () => env.DB.prepare('select id from api_keys where tenant_id = ?').bind(data.id).all()
+    expect((await ask('DELETE', `/api/platform/tenants/${data.id}`)).status).toBe(204)
+    expect((await ask('POST', '/api/platform/api-keys', wanted)).error.code).toBe('conflict')
+    expect((await made()).results).toEqual([])
+    await ask('PATCH', `/api/platform/tenants/${data.id}`, { status: 'suspended' })
+    expect((await ask('POST', '/api/platform/api-keys', wanted)).status).toBe(201)
+    // Read while it stood, written when it does not.
+    const DB = new Proxy(env.DB, {
+      get: (target, key) => {
+        const value = Reflect.get(target, key) as unknown
+        if (key !== 'withSession') return typeof value === 'function' ? value.bind(target) : value
+        return (from: string) => {
+          const session = target.withSession(from)
+          return {
+            prepare: (sql: string) => session.prepare(sql),
+            getBookmark: () => session.getBookmark(),
+            batch: async (statements: D1PreparedStatement[]) => {
+              await env.DB.prepare(`update tenants set status = 'cancelled' where id = ?`).bind(data.id).run()
+              return session.batch(statements)
+            },
+          }
+        }
+      },
+    })
+    const answer = await serviceWith({ DB })('POST', 'http://localhost:8787/api/platform/api-keys', {
+      token: platform.token,
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify(wanted),
+    })
+    await expectError(answer, 'conflict')
+    expect((await made()).results).toHaveLength(1)
+  })
 })
 
 describe('the boundary between platform and tenants', () => {

@@ -1,5 +1,5 @@
 import { and, desc, eq, isNull, lt } from 'drizzle-orm'
-import { commit } from '../../../data/commit'
+import { type Check, commit } from '../../../data/commit'
 import { actingUser, type Context } from '../../../data/context'
 import { type Page, pageOf } from '../../../data/page'
 import { find } from '../../../data/revise'
@@ -24,16 +24,17 @@ export async function createApiKey(ctx: Context, input: CreateApiKey): Promise<K
   return insertKey(ctx, input, chosenScopes(ctx.principal.scopes, input), actingUser(ctx))
 }
 
-/** Stores a new key of the context's tenant; `maker` is null where the platform makes it. */
+/** Stores a new key of the context's tenant where all `checks` hold; `maker` is null where the platform makes it. */
 export async function insertKey(
   ctx: Context,
   input: NewKey,
   scopes: string[],
   maker: string | null,
+  ...checks: Check[]
 ): Promise<KeyView & { key: string }> {
   const { key, row } = await newKey(ctx, { ...input, scopes, created_by: maker })
   return commit(ctx, {
-    statements: [ctx.db.insert(apiKeys).values(row)],
+    statements: [...checks, ctx.db.insert(apiKeys).values(row)],
     result: { ...row, status: 'active' as const, key },
     audit: { action: 'api_key.create', resource: 'api_key', resource_id: row.id, after: auditView(row) },
     events: [createdEvent(row)],

@@ -73,6 +73,7 @@ export const platform = new Hono<AppEnv>()
     doc('Make an API key for a tenant', {
       tag,
       description: 'The key is shown in this answer and never again.',
+      errors: ['conflict'],
     }),
     allow('platform:*'),
     body(CreateTenantKey),

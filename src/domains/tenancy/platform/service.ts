@@ -13,6 +13,7 @@ import { tenantView } from '../../identity/sessions/standing'
 import { calledOff, scheduled } from '../deletions/schedule'
 import { LIMIT_NAMES, type OwnLimits } from '../plans'
 import { isAdministrative, scopesByAction, scopesOf } from '../scopes'
+import { isKept } from '../tenants/active'
 import { newTenant } from '../tenants/new-tenant'
 import { regionFor } from '../tenants/region'
 import type { SetRateLimits } from '../tenants/schema'
@@ -127,7 +128,7 @@ function withLimits(own: OwnLimits, sent: SetRateLimits | undefined): OwnLimits 
   return next
 }
 
-/** Makes an API key for a tenant, without a maker in it. */
+/** Makes an API key for a tenant, without a maker in it. 409 for one that was cancelled. */
 export async function createTenantKey(ctx: Context, input: CreateTenantKey) {
   const row = await directory(ctx.env).select().from(tenants).where(eq(tenants.id, input.tenant_id)).get()
   if (!row) throw problem.notFound('tenant', input.tenant_id)
@@ -135,5 +136,9 @@ export async function createTenantKey(ctx: Context, input: CreateTenantKey) {
   const scopes = input.permissions
     ? scopesByAction(input.permissions)
     : (input.scopes ?? held.filter((scope) => !isAdministrative(scope)))
-  return insertKey(contextFor(ctx, tenantView(row), ctx.principal), input, [...new Set(scopes)], null)
+  const inside = contextFor(ctx, tenantView(row), ctx.principal)
+  return insertKey(inside, input, [...new Set(scopes)], null, {
+    holds: isKept(row.id),
+    otherwise: problem('conflict', 'The tenant was cancelled'),
+  })
 }
