@@ -123,7 +123,8 @@ export class IdempotencyRace extends Problem {
 
 function refusalOf(error: unknown, refusals: Problem[], unique: Record<string, Problem>): unknown {
   const text = messageOf(error)
-  const guard = /guard:(\d+)/.exec(text)?.[1]
+  // A statement that the tenants’ guard refused is named in its message, with what it asks.
+  const guard = text.includes('statement refused: ') ? undefined : /guard:(\d+)/.exec(text)?.[1]
   if (guard !== undefined) return refusals[Number(guard)] ?? error
   const violated = /UNIQUE constraint failed: ([^\n]*)/.exec(text)?.[1]
   if (violated?.startsWith('idempotency_keys.')) return new IdempotencyRace()

@@ -175,6 +175,14 @@ describe('commit', () => {
     expect(error).not.toBeInstanceOf(Problem)
   })
 
+  it('does not take a condition about another tenant for one that does not hold', async () => {
+    const [{ ctx }, other] = [await makeWorld(), await makeWorld()]
+    const holds = sql`exists (select 1 from ${users} where tenant_id = ${other.tenant.id})`
+    const error = await failure(commit(ctx, { statements: [{ holds, otherwise: refusal(0) }], result: null }))
+    expect(error).not.toBeInstanceOf(Problem)
+    expect(String(error)).toContain('statement refused: bound to another tenant')
+  })
+
   it('names the refusal of the UNIQUE constraint that was violated', async () => {
     const { ctx, admin, member } = await makeWorld()
     const taken = problem('already_exists', 'taken')
