@@ -2,16 +2,30 @@ import type { Bindings } from '../env'
 import { settingsOf } from '../env'
 import { hex } from '../lib/encoding'
 import { describeError, log } from '../lib/log'
-import type { Context, Principal, RequestContext, Tenant } from './context'
+import type { Context, Impersonator, Principal, RequestContext, Tenant } from './context'
 import { databaseOf, tenantDatabase } from './database'
 
-/** A request's context for a tenant that no credential named: registration, login, an incoming webhook. */
+/**
+ * A request's context for a tenant that no credential named: registration, login, what the platform does to a tenant. Who
+ * comes from a tenant of their own is on record with it.
+ */
 export function contextFor(
-  request: RequestContext,
+  request: RequestContext & Partial<Pick<Context, 'tenant' | 'principal' | 'impersonator'>>,
   tenant: Tenant,
   principal: Principal = { kind: 'anonymous', id: null, scopes: new Set() },
 ): Context {
-  return { ...request, tenant, principal, impersonator: null, db: databaseOf(request, tenant.id) }
+  const impersonator =
+    principal === request.principal ? (request.impersonator ?? behind(request, tenant)) : null
+  return { ...request, tenant, principal, impersonator, db: databaseOf(request, tenant.id) }
+}
+
+/** The caller as one who comes from another tenant; null where it is this one, or nobody's. */
+function behind(from: Partial<Pick<Context, 'tenant' | 'principal'>>, there: Tenant): Impersonator | null {
+  const { tenant, principal } = from
+  if (!tenant || tenant.id === there.id) return null
+  if (principal?.kind !== 'user' && principal?.kind !== 'api_key') return null
+  const { kind, id, role } = principal
+  return { kind, id, tenant_id: tenant.id, role, partner_id: null }
 }
 
 /** The context of work that no request asked for: a queue message, an alarm, a cron run. `worker` goes to the audit log. */

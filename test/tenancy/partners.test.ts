@@ -121,15 +121,22 @@ describe('partners', () => {
     expect((await ask('PUT', `/${other.id}/users/${person.user.id}`)).status).toBe(200)
   })
 
-  it('are on record: the partner with the platform, its rights with the tenant, its users with theirs', async () => {
-    const actions = async (tenantId: string) =>
+  it('are on record where something changed: the partner with the platform, its rights with the tenant, its users with theirs', async () => {
+    const log = async (tenantId: string) =>
       (
         await env.DB.prepare(
-          "select action from audit_log where tenant_id = ? and resource = 'partner' and resource_id = ? order by seq",
+          "select * from audit_log where tenant_id = ? and resource = 'partner' and resource_id = ? order by seq",
         )
           .bind(tenantId, partner.id)
-          .all<{ action: string }>()
-      ).results.map(({ action }) => action)
+          .all<{ action: string; actor_id: string; impersonator_tenant_id: string | null }>()
+      ).results
+    const actions = async (tenantId: string) => (await log(tenantId)).map(({ action }) => action)
+    const again = { role: 'developer' }
+    expect((await ask('PUT', `/${partner.id}/tenants/${customer.tenant.id}`, again)).data).toMatchObject(
+      again,
+    )
+    expect((await ask('PUT', `/${partner.id}/users/${person.user.id}`)).status).toBe(200)
+    expect((await ask('PATCH', `/${partner.id}`, { name: 'Integrators', status: 'active' })).status).toBe(200)
     await ask('DELETE', `/${partner.id}/tenants/${customer.tenant.id}`)
     await ask('DELETE', `/${partner.id}/users/${person.user.id}`)
     await ask('PATCH', `/${partner.id}`, { name: 'Renamed' })
@@ -141,6 +148,14 @@ describe('partners', () => {
     ])
     expect(await actions(customer.tenant.id)).toEqual(['partner.grant_tenant', 'partner.remove_tenant'])
     expect(await actions(home.tenant.id)).toEqual(['partner.add_user', 'partner.remove_user'])
+    const own = platform.user.tenant_id
+    for (const [tenantId, from] of [
+      [own, null],
+      [customer.tenant.id, own],
+      [home.tenant.id, own],
+    ] as const)
+      for (const row of await log(tenantId))
+        expect(row).toMatchObject({ actor_id: platform.user.id, impersonator_tenant_id: from })
   })
 })
 

@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { expectError } from '../http/expect-error'
 import { serviceWith } from '../http/service'
 import { PASSWORD, someone, tenantOf } from '../identity/kit'
+import { Browser, isolateWith, makeIdp, oidc, person } from '../identity/oauth-kit'
 import type { World } from '../world'
 
 // A service pinned by SINGLE_TENANT_ID: what needs no credential is that tenant's as well.
@@ -57,6 +58,34 @@ describe('a service for one tenant', () => {
     })
     const { data } = (await elsewhere.json()) as { data: { refresh_token: string } }
     await expectError(post('/api/v1/auth/refresh', { refresh_token: data.refresh_token }), 'tenant_mismatch')
+  })
+
+  it('takes no login of a provider to another tenant, though the login names it', async () => {
+    const [address, idp] = [someone(), makeIdp()]
+    const [mine, theirs] = [
+      await tenantOf(address, { verified: true }),
+      await tenantOf(address, { verified: true }),
+    ]
+    const open = new Browser(isolateWith({ acme: oidc(idp.url) }))
+    const pinned = () =>
+      new Browser(isolateWith({ acme: oidc(idp.url) }, { SINGLE_TENANT_ID: mine.tenant.id }))
+    const standing = async () => {
+      const tables = ['oauth_accounts', 'sessions', 'audit_log']
+      const counts = tables.map((table) =>
+        env.DB.prepare(`select count(*) as n from ${table} where tenant_id = ?`).bind(theirs.tenant.id),
+      )
+      return (await env.DB.batch<{ n: number }>(counts)).map(({ results }) => results[0]?.n)
+    }
+    for (const linked of [false, true]) {
+      const query = { tenant: theirs.tenant.id }
+      if (linked) expect((await open.login('acme', person(address), { query })).status).toBe(200)
+      const before = await standing()
+      const refused = await pinned().login('acme', person(address), { query })
+      expect([linked, refused.status, refused.error?.code]).toEqual([linked, 404, 'not_found'])
+      expect(await standing()).toEqual(before)
+    }
+    const own = await pinned().login('acme', person(address))
+    expect(own.status).toBe(200)
   })
 
   it('registers people into that tenant, and makes no other', async () => {

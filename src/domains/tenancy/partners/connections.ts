@@ -3,6 +3,7 @@ import type { Context } from '../../../data/context'
 import { directory } from '../../../data/database'
 import { departing } from '../../../data/departures'
 import { bareTenant, contextFor } from '../../../data/system'
+import { describeError, log } from '../../../lib/log'
 import { partnerTenants } from './table'
 
 /** Tenants looked at because of one change; in others a connection ends with what would be sent to it next. */
@@ -23,12 +24,19 @@ export async function openTo(ctx: Context, partnerId: string): Promise<string[]>
 export function lookAtConnections(ctx: Context, tenantIds: readonly string[]): void {
   ctx.defer(
     Promise.all(
-      tenantIds.map(async (tenantId) => {
-        const inside = contextFor(ctx, bareTenant(tenantId), ctx.principal)
-        // Of whatever role they were there: all that is open is looked at.
-        const along = await departing(inside, { kind: 'rights', id: ctx.principal.id ?? '', role: 'admin' })
-        await along.afterwards()
-      }),
+      tenantIds.map((tenantId) =>
+        // One that can't be asked must not keep the others from it.
+        lookAtThose(ctx, tenantId).catch((error: unknown) =>
+          log.warn('connections_not_looked_at', { tenant_id: tenantId, cause: describeError(error) }),
+        ),
+      ),
     ),
   )
+}
+
+async function lookAtThose(ctx: Context, tenantId: string): Promise<void> {
+  const inside = contextFor(ctx, bareTenant(tenantId), ctx.principal)
+  // Of whatever role they were there: all that is open is looked at.
+  const along = await departing(inside, { kind: 'rights', id: ctx.principal.id ?? '', role: 'admin' })
+  await along.afterwards()
 }

@@ -101,6 +101,8 @@ export async function grantTenant(ctx: Context, partnerId: string, tenantId: str
     const created_at = known?.created_at ?? iso(ctx.now)
     const row = { tenant_id: tenantId, partner_id: partnerId, role, created_at }
     const { name, slug, plan, status } = tenant
+    const result = { tenant_id: tenantId, name, slug, plan, status, role, created_at }
+    if (known?.role === role) return commit(inside, { statements: [], result })
     return commit(inside, {
       statements: [
         written,
@@ -112,7 +114,7 @@ export async function grantTenant(ctx: Context, partnerId: string, tenantId: str
             set: { role },
           }),
       ],
-      result: { tenant_id: tenantId, name, slug, plan, status, role, created_at },
+      result,
       audit: {
         ...{ action: 'partner.grant_tenant', resource: 'partner', resource_id: partnerId },
         ...(known ? { before: { role: known.role } } : {}),
@@ -183,15 +185,13 @@ export async function addUser(ctx: Context, partnerId: string, userId: string) {
       .get()
     const taken = problem('conflict', 'The user acts for another partner: remove him there first')
     if (known && known.partner_id !== partnerId) throw taken
-    const row = {
-      tenant_id,
-      id: userId,
-      partner_id: partnerId,
-      created_at: known?.created_at ?? iso(ctx.now),
-    }
+    const created_at = known?.created_at ?? iso(ctx.now)
+    const row = { tenant_id, id: userId, partner_id: partnerId, created_at }
+    const result = { user_id: userId, tenant_id, email, full_name, created_at: row.created_at }
+    if (known) return commit(inside, { statements: [], result })
     return commit(inside, {
-      statements: known ? [written] : [written, inside.db.insert(partnerUsers).values(row)],
-      result: { user_id: userId, tenant_id, email, full_name, created_at: row.created_at },
+      statements: [written, inside.db.insert(partnerUsers).values(row)],
+      result,
       audit: {
         ...{ action: 'partner.add_user', resource: 'partner', resource_id: partnerId },
         after: { user_id: userId },

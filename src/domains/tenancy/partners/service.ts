@@ -55,8 +55,10 @@ export async function getPartner(ctx: Context, id: string): Promise<PartnerRow> 
 /** Changes a partner; a suspended one's users act nowhere but at home, everywhere within ten seconds. */
 export async function updatePartner(ctx: Context, id: string, input: UpdatePartner): Promise<PartnerRow> {
   const set = defined(input)
-  const updated = await changingPartner(ctx, id, set, async (row, next, written) =>
-    commit(ctx, {
+  const updated = await changingPartner(ctx, id, set, async (row, next, written) => {
+    const isSo = Object.entries(set).every(([name, value]) => row[name as keyof PartnerRow] === value)
+    if (isSo) return commit(ctx, { statements: [], result: row })
+    return commit(ctx, {
       statements: [written],
       result: next,
       audit: {
@@ -64,8 +66,8 @@ export async function updatePartner(ctx: Context, id: string, input: UpdatePartn
         before: Object.fromEntries(Object.keys(set).map((key) => [key, row[key as keyof PartnerRow]])),
       },
       tell: input.status && input.status !== row.status ? await tellingUsers(ctx, id) : [],
-    }),
-  )
+    })
+  })
   if (input.status === 'suspended') lookAtConnections(ctx, await openTo(ctx, id))
   return updated
 }
