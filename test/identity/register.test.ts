@@ -277,6 +277,8 @@ describe('registration into a tenant that is there', patient, () => {
     const id = '0197b3c2-8f4e-7c1a-9d2b-3e4f5a6b7c8d'
     const both = await register({ email: someone(), tenant_id: id, invitation: 'x' })
     expect(Object.keys(both.error.details.fields ?? {})).toEqual(['tenant_id'])
+    const empty = await register({ email: someone(), invitation: '' })
+    expect([empty.status, empty.error?.details.fields]).toEqual([422, { invitation: 'must not be empty' }])
     const wrong = await register({
       email: 'a@b',
       password: 'short',

@@ -25,7 +25,10 @@ export const FullName = z
   .max(200)
   .meta({ example: 'Ada Lovelace' })
 
-export const Role = z.enum(['viewer', 'member', 'developer', 'admin', 'platform_admin'])
+export const Role = z.enum(
+  ['viewer', 'member', 'developer', 'admin', 'platform_admin'],
+  'must be viewer, member, developer, admin or platform_admin',
+)
 
 /** A data URI of an image; the page that shows it decides nothing but the picture. */
 const Avatar = z
@@ -76,7 +79,13 @@ export const Register = z
     full_name: FullName.optional(),
     tenant_id: Id.optional().meta({ description: 'Joins this tenant if its open_registration is on.' }),
     team_id: Id.optional().meta({ description: 'Another name of tenant_id.' }),
-    invitation: z.string().max(200).optional().meta({ description: 'The token of an invitation mail.' }),
+    // An empty one must not make a tenant of one's own for who was invited to another.
+    invitation: z
+      .string()
+      .min(1, 'must not be empty')
+      .max(200)
+      .optional()
+      .meta({ description: 'The token of an invitation mail.' }),
   })
   .refine((input) => [input.tenant_id, input.team_id, input.invitation].filter(Boolean).length <= 1, {
     path: ['tenant_id'],
