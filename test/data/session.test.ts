@@ -71,6 +71,22 @@ describe('a bookmark', () => {
     expect([gone.status, gone.headers.get('X-D1-Bookmark')]).toEqual([404, expect.stringMatching(BOOKMARK)])
   })
 
+  it('comes with the answer to a repeat too, whose first answer may have been lost', async () => {
+    const world = await makeWorld()
+    const send = () =>
+      call('POST', LIST, {
+        token: world.admin.token,
+        body: { text: 'once' },
+        headers: { 'Idempotency-Key': 'lost' },
+      })
+    const made = (await send()).headers.get('X-D1-Bookmark') ?? ''
+    const again = await send()
+    expect([again.status, again.headers.get('Idempotency-Replayed')]).toEqual([201, 'true'])
+    const bookmark = again.headers.get('X-D1-Bookmark') ?? ''
+    expect(bookmark).toMatch(BOOKMARK)
+    expect([bookmark >= made, bookmark.slice(-12)]).toEqual([true, made.slice(-12)])
+  })
+
   it('is not asked for where nothing is said to D1', async () => {
     const world = await makeWorld()
     const ask = watched()

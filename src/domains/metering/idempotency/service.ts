@@ -1,7 +1,7 @@
 import { and, asc, eq, isNull, lt, lte } from 'drizzle-orm'
 import { answerSealer } from '../../../data/commit'
 import type { IdempotencyClaim, RequestContext, StoredAnswer } from '../../../data/context'
-import { type Database, directory, tenantDatabase } from '../../../data/database'
+import { type Database, databaseOf, directory, tenantDatabase } from '../../../data/database'
 import type { Bindings } from '../../../env'
 import { isSealed } from '../../../lib/crypto'
 import { iso } from '../../../lib/ids'
@@ -15,8 +15,11 @@ export const CLAIM_MS = 60_000
 
 type Row = typeof idempotencyKeys.$inferSelect
 
+/** In the request's session where there is a tenant: a replay tells how far the database has come, as the answer did. */
 const database = (request: RequestContext, claim: IdempotencyClaim): Database =>
-  tenantDatabase(request.env, claim.tenant_id)
+  claim.tenant_id === 'public'
+    ? tenantDatabase(request.env, claim.tenant_id)
+    : databaseOf(request, claim.tenant_id)
 
 const same = (claim: IdempotencyClaim) =>
   and(
