@@ -1,8 +1,10 @@
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
+import { commit } from '../../src/data/commit'
+import { acceptable } from '../../src/domains/identity/invitations/accept'
 import { expectError } from '../http/expect-error'
 import { PASSWORD, someone } from '../identity/kit'
-import { call, callJson, makeWorld, type World } from '../world'
+import { call, callJson, makeWorld, requestContext, type World } from '../world'
 
 type Invitation = {
   id: string
@@ -182,6 +184,17 @@ describe('an invitation', { timeout: 30_000 }, () => {
       ['POST', `/${id}/resend`],
     ] as const)
       expect((await as(world)(method, path)).error.code).toBe('invitation_used')
+  })
+
+  it('sent again while its old link is being used is left to the new one', async () => {
+    const world = await makeWorld()
+    const { email, invitation, id } = await invited(world)
+    const { ctx, use } = await acceptable(requestContext(), invitation, email)
+    expect((await as(world)('POST', `/${id}/resend`)).status).toBe(200)
+    await expect(
+      commit(ctx, { statements: [use(world.member.user.id)], result: undefined }),
+    ).rejects.toMatchObject({ code: 'invitation_used' })
+    expect((await as(world)('GET', `/${id}`)).data).toMatchObject({ status: 'pending', user_id: null })
   })
 
   it('revoked and accepted at once is one of the two', async () => {
