@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { commit } from '../../src/data/commit'
 import { acceptable } from '../../src/domains/identity/invitations/accept'
 import { expectError } from '../http/expect-error'
+import { serviceWith } from '../http/service'
 import { PASSWORD, someone } from '../identity/kit'
 import { call, callJson, makeWorld, requestContext, type World } from '../world'
 
@@ -195,6 +196,20 @@ describe('an invitation', { timeout: 30_000 }, () => {
       commit(ctx, { statements: [use(world.member.user.id)], result: undefined }),
     ).rejects.toMatchObject({ code: 'invitation_used' })
     expect((await as(world)('GET', `/${id}`)).data).toMatchObject({ status: 'pending', user_id: null })
+  })
+
+  it('of another tenant is none to a service that is for one', async () => {
+    const [world, other] = [await makeWorld(), await makeWorld()]
+    const service = serviceWith({ SINGLE_TENANT_ID: world.tenant.id })
+    const ask = ({ email, invitation }: { email: string; invitation: string }) =>
+      service('POST', 'http://localhost:8787/api/v1/auth/register', {
+        headers: { 'Content-Type': 'application/json' },
+        body: JSON.stringify({ email, password: PASSWORD, invitation }),
+      })
+    const elsewhere = await invited(other)
+    await expectError(ask(elsewhere), 'tenant_mismatch')
+    expect((await as(other)('GET', `/${elsewhere.id}`)).data.status).toBe('pending')
+    expect((await ask(await invited(world))).status).toBe(201)
   })
 
   it('revoked and accepted at once is one of the two', async () => {
