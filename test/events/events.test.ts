@@ -1,8 +1,10 @@
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
+import { MOST_LOOKED_AT } from '../../src/data/page'
 import { CATALOGUE } from '../../src/domains/events/catalogue'
 import type { Event } from '../../src/domains/events/schema'
 import type { Delivery } from '../../src/domains/webhooks/deliveries/schema'
+import { newId } from '../../src/lib/ids'
 import { connect, send, settled } from '../webhooks/deliver'
 import { callJson, makeWorld, type World } from '../world'
 
@@ -11,6 +13,9 @@ const post = (world: World, body: unknown, headers = {}) =>
 
 const list = (world: World, query: string) =>
   callJson<Event[]>('GET', `/api/v1/events?${query}`, { token: world.developer.token })
+
+const nextOf = ({ next_cursor: next }: Record<string, unknown>): string | null =>
+  typeof next === 'string' ? next : null
 
 describe('the catalogue', { timeout: 20_000 }, () => {
   it('is served without a look at the database', async () => {
@@ -131,6 +136,35 @@ describe('an event of one’s own', { timeout: 20_000 }, () => {
     const second = await list(world, `limit=2&cursor=${first.meta.next_cursor}`)
     expect(second.data[0]?.id).toBe(ids[2])
     expect((await list(world, `type=a.one&cursor=${first.meta.next_cursor}`)).status).toBe(422)
+  })
+
+  it('is found by its channel among thousands of others, so many of them a page', async () => {
+    const world = await makeWorld()
+    const wanted = (await post(world, { type: 'a.one', data: {}, channels: ['rare'] })).data.id
+    const others = Array.from({ length: 2 * MOST_LOOKED_AT }, () => `msg_${newId(Date.now() + 60_000)}`)
+    await env.DB.prepare(
+      `insert into events (tenant_id, id, type, channels, data, dispatched, timestamp)
+       select ?1, value, 'a.two', '["common"]', '{}', 1, 'x' from json_each(?2)`,
+    )
+      .bind(world.tenant.id, JSON.stringify(others))
+      .run()
+    const pages: string[][] = []
+    for (let cursor: string | null = ''; cursor !== null; ) {
+      const page = await list(world, `channel=rare${cursor && `&cursor=${cursor}`}`)
+      expect(page.status).toBe(200)
+      pages.push(page.data.map(({ id }) => id))
+      cursor = nextOf(page.meta)
+    }
+    expect(pages).toEqual([[], [], [wanted]])
+    // What is frequent fills its pages all the same, and none is left out where one ends.
+    const found = new Set<string>()
+    for (let cursor: string | null = ''; cursor !== null && found.size < MOST_LOOKED_AT + 200; ) {
+      const page = await list(world, `channel=common&limit=100${cursor && `&cursor=${cursor}`}`)
+      expect(page.data).toHaveLength(100)
+      for (const { id } of page.data) found.add(id)
+      cursor = nextOf(page.meta)
+    }
+    expect([...found]).toEqual(others.sort().reverse().slice(0, found.size))
   })
 
   it('keeps a payload of 256 KB, and refuses one byte more', async () => {

@@ -47,7 +47,10 @@ export const SendEvent = z.strictObject({
 export const ListEvents = {
   ...paging,
   type: EventTypeName.optional(),
-  channel: Channel.optional(),
+  channel: Channel.optional().meta({
+    description:
+      'A page looks at 5,000 events; it may be short or empty, and goes on until `next_cursor` is null.',
+  }),
   created_after: Time.optional().meta({ description: 'Accepted at this time or later.' }),
   created_before: Time.optional().meta({ description: 'Accepted before this time.' }),
 }
