@@ -190,13 +190,18 @@ describe('a user who is added', { timeout: 30_000 }, () => {
       body: { name: 'directory', scopes: ['users:read', 'users:write'] },
     })
     const { key } = data
+    const invited = await as(world)('POST', '/invitations', { email: someone(), role: 'admin' })
     for (const [method, path, body] of [
+      ['POST', `${USERS}/invitations/${invited.data.id}/resend`, undefined],
       ['POST', USERS, { email: someone(), role: 'admin' }],
       ['POST', USERS, { email: someone() }],
       ['POST', `${USERS}/invitations`, { email: someone(), role: 'admin' }],
       ['PATCH', `${USERS}/${world.viewer.user.id}`, { role: 'admin' }],
     ] as const) {
-      const error = await expectError(call(method, path, { key, body }), 'insufficient_scope')
+      const error = await expectError(
+        call(method, path, { key, ...(body ? { body } : {}) }),
+        'insufficient_scope',
+      )
       expect(error.details.missing).toContain('chats:write')
     }
     const renamed = await callJson<User>('PATCH', `${USERS}/${world.viewer.user.id}`, {
@@ -532,6 +537,20 @@ describe('the number of users', () => {
     await env.DB.prepare("update tenants set plan = 'pro' where id = ?").bind(world.tenant.id).run()
     expect((await set(100)).status).toBe(200)
     expect((await set(101)).status).toBe(422)
+  })
+
+  it('is as the tenant has set it when a user is added, whatever is remembered of it', async () => {
+    const world = await makeWorld()
+    const knock = () => call('GET', '/api/v1/auth/me', { token: world.admin.token })
+    expect((await knock()).status).toBe(200)
+    // As another isolate would, of which this one has not heard yet.
+    await env.DB.prepare(`update tenants set settings = '{"max_users":4}' where id = ?`)
+      .bind(world.tenant.id)
+      .run()
+    for (const path of ['', '/invitations']) {
+      const { error } = await as(world)('POST', path, { email: someone() })
+      expect([path, error.code]).toEqual([path, 'user_limit_reached'])
+    }
   })
 
   it('is counted whoever adds and removes', async () => {

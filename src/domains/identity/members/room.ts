@@ -5,10 +5,14 @@ import { problem } from '../../../lib/problem'
 import { effectiveSettings } from '../../tenancy/tenants/settings'
 import { memberCounts } from './table'
 
-/** The condition that a tenant has room for one more user, asked in the batch that adds one. 409 `user_limit_reached`. */
+/**
+ * The condition that a tenant has room for one more user, asked in the batch that adds one; a lower number that was set
+ * since `maxUsers` was read counts too. 409 `user_limit_reached`.
+ */
 export const roomFor = (ctx: Context, maxUsers: number): Check => ({
   holds: sql`not exists (select 1 from ${memberCounts} where tenant_id = ${ctx.tenant.id}
-    and ${memberCounts.users} >= ${maxUsers})`,
+    and (${memberCounts.users} >= ${maxUsers} or ${memberCounts.users} >= (
+      select json_extract(settings, '$.max_users') from tenants where tenants.id = ${ctx.tenant.id})))`,
   otherwise: problem('user_limit_reached', `The tenant has its ${maxUsers} users`, {
     details: { limit: maxUsers },
   }),
