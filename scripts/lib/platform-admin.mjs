@@ -73,9 +73,11 @@ ON CONFLICT (tenant_id, email) DO UPDATE SET role = excluded.role, status = excl
 UPDATE sessions SET ended_at = '${now}', version = version + 1 WHERE ${open};
 
 INSERT INTO audit_log (tenant_id, seq, id, actor_kind, actor_id, action, resource, resource_id, after, created_at)
-SELECT tenant_id, coalesce((SELECT max(seq) FROM audit_log WHERE tenant_id = users.tenant_id), 0) + 1, '${auditId}',
-  'system', 'platform-admin', 'user.grant_platform', 'user', id, json_object('email', email, 'role', role), '${now}' ${admin};
+SELECT tenant_id, coalesce(CAST((SELECT max(seq) FROM audit_log
+  WHERE tenant_id = users.tenant_id AND seq < ${Number.MAX_SAFE_INTEGER}) AS integer), 0) + 1, '${auditId}',
+  'system', 'platform-admin', 'user.grant_platform', 'user', id, json_object('email', email, 'role', role),
+  strftime('%Y-%m-%dT%H:%M:%fZ', 'now') ${admin};
 
-INSERT INTO audit_unsealed (tenant_id, since) SELECT tenant_id, '${now}' ${admin} ON CONFLICT DO NOTHING;
+INSERT INTO audit_unsealed (tenant_id, since) SELECT tenant_id, strftime('%Y-%m-%dT%H:%M:%fZ', 'now') ${admin} ON CONFLICT DO NOTHING;
 `
 }

@@ -158,6 +158,11 @@ describe('a rotation by itself', () => {
     vi.setSystemTime(newest + 30 * DAY - MINUTE)
     await tendKeys(new Isolate().bindings, Date.now())
     expect(await rows()).toHaveLength(before.length)
+    const { tenant_id } = platform.user
+    // As it is called where it is the only one; other tests made some of their own.
+    const rename = (slug: string) =>
+      env.DB.prepare('update tenants set slug = ? where id = ?').bind(slug, tenant_id).run()
+    await rename('platform')
     vi.setSystemTime(newest + 30 * DAY + MINUTE)
     // Several crons and isolates at once make one.
     const isolates = [new Isolate(), new Isolate(), new Isolate()]
@@ -167,6 +172,15 @@ describe('a rotation by itself', () => {
       made?.kid,
     ])
     expect(Date.parse(made?.signs_from ?? '')).toBe(Date.now() + 6 * MINUTE)
+    const recorded = await env.DB.prepare(
+      "select tenant_id, actor_kind, actor_id, resource_id from audit_log where action = 'signing_key.rotate' and resource_id = ?",
+    )
+      .bind(made?.kid)
+      .all()
+    expect(recorded.results).toEqual([
+      { tenant_id, actor_kind: 'system', actor_id: 'key-rotation', resource_id: made?.kid },
+    ])
+    await rename(`platform-${tenant_id}`)
     const weekly = new Isolate({ SIGNING_KEY_DAYS: '7' } as never)
     pass(7 * DAY + MINUTE)
     await tendKeys(weekly.bindings, Date.now())

@@ -1,20 +1,23 @@
-import { and, isNull, lt, ne, sql } from 'drizzle-orm'
+import { and, eq, gte, isNull, lt, ne, type SQL, sql } from 'drizzle-orm'
 import { exportJWK, generateKeyPair, type JWK } from 'jose'
 import { commit } from '../../../data/commit'
 import type { Context, RequestContext } from '../../../data/context'
 import { directory } from '../../../data/database'
 import { sealedIn } from '../../../data/sealed'
+import { bareTenant, systemContext } from '../../../data/system'
 import type { Bindings } from '../../../env'
 import { randomBytes, Sealer } from '../../../lib/crypto'
 import { base64url } from '../../../lib/encoding'
 import { iso } from '../../../lib/ids'
 import { log } from '../../../lib/log'
 import { problem } from '../../../lib/problem'
+import { tenants } from '../../tenancy/tenants/table'
 import { PUBLISHED_AFTER_MS, PUBLISHED_AHEAD_MS } from './lifetimes'
 import { signingKeys } from './table'
 
 type Caller = Pick<RequestContext, 'env' | 'settings' | 'now'>
 type Row = typeof signingKeys.$inferInsert
+type Made = Row & { signs_from: string }
 
 sealedIn({
   ...{ purpose: 'signing-keys', table: 'signing_keys', column: 'private_sealed' },
@@ -55,13 +58,42 @@ export async function makeKeyIfOld(caller: Caller, newest: string): Promise<bool
   if (newest > due) return false
   const row = await newKey(caller, caller.now + PUBLISHED_AHEAD_MS)
   const still = sql`not exists (select 1 from signing_keys where created_at > ${due})`
-  const [inserted] = await directory(caller.env).batch([
-    insertion(caller, row, still),
-    retirement(caller, row),
-  ])
-  const made = inserted.length > 0
+  const made = await makeOnRecord(caller, row, still)
   if (made) log.info('signing_key_rotated', { kid: row.kid, signs_from: row.signs_from })
   return made
+}
+
+/** In the platform's log, where there is a platform; whether the condition let it in. */
+async function makeOnRecord(caller: Caller, row: Made, condition: SQL): Promise<boolean> {
+  const { env } = caller
+  const { kid, signs_from } = row
+  const platform = await platformTenant(env)
+  if (!platform) {
+    const [made] = await directory(env).batch([insertion(caller, row, condition), retirement(caller, row)])
+    return made.length > 0
+  }
+  const other = problem('conflict', 'Another was faster')
+  const ctx = systemContext(env, bareTenant(platform.id), 'key-rotation', () => undefined)
+  return commit(ctx, {
+    statements: [{ statement: insertion(caller, row, condition), otherwise: other }, retirement(caller, row)],
+    result: true,
+    audit: { action: 'signing_key.rotate', resource: 'signing_key', resource_id: kid, after: { signs_from } },
+  }).catch((error: unknown) => {
+    if (error === other) return false
+    throw error
+  })
+}
+
+/** The tenant of the platform's administrators, by the names that it is made under (scripts/lib/platform-admin.mjs). */
+function platformTenant(env: Bindings) {
+  const named = and(gte(tenants.slug, 'platform'), lt(tenants.slug, 'platform.'), eq(tenants.is_platform, 1))
+  return directory(env)
+    .select({ id: tenants.id })
+    .from(tenants)
+    .where(named)
+    .orderBy(tenants.slug)
+    .limit(1)
+    .get()
 }
 
 /** Deletes the keys whose last token has ended. */
@@ -74,7 +106,7 @@ export async function dropOldSigningKeys(env: Bindings, now: number): Promise<vo
 const NONE_WAITS = ({ now }: Caller) =>
   sql`not exists (select 1 from signing_keys where signs_from > ${iso(now)})`
 
-async function newKey(caller: Caller, signsFrom: number): Promise<Row & { signs_from: string }> {
+async function newKey(caller: Caller, signsFrom: number): Promise<Made> {
   const kid = base64url(randomBytes(16))
   const pair = await generateKeyPair('ES256', { extractable: true })
   const public_jwk: JWK = { ...(await exportJWK(pair.publicKey)), kid, alg: 'ES256', use: 'sig' }
@@ -90,7 +122,7 @@ async function newKey(caller: Caller, signsFrom: number): Promise<Row & { signs_
 }
 
 /** Not async, as the next: they go into a batch. */
-function insertion({ env }: Caller, row: Row, condition: ReturnType<typeof sql>) {
+function insertion({ env }: Caller, row: Row, condition: SQL) {
   return directory(env)
     .insert(signingKeys)
     .select(
@@ -101,7 +133,7 @@ function insertion({ env }: Caller, row: Row, condition: ReturnType<typeof sql>)
 }
 
 /** Says until when the keys before `row` are published, where `row` was let in. */
-function retirement({ env }: Caller, row: Row & { signs_from: string }) {
+function retirement({ env }: Caller, row: Made) {
   return directory(env)
     .update(signingKeys)
     .set({ published_until: iso(Date.parse(row.signs_from) + PUBLISHED_AFTER_MS) })
