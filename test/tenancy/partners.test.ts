@@ -1,7 +1,9 @@
 import { env } from 'cloudflare:workers'
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { scopesNow } from '../../src/domains/identity/recheck'
 import { PARTNER_ROLES } from '../../src/domains/tenancy/partners/table'
 import { scopesOf } from '../../src/domains/tenancy/scopes'
+import type { Bindings } from '../../src/env'
 import { expectError } from '../http/expect-error'
 import { Isolate } from '../identity/isolates'
 import { eventually } from '../webhooks/receiver'
@@ -374,6 +376,45 @@ describe('the right to act ends', () => {
     await ask('DELETE', `/${partner.id}/users/${person.user.id}`)
     // Nothing is said that it could end with.
     expect(await Promise.race([reading, scheduler.wait(9_000)])).toBe('closed')
+  })
+
+  it('for a connection too, whichever part of it is gone', async () => {
+    const scopes = async (partner_id: string) => {
+      const { user, session_id } = person
+      const found = await scopesNow(
+        env as unknown as Bindings,
+        customer.tenant.id,
+        [
+          {
+            ...{ key: 'connection', kind: 'user', id: user.id, user_id: user.id, session_id },
+            role: 'developer',
+            impersonator: {
+              kind: 'user',
+              id: user.id,
+              tenant_id: home.tenant.id,
+              role: 'member',
+              partner_id,
+            },
+          },
+        ],
+        Date.now(),
+      )
+      return found.get('connection')
+    }
+    expect(await scopes(partner.id)).toEqual(scopesOf('developer'))
+    await ask('PATCH', `/${partner.id}`, { status: 'suspended' })
+    expect(await scopes(partner.id)).toBeUndefined()
+    await ask('PATCH', `/${partner.id}`, { status: 'active' })
+    expect(await scopes(partner.id)).toEqual(scopesOf('developer'))
+    await ask('PUT', `/${partner.id}/tenants/${customer.tenant.id}`, { role: 'viewer' })
+    expect(await scopes(partner.id)).toBeUndefined()
+    await ask('PUT', `/${partner.id}/tenants/${customer.tenant.id}`, { role: 'developer' })
+    // The same user, for another partner that has the tenant as well.
+    const other = await makePartner()
+    await ask('PUT', `/${other.id}/tenants/${customer.tenant.id}`, { role: 'developer' })
+    await ask('DELETE', `/${partner.id}/users/${person.user.id}`)
+    await ask('PUT', `/${other.id}/users/${person.user.id}`)
+    expect([await scopes(partner.id), await scopes(other.id)]).toEqual([undefined, scopesOf('developer')])
   })
 
   it('two partners that want one user at once: one has him', async () => {
