@@ -4,6 +4,7 @@ import { insertKey } from '../../src/domains/identity/api-keys/service'
 import { openSession } from '../../src/domains/identity/sessions/open'
 import { chatWith } from '../chat/kit'
 import { expectError } from '../http/expect-error'
+import { Isolate, metersThat, throwing } from '../identity/isolates'
 import { OTHER_PASSWORD, PASSWORD, someone, tenantOf } from '../identity/kit'
 import { insertPasskey } from '../identity/passkey-kit'
 import {
@@ -436,6 +437,19 @@ describe('a user who is removed', { timeout: 30_000 }, () => {
       status: 'suspended',
       version: Number.MAX_SAFE_INTEGER,
     })
+  })
+
+  it('is removed, and so is a team, while nobody can say who is connected', async () => {
+    const world = await makeWorld()
+    const made = await callJson<{ id: string }>('POST', '/api/v1/teams', {
+      token: world.admin.token,
+      body: { name: 'Support' },
+    })
+    const isolate = new Isolate({ METERS: metersThat(throwing) })
+    for (const path of [`${USERS}/${world.viewer.user.id}`, `/api/v1/teams/${made.data.id}`]) {
+      const answer = await isolate.ask('DELETE', path, { token: world.admin.token })
+      expect([path, answer.status]).toEqual([path, 204])
+    }
   })
 
   it('is asked for by a version, and once with a key', async () => {

@@ -1,6 +1,7 @@
 import { and, eq, inArray, sql } from 'drizzle-orm'
 import type { Context } from '../../../data/context'
 import { onDeparture } from '../../../data/departures'
+import { withinLimit } from '../../../data/metrics'
 import { meterOf } from '../../../data/objects'
 import { log } from '../../../lib/log'
 import { scopesOf } from '../../tenancy/scopes'
@@ -15,6 +16,8 @@ import { chatShares } from './table'
 const AT_ONCE = 25
 /** Objects asked because of one change: an invocation has a thousand calls. Beyond, a connection ends with what would come next. */
 const MOST_ROOMS = 500
+/** How long a removal waits for who is connected. */
+const PATIENCE_MS = 2_000
 /** Chats named in one query. */
 const SLICE = 1_000
 
@@ -33,10 +36,17 @@ export async function recheck(ctx: Context, chatIds: readonly string[]): Promise
     )
 }
 
-/** The chats that have somebody connected: the tenant’s Meter knows which. */
+/** The chats that have somebody connected: the tenant’s Meter knows which. None while it does not answer: never fails. */
 async function watched(ctx: Context): Promise<string[]> {
-  const holders = await (await meterOf(ctx.env, ctx.tenant.id)).streamHolders()
-  return holders.map((name) => name.split('/')[1] ?? '')
+  try {
+    const meter = await meterOf(ctx.env, ctx.tenant.id)
+    const holders = await withinLimit(Promise.resolve(meter.streamHolders()), PATIENCE_MS)
+    return holders.map((name) => name.split('/')[1] ?? '')
+  } catch (error) {
+    // Whoever removes somebody must not be kept from it.
+    log.warn('readers_not_known', { tenant_id: ctx.tenant.id, cause: String(error) })
+    return []
+  }
 }
 
 /** Those that a user may be connected to: their own, any that is shared, and all of them where the role may enter all. */
