@@ -1,6 +1,11 @@
 import { env } from 'cloudflare:workers'
+import { eq } from 'drizzle-orm'
 import { describe, expect, it } from 'vitest'
 import { primaryTables } from '../../src/data/columns'
+import { RequestSession } from '../../src/data/session'
+import { chats } from '../../src/domains/chat/chats/table'
+import { users } from '../../src/domains/identity/users/table'
+import { type Bindings, settingsOf } from '../../src/env'
 import { serviceWith } from '../http/service'
 import { call, callJson, makeWorld, type World } from '../world'
 
@@ -94,6 +99,59 @@ describe('a bookmark', () => {
     await ask('GET', path, world.admin.token)
     const { answer, asked, opened } = await ask('GET', path, world.admin.token)
     expect([answer.status, asked, opened, answer.headers.get('X-D1-Bookmark')]).toEqual([200, [], 0, null])
+  })
+
+  it('is of the furthest that any of its statements saw', async () => {
+    const world = await makeWorld()
+    const sent = await bookmarkOf(world)
+    const at = (n: number) => `0000000${n}-00000000-00000000-${'0'.repeat(32)}`
+    const scripted = (reached: string[]) => {
+      const withSession = () => {
+        const session = env.DB.withSession('first-primary')
+        const mine = reached.shift() ?? null
+        let asked = false
+        return {
+          prepare: (sql: string) => {
+            asked = true
+            return session.prepare(sql)
+          },
+          batch: (statements: D1PreparedStatement[]) => session.batch(statements),
+          getBookmark: () => (asked ? mine : null),
+        }
+      }
+      const bindings = { ...env, DB: { withSession } } as unknown as Bindings
+      return new RequestSession(bindings, settingsOf(bindings), sent)
+    }
+    const ask = async (session: RequestSession, table: typeof chats | typeof users) => {
+      const where = eq(table.tenant_id, world.tenant.id)
+      await session.database(world.tenant.id).select().from(table).where(where).limit(1)
+    }
+    for (const [reached, order] of [
+      [
+        [at(8), at(9)],
+        [chats, users],
+      ],
+      [
+        [at(9), at(8)],
+        [chats, users],
+      ],
+      [
+        [at(9), at(8)],
+        [users, chats],
+      ],
+      [
+        [at(9), at(8), at(7)],
+        [users, users, users],
+      ],
+      [
+        [at(7), at(9), at(8)],
+        [users, users, users],
+      ],
+    ] as const) {
+      const session = scripted([...reached])
+      for (const table of order) await ask(session, table)
+      expect([reached, session.bookmark?.slice(0, -13)]).toEqual([reached, at(9)])
+    }
   })
 
   it('may be read and sent by pages of other origins', async () => {

@@ -406,6 +406,28 @@ describe('the deletion', { timeout: 120_000 }, () => {
     for (const one of stuck) expect((await deletionOf(one.tenant.id)).status).toBe('done')
   })
 
+  it('does no more in one run than an invocation may, however many are due', async () => {
+    const worlds = await Promise.all(Array.from({ length: 3 }, makeWorld))
+    for (const { tenant } of worlds) await cancel(tenant.id)
+    let batches = 0
+    const DB = new Proxy(env.DB, {
+      get: (target, key) => {
+        if (key === 'batch') batches += 1
+        const value = Reflect.get(target, key) as unknown
+        return typeof value === 'function' ? value.bind(target) : value
+      },
+    })
+    for (let run = 1; run <= 3; run++) {
+      batches = 0
+      await tendDeletions({ ...bindings, DB }, waits, inDays(31))
+      expect(batches).toBeGreaterThan(0)
+      expect(batches).toBeLessThanOrEqual(30)
+    }
+    await tend(inDays(31))
+    await tend(inDays(32))
+    for (const { tenant } of worlds) expect((await deletionOf(tenant.id)).status).toBe('done')
+  })
+
   it('goes through everything again where something came last of all', async () => {
     const { tenant } = await makeWorld()
     await cancel(tenant.id)

@@ -1,7 +1,7 @@
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
 import { expectError } from '../http/expect-error'
-import { call, callJson, makeWorld } from '../world'
+import { call, callJson, makePlatformAdmin, makeWorld } from '../world'
 
 type Tenant = { id: string; name: string; settings: Record<string, unknown> }
 
@@ -35,6 +35,31 @@ describe('the tenant', () => {
     expect(JSON.parse(audit.results[0]?.before ?? '').settings.max_users).toBe(3)
     expect(JSON.parse(audit.results[0]?.after ?? '').settings.max_users).toBe(4)
     expect(audit.results[0]?.actor_id).toBe(admin.user.id)
+  })
+
+  it('takes what several change at the same moment, all of it', async () => {
+    const { tenant, admin } = await makeWorld()
+    const platform = await makePlatformAdmin()
+    const patch = (body: object) =>
+      callJson('PATCH', `/api/platform/tenants/${tenant.id}`, { token: platform.token, body })
+    const answers = await Promise.all([
+      change(admin.token, { settings: { payload_retention_days: 3 } }),
+      change(admin.token, { settings: { conversation_window_minutes: 5 } }),
+      patch({ name: 'Of both' }),
+      patch({ rate_limits: { requests_per_minute: 77 } }),
+    ])
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200])
+    expect((await current(admin.token)).data).toMatchObject({
+      name: 'Of both',
+      settings: { payload_retention_days: 3, conversation_window_minutes: 5 },
+      rate_limits: { requests_per_minute: 77 },
+    })
+    const seqs = await env.DB.prepare(
+      `select count(*) as n from audit_log where tenant_id = ? and action = 'tenant.update'`,
+    )
+      .bind(tenant.id)
+      .first<number>('n')
+    expect(seqs).toBe(4)
   })
 
   it('takes no field that is not the tenant’s to set', async () => {
