@@ -5,6 +5,8 @@ import { departing } from '../../src/data/departures'
 import { MOST_TEAMS } from '../../src/domains/tenancy/teams/members'
 import { teamMembers } from '../../src/domains/tenancy/teams/table'
 import type { Bindings } from '../../src/env'
+import { expectError } from '../http/expect-error'
+import { serviceWith } from '../http/service'
 import { call, callJson, makePerson, makeWorld, type World } from '../world'
 
 type Team = { id: string; name: string; description: string | null }
@@ -202,6 +204,28 @@ describe('members', { timeout: 20_000 }, () => {
         data: { team_id: team.id, user_id: id },
       })),
     )
+  })
+
+  it('do not come into what is removed at that moment, nor do those who are', async () => {
+    const world = await makeWorld()
+    for (const what of ['teams', 'users']) {
+      const team = await make(world, what)
+      const { id } = world.member.user
+      const gone = what === 'teams' ? team.id : id
+      const DB = {
+        prepare: (sql: string) => env.DB.prepare(sql),
+        batch: async (statements: D1PreparedStatement[]) => {
+          await env.DB.prepare(`delete from ${what} where id = ?`).bind(gone).run()
+          return env.DB.batch(statements)
+        },
+      }
+      const put = serviceWith({ DB })('PUT', `http://localhost:8787${members(team, id)}`, {
+        token: world.admin.token,
+      })
+      expect((await expectError(put, 'not_found')).details.id).toBe(gone)
+      const left = env.DB.prepare('select * from team_members where team_id = ?').bind(team.id)
+      expect((await left.all()).results).toEqual([])
+    }
   })
 
   it('at the same time are one', async () => {
