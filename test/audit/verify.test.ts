@@ -213,13 +213,19 @@ describe('a log that is verified', () => {
 
   it('tells of rows whose seal is kept away', async () => {
     const world = await aLog()
-    await byHand(world, 'delete from audit_unsealed where tenant_id = ?')
+    const MINUTE = 60_000
     const look = async (ms: number) =>
       (await verifyLog({ ...world.ctx, now: Date.now() + ms }, undefined)).findings
-    expect(await look(9 * 60_000)).toEqual([])
-    expect(await look(11 * 60_000)).toEqual([{ code: 'seal_overdue', seal: null, first_seq: 7, last_seq: 8 }])
+    const overdue = [{ code: 'seal_overdue', seal: null, first_seq: 7, last_seq: 8 }]
+    // A service that was down for a while has the mark, and seals.
+    expect(await look(23 * 60 * MINUTE)).toEqual([])
+    expect(await look(25 * 60 * MINUTE)).toEqual(overdue)
+    await byHand(world, "update audit_unsealed set since = '9999-01-01T00:00:00.000Z' where tenant_id = ?")
+    expect([await look(9 * MINUTE), await look(11 * MINUTE)]).toEqual([[], overdue])
+    await byHand(world, 'delete from audit_unsealed where tenant_id = ?')
+    expect([await look(9 * MINUTE), await look(11 * MINUTE)]).toEqual([[], overdue])
     await sealTenant(world.ctx)
-    expect(await look(11 * 60_000)).toEqual([])
+    expect(await look(25 * 60 * MINUTE)).toEqual([])
   })
 
   it('tells of an end that was cut off and grown again', async () => {

@@ -73,7 +73,7 @@ export const Finding = z
           '`row_missing`, `row_unexpected`: numbers that are gone, or never were given. `altered`: rows, or their seal,',
           'that are not as they were sealed. `seal_missing`, `seal_altered`: seals that are gone, or do not follow one',
           'another. `key_unknown`: made under a master key that this service does not know. `head_missing`: nobody but the',
-          'database knows of the last seal. `seal_overdue`: rows that have waited ten minutes and more for their seal.',
+          'database knows of the last seal. `seal_overdue`: rows that wait for a seal that should have come.',
         ].join(' '),
       }),
     seal: z.int().nullable().meta({ description: 'The seal’s number; null for rows that none covers yet.' }),

@@ -2,6 +2,7 @@ import { and, asc, eq, gt } from 'drizzle-orm'
 import type { Context } from '../../data/context'
 import { tenantDatabase } from '../../data/database'
 import { decodeCursor, encodeCursor } from '../../lib/cursor'
+import { iso } from '../../lib/ids'
 import { log } from '../../lib/log'
 import { problem } from '../../lib/problem'
 import { type Head, readHead } from './head'
@@ -9,7 +10,7 @@ import { sealKeys } from './keys'
 import { canonical, type RawRow, rowsAfter } from './rows'
 import type { Finding, Verification } from './schema'
 import { MOST_ROWS, sealOf } from './seal'
-import { auditSeals, type SealRow } from './table'
+import { auditSeals, auditUnsealed, type SealRow } from './table'
 
 /** What one request looks at; the next goes on from there. */
 const ROWS_AT_ONCE = 10_000
@@ -19,8 +20,10 @@ const MOST_FINDINGS = 100
 /** KV may not have, everywhere, what is younger than this. */
 const SETTLED_MS = 2 * 60_000
 
-/** So long a row waits for its seal at most where all is well; it comes within a minute. */
+/** So long a row waits for its seal at most where nobody stood still; it comes within a minute. */
 const OVERDUE_MS = 10 * 60_000
+/** And so long where it is marked as waiting still: a service that was down seals as soon as it is there again. */
+const OVERDUE_MARKED_MS = 24 * 3600_000
 
 /** Behind which seal a look begins. */
 type Place = Pick<SealRow, 'number' | 'last_seq' | 'seal'>
@@ -161,9 +164,15 @@ async function checkTail(look: Look): Promise<void> {
   counts.unsealed = counts.rows - before
   const end = place.last_seq + counts.unsealed
   if (look.next && !isNumbered(look.next)) find(look, 'row_unexpected', null, end + 1, end + 1)
-  // The service marks what is to be sealed; whoever takes the mark away keeps the seal away.
-  if ((look.waiting ?? ctx.now) < ctx.now - OVERDUE_MS)
-    find(look, 'seal_overdue', null, place.last_seq + 1, end)
+  if (await isOverdue(ctx, look.waiting ?? ctx.now)) find(look, 'seal_overdue', null, place.last_seq + 1, end)
+}
+
+/** The service marks what is to be sealed: whoever takes the mark away, or dates it ahead, keeps the seal away. */
+async function isOverdue({ db, tenant, now }: Context, since: number): Promise<boolean> {
+  if (!(since < now - OVERDUE_MS)) return false
+  if (since < now - OVERDUE_MARKED_MS) return true
+  const marks = await db.select().from(auditUnsealed).where(eq(auditUnsealed.tenant_id, tenant.id)).limit(1)
+  return !marks.some((mark) => mark.since <= iso(now))
 }
 
 /** The head, which is kept elsewhere, must be one of the seals. */
