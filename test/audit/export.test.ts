@@ -2,7 +2,7 @@ import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
 import { fileOf } from '../../src/domains/audit/export'
 import { exportAudit } from '../../src/domains/audit/service'
-import { call, makeWorld, type World } from '../world'
+import { call, makePlatformAdmin, makeWorld, type World } from '../world'
 import { byHand, makeLogless, record } from './kit'
 
 const get = (world: World, query: string, accept?: string) =>
@@ -133,6 +133,31 @@ describe('the log as a file', () => {
     const { body, bytes } = fileOf('csv', failing())
     await expect(new Response(body).text()).rejects.toThrow('gone')
     expect(await bytes).toBeGreaterThan(20)
+  })
+
+  it('ends for who acts from another tenant with what counts there', async () => {
+    const [{ ctx }, { user, session_id }] = [await makeWorld(), await makePlatformAdmin()]
+    const { id, email } = user
+    const acting = {
+      ...{ ...ctx, now: Date.now() - 60_000 },
+      principal: {
+        kind: 'user' as const,
+        id,
+        email,
+        role: 'admin',
+        scopes: ctx.principal.scopes,
+        session_id,
+      },
+      impersonator: {
+        ...{ kind: 'user' as const, id, tenant_id: user.tenant_id },
+        ...{ role: 'platform_admin', partner_id: null },
+      },
+    }
+    expect((await exportAudit(acting, {}).next()).value).toHaveLength(1)
+    await env.DB.prepare("update sessions set ended_at = '2026-01-01T00:00:00.000Z' where id = ?")
+      .bind(session_id)
+      .run()
+    await expect(exportAudit(acting, {}).next()).rejects.toMatchObject({ code: 'token_revoked' })
   })
 
   it('ends where its reader may not read any more', async () => {
