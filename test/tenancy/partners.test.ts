@@ -1,5 +1,6 @@
 import { env } from 'cloudflare:workers'
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { onDeparture } from '../../src/data/departures'
 import { scopesNow } from '../../src/domains/identity/recheck'
 import { PARTNER_ROLES } from '../../src/domains/tenancy/partners/table'
 import { scopesOf } from '../../src/domains/tenancy/scopes'
@@ -328,6 +329,26 @@ describe('the right to act ends', () => {
       await expectError(there(), 'tenant_mismatch')
       const atHome = await elsewhere.ask('GET', '/api/v1/tenants/current', { token: person.token })
       expect(atHome.status).toBe(200)
+    })
+
+  const lookedAt: string[] = []
+  onDeparture(({ tenant }, { kind }) => {
+    if (kind === 'rights') lookedAt.push(tenant.id)
+    return {}
+  })
+  const ROLE = { role: 'viewer' }
+  const CHANGES = {
+    ...WAYS,
+    'with another role': () => ask('PUT', `/${partner.id}/tenants/${customer.tenant.id}`, ROLE),
+  }
+  for (const [name, end] of Object.entries(CHANGES))
+    it(`and what is open in the tenant is looked at: ${name}`, async () => {
+      const isLookedAt = () => eventually(async () => lookedAt.includes(customer.tenant.id) || null)
+      // Once because of what was granted before.
+      await isLookedAt()
+      lookedAt.length = 0
+      await end()
+      expect(await isLookedAt()).toBe(true)
     })
 
   it('with the user, the session and either tenant', async () => {
