@@ -7,6 +7,7 @@ import { sealDue } from '../../src/domains/audit/seal'
 import { tendDeletions } from '../../src/domains/tenancy/deletions/service'
 import { stepsOf, tablesInOrder } from '../../src/domains/tenancy/deletions/steps'
 import type { Bindings } from '../../src/env'
+import { newId } from '../../src/lib/ids'
 import { seed } from '../contract/seeds'
 import { expectError } from '../http/expect-error'
 import { someone } from '../identity/kit'
@@ -404,6 +405,40 @@ describe('the deletion', { timeout: 120_000 }, () => {
     await tend(inDays(32))
     await tend(inDays(33))
     for (const one of stuck) expect((await deletionOf(one.tenant.id)).status).toBe('done')
+  })
+
+  it('is of every object, however many there are', async () => {
+    const { tenant, admin } = await makeWorld()
+    const ids = Array.from({ length: 45 }, () => newId(Date.now()))
+    await env.DB.prepare(
+      `insert into chats (tenant_id, id, user_id, agent_id, tags, metadata, is_pinned, is_archived, message_count,
+         last_activity_at, created_at, updated_at)
+       select ?1, value, ?2, 'none', '[]', '{}', 0, 0, 0, 'x', 'x', 'x' from json_each(?3)`,
+    )
+      .bind(tenant.id, admin.user.id, JSON.stringify(ids))
+      .run()
+    // Endpoints that are long gone are known by the log alone.
+    const gone = Array.from({ length: 25 }, () => newId(Date.now()))
+    await env.DB.prepare(
+      `insert into audit_log (tenant_id, seq, id, actor_kind, action, resource, resource_id, created_at)
+       select ?1, 100 + key, value, 'user', 'endpoint.create', 'endpoint', value, 'x' from json_each(?2)`,
+    )
+      .bind(tenant.id, JSON.stringify(gone))
+      .run()
+    await cancel(tenant.id)
+    const erased = { CHATS: new Set<string>(), ENDPOINTS: new Set<string>() }
+    const watched = (kind: keyof typeof erased) => ({
+      getByName: (name: string) => {
+        erased[kind].add(name)
+        return { erase: async () => ({ value: undefined }) }
+      },
+    })
+    const over = { CHATS: watched('CHATS'), ENDPOINTS: watched('ENDPOINTS') }
+    await tend(inDays(31), over as unknown as Partial<Bindings>)
+    expect([...erased.CHATS].sort()).toEqual(ids.map((id) => `${tenant.id}/${id}`).sort())
+    expect([...erased.ENDPOINTS].sort()).toEqual(gone.map((id) => `${tenant.id}/${id}`).sort())
+    expect((await deletionOf(tenant.id)).removed).toMatchObject({ chat_objects: 45, endpoint_objects: 25 })
+    await tend(inDays(32))
   })
 
   it('does no more in one run than an invocation may, however many are due', async () => {
