@@ -139,6 +139,12 @@ const mailed = (email: string, path: string) =>
 
 /** What an operation needs besides the seed and the document's example. */
 const READY: Record<string, (a: Seeded) => Promise<Asked>> = {
+  // The seed has the user there, and what changes nothing is not on record.
+  'PUT /api/v1/partners/{id}/users/{user_id}': async (a) => {
+    const path = `/api/v1/partners/${a.ids['/api/v1/partners/{id}']}/users/${a.world.admin.user.id}`
+    expect((await call('DELETE', path, { token: a.platform.token })).status).toBe(204)
+    return {}
+  },
   'POST /api/v1/auth/password/forgot': async () => {
     const email = someone()
     await tenantOf(email, { verified: true })
