@@ -1,6 +1,7 @@
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
 import { expectError } from '../http/expect-error'
+import { serviceWith } from '../http/service'
 import { call, callJson, makePlatformAdmin, makeWorld } from '../world'
 
 type Tenant = { id: string; name: string; settings: Record<string, unknown> }
@@ -60,6 +61,47 @@ describe('the tenant', () => {
       .bind(tenant.id)
       .first<number>('n')
     expect(seqs).toBe(4)
+  })
+
+  it('is changed once more where another was faster, unless the version was named', async () => {
+    const { tenant, admin } = await makeWorld()
+    /** Another changes the tenant between what is read and what is written, the first time. */
+    const patch = async (headers: Record<string, string>) => {
+      let raced = 0
+      const withSession = (from: string) => {
+        const session = env.DB.withSession(from)
+        return {
+          prepare: (sql: string) => session.prepare(sql),
+          getBookmark: () => session.getBookmark(),
+          batch: async (statements: D1PreparedStatement[]) => {
+            if (raced++ === 0)
+              await env.DB.prepare(`update tenants set name = 'Faster', version = version + 1 where id = ?`)
+                .bind(tenant.id)
+                .run()
+            return session.batch(statements)
+          },
+        }
+      }
+      const DB = new Proxy(env.DB, {
+        get: (target, key) => {
+          const value = Reflect.get(target, key) as unknown
+          if (key === 'withSession') return withSession
+          return typeof value === 'function' ? value.bind(target) : value
+        },
+      })
+      return serviceWith({ DB })('PATCH', 'http://localhost:8787/api/v1/tenants/current', {
+        token: admin.token,
+        headers: { 'Content-Type': 'application/json', ...headers },
+        body: JSON.stringify({ settings: { payload_retention_days: 3 } }),
+      })
+    }
+    const { status } = await patch({})
+    expect(status).toBe(200)
+    expect((await current(admin.token)).data).toMatchObject({
+      name: 'Faster',
+      settings: { payload_retention_days: 3 },
+    })
+    await expectError(patch({ 'If-Match': '"3"' }), 'precondition_failed')
   })
 
   it('takes no field that is not the tenant’s to set', async () => {
