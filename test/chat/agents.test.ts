@@ -30,7 +30,7 @@ const auditOf = (id: string) =>
     .select()
     .from(auditLog)
     .where(and(eq(auditLog.tenant_id, world.tenant.id), eq(auditLog.resource_id, id)))
-    .orderBy(auditLog.id)
+    .orderBy(auditLog.seq)
     .all()
 
 describe('creating', () => {

@@ -321,6 +321,7 @@ describe('the backlog', () => {
     env.DB.prepare(
       `select (select count(*) from events where dispatched = 0) as entries,
         (select count(*) from deliveries as d join endpoints as w on w.tenant_id = d.tenant_id and w.id = d.endpoint_id
+          join tenants as t on t.id = d.tenant_id and t.status = 'active'
           where d.status = 'pending' and d.next_attempt_at <= ?1 and w.status = 'active'
             and (w.not_before is null or w.not_before <= ?1)) as due`,
     )
@@ -362,7 +363,7 @@ describe('the backlog', () => {
       expect([shown.get('outbox_entries'), shown.get('deliveries_due')]).toEqual([entries, due])
       // It is about the order of commits: another test may have left one that was written before.
       if (entries === 1) expect(shown.get('outbox_oldest_seconds')).toBeCloseTo(7_200, -1)
-      if (due === 2) expect(shown.get('deliveries_overdue_seconds')).toBeCloseTo(3_600, -1)
+      if (due === own && own > 0) expect(shown.get('deliveries_overdue_seconds')).toBeCloseTo(3_600, -1)
       if (due === 0) expect(shown.get('deliveries_overdue_seconds')).toBe(0)
       return true
     }, 15_000)

@@ -145,7 +145,7 @@ describe('a sender', { timeout: 20_000 }, () => {
   })
 })
 
-describe('a crash', { timeout: 20_000 }, () => {
+describe('a crash', { timeout: 60_000 }, () => {
   it('in the middle of an attempt: it is told so in the log, and made again', async () => {
     const world = await makeWorld()
     const { receiver, endpoint } = await connect(world, [{ does: 'hang' }, {}])
@@ -153,7 +153,7 @@ describe('a crash', { timeout: 20_000 }, () => {
     await eventually(async () => (await receiver.seen()).length === 1)
     await abortAllDurableObjects()
     await wake(world, endpoint.id)
-    const delivery = await settled(world, endpoint.id, ({ status }) => status === 'delivered', 9000)
+    const delivery = await settled(world, endpoint.id, ({ status }) => status === 'delivered', 30_000)
     expect(delivery.attempts).toMatchObject([
       { number: 1, response_status: null, error: expect.stringMatching(/^interrupted: /) },
       { number: 2, response_status: 200, error: null },
