@@ -1,6 +1,6 @@
 import { and, asc, desc, eq, getTableColumns, gt, gte, lt, type SQL, sql } from 'drizzle-orm'
 import { actingUser, type Context } from '../../data/context'
-import type { Page } from '../../data/page'
+import { MOST_LOOKED_AT, type Page } from '../../data/page'
 import { decodeCursor, encodeCursor } from '../../lib/cursor'
 import { iso } from '../../lib/ids'
 import { problem } from '../../lib/problem'
@@ -8,8 +8,6 @@ import { scopesNow } from '../identity/recheck'
 import type { AuditFilters, ListAudit } from './schema'
 import { type AuditRow, auditLog, isNumber } from './table'
 
-/** Rows that a page looks at where no index leads to those it wants: it may be shorter than was asked for, or empty. */
-const MOST_LOOKED_AT = 5_000
 /** Numbers are given up to here: what is beyond was put there by hand. */
 const MOST = Number.MAX_SAFE_INTEGER
 /** Rows of an export that are read at once. */
