@@ -1,0 +1,1 @@
+CREATE INDEX `events_by_seq` ON `events` (`tenant_id`,`seq`);

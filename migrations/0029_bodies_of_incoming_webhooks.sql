@@ -1,0 +1,1 @@
+CREATE INDEX `received_webhooks_with_body` ON `received_webhooks` (`tenant_id`,`id`) WHERE body_key is not null;

@@ -1,0 +1,1 @@
+CREATE INDEX `jobs_by_kind` ON `jobs` (`tenant_id`,`kind`,`id`);

@@ -1,0 +1,2 @@
+CREATE INDEX `pipeline_batches_waiting` ON `pipeline_batches` (`first_seq`) WHERE refusal is null;--> statement-breakpoint
+CREATE INDEX `pipeline_batches_refused` ON `pipeline_batches` (`tenant_id`) WHERE refusal is not null;
