@@ -13,6 +13,7 @@ export async function askJson(
   url: string,
   init: RequestInit,
   isMeant: (status: number) => boolean,
+  most = MOST_BYTES,
 ): Promise<JsonAnswer> {
   const response = await fetch(url, { ...init, redirect: 'manual' })
   const { status } = response
@@ -20,10 +21,10 @@ export async function askJson(
     await response.body?.cancel()
     throw new Error(`answered ${status}`)
   }
-  return { status, body: JSON.parse(await readText(response)) }
+  return { status, body: JSON.parse(await readText(response, most)) }
 }
 
-async function readText(response: Response): Promise<string> {
+async function readText(response: Response, most: number): Promise<string> {
   const reader = response.body?.getReader()
   const decoder = new TextDecoder()
   let text = ''
@@ -31,9 +32,9 @@ async function readText(response: Response): Promise<string> {
     const { done, value } = await reader.read()
     if (done) break
     size += value.byteLength
-    if (size > MOST_BYTES) {
+    if (size > most) {
       await reader.cancel()
-      throw new Error(`answered more than ${MOST_BYTES} bytes`)
+      throw new Error(`answered more than ${most} bytes`)
     }
     text += decoder.decode(value, { stream: true })
   }

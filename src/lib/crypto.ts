@@ -57,20 +57,18 @@ export function equalInConstantTime(a: string, b: string): boolean {
   return left.length === right.length && nodeTimingSafeEqual(left, right)
 }
 
-const derived = new Map<string, Promise<Uint8Array<ArrayBuffer>>>()
+// Keys, not promises of them: a promise ends with the request that made it, and would leave the others waiting.
+const derived = new Map<string, Uint8Array<ArrayBuffer>>()
 
 /** 32 bytes for one `purpose`, derived from the master key by HKDF-SHA256 (RFC 5869); remembered by the isolate. */
-export function deriveKey(masterKey: string, purpose: string): Promise<Uint8Array<ArrayBuffer>> {
+export async function deriveKey(masterKey: string, purpose: string): Promise<Uint8Array<ArrayBuffer>> {
   const name = `${purpose}\n${masterKey}`
-  let key = derived.get(name)
-  if (!key) {
-    key = (async () => {
-      const base = await crypto.subtle.importKey('raw', utf8(masterKey), 'HKDF', false, ['deriveBits'])
-      const params = { name: 'HKDF', hash: 'SHA-256', salt: utf8('causeway'), info: utf8(purpose) }
-      return new Uint8Array(await crypto.subtle.deriveBits(params, base, 256))
-    })()
-    derived.set(name, key)
-  }
+  const known = derived.get(name)
+  if (known) return known
+  const base = await crypto.subtle.importKey('raw', utf8(masterKey), 'HKDF', false, ['deriveBits'])
+  const params = { name: 'HKDF', hash: 'SHA-256', salt: utf8('causeway'), info: utf8(purpose) }
+  const key = new Uint8Array(await crypto.subtle.deriveBits(params, base, 256))
+  derived.set(name, key)
   return key
 }
 

@@ -21,11 +21,13 @@ const PRIVATE_V4 = [
 /** Link-local (AWS, Azure, Google, ECS and EKS credentials), Alibaba, Oracle, Azure's wire server. */
 const METADATA_V4 = ['169.254.0.0/16', '100.100.100.200/32', '192.0.0.192/32', '168.63.129.16/32'].map(range)
 
-/** AWS, EKS Pod Identity, Google. */
+/** AWS, EKS Pod Identity, Google, OpenStack, Scaleway. */
 const METADATA_V6 = [
   [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254],
   [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23],
   [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254],
+  [0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe],
+  [0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42],
 ]
 
 /** The kind of an IP literal (IPv6 with or without brackets); null where `host` is a name. */

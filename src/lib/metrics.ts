@@ -65,6 +65,20 @@ export const METRICS = {
     help: 'Deliveries whose time for an attempt has come; counted up to ten thousand.',
   },
   deliveries_overdue_seconds: { type: 'gauge', help: 'How long the most overdue of them has been due.' },
+  pipeline_batches_total: {
+    type: 'counter',
+    help: 'Batches of interactions sent to the data pipeline, by what came of it.',
+    known: { label: 'outcome', values: ['taken', 'refused', 'away'] },
+  },
+  pipeline_interactions_waiting: {
+    type: 'gauge',
+    help: 'Interactions that the data pipeline has not taken; what is in no batch is counted up to ten thousand.',
+  },
+  pipeline_batches_refused: {
+    type: 'gauge',
+    help: 'Batches that the data pipeline refused, and gets again.',
+  },
+  pipeline_oldest_seconds: { type: 'gauge', help: 'Age of the oldest interaction that it has not taken.' },
   open_streams: { type: 'gauge', help: 'Streams and sockets that are open, as the tenants’ Meters know.' },
   lease_admissions_total: {
     type: 'counter',

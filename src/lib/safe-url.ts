@@ -36,7 +36,10 @@ const PRIVATE_SUFFIXES = [
 ]
 
 /** Public zones whose every name resolves to an address written in it, or to the caller's own machine. */
-const WILDCARD_ZONES = ['nip.io', 'sslip.io', 'xip.io', 'localtest.me', 'lvh.me', 'vcap.me', 'lacolhost.com']
+const WILDCARD_ZONES = [
+  ...['nip.io', 'sslip.io', 'xip.io', 'localtest.me', 'lvh.me', 'vcap.me', 'lacolhost.com', 'traefik.me'],
+  ...['local.gd', 'rbndr.us'],
+]
 
 /** Ports from 1024 on where something other than an HTTP receiver listens, and would act on what it is sent. */
 const REFUSED_PORTS = new Set([
@@ -80,8 +83,7 @@ export async function refusalOfUrl(
   url: string,
   settings: TargetSettings & Pick<Settings, 'DOH_URL'>,
 ): Promise<string | null> {
-  const ask = (to: string, init: RequestInit) => fetch(to, init)
-  return refusalOfTarget(url, settings) ?? refusalOfResolved(new URL(url).hostname, settings, ask)
+  return refusalOfTarget(url, settings) ?? refusalOfResolved(new URL(url).hostname, settings, askDns)
 }
 
 /**
@@ -91,7 +93,7 @@ export async function refusalOfUrl(
 export async function refusalOfResolved(
   hostname: string,
   settings: TargetSettings & Pick<Settings, 'DOH_URL'>,
-  fetch: (url: string, init: RequestInit) => Promise<Response>,
+  fetch: (url: string, init: RequestInit) => Promise<DnsAnswer>,
 ): Promise<string | null> {
   const host = plainHost(hostname)
   if (settings.DOH_URL === '' || addressKind(host) !== null) return null
@@ -109,6 +111,34 @@ export async function refusalOfResolved(
   return addresses.length === 0 ? 'must be a name that DNS resolves' : null
 }
 
+type DnsAnswer = { ok: boolean; json: () => Promise<unknown> }
+
+/** What a resolver answered, by the question, and until when it is taken to hold. */
+const known = new Map<string, { text: string; until: number }>()
+/** Less than any name may be changed in on purpose, and enough that a busy endpoint does not ask for each attempt. */
+const KNOWN_MS = 5_000
+const MOST_KNOWN = 1_000
+
+/** Asks a resolver; a name that has addresses is remembered for its time to live, five seconds at most. */
+async function askDns(url: string, init: RequestInit): Promise<DnsAnswer> {
+  const now = Date.now()
+  const before = known.get(url)
+  const read = (text: string) => async () => JSON.parse(text) as unknown
+  if (before && before.until > now) return { ok: true, json: read(before.text) }
+  const response = await fetch(url, init)
+  const text = await response.text()
+  const seconds = response.ok ? shortestLife(text) : 0
+  if (known.size >= MOST_KNOWN) known.clear()
+  if (seconds > 0) known.set(url, { text, until: now + Math.min(seconds * 1000, KNOWN_MS) })
+  return { ok: response.ok, json: read(text) }
+}
+
+/** The shortest TTL of the records in an answer; 0 where there is none. */
+function shortestLife(text: string): number {
+  const lives = [...text.matchAll(/"TTL"\s*:\s*(\d+)/g)].map(([, seconds]) => Number(seconds))
+  return lives.length === 0 ? 0 : Math.min(...lives)
+}
+
 const A = 1
 const AAAA = 28
 const RESOLVE_TIMEOUT_MS = 3000
@@ -118,7 +148,7 @@ async function resolve(
   doh: string,
   host: string,
   type: number,
-  fetch: (url: string, init: RequestInit) => Promise<Response>,
+  fetch: (url: string, init: RequestInit) => Promise<DnsAnswer>,
 ): Promise<string[]> {
   const url = new URL(doh)
   url.searchParams.set('name', host)

@@ -1,6 +1,9 @@
 /** One event of a stream (HTML Standard, "Server-sent events"); `event` is empty where the stream named none. */
 export type SseEvent = { event: string; data: string }
 
+/** A comment's is empty. */
+const FIELDS = new Set(['', 'data', 'event', 'id', 'retry'])
+
 /**
  * Splits the text of an event stream into events, however the text was cut. `isWhole` may say that the data so far is
  * complete in itself (asked of an event's first line); then it does not wait for the blank line, which careless servers forget.
@@ -10,8 +13,13 @@ export class SseParser {
   private data: string[] = []
   private event = ''
   private afterReturn = false
+  private over = false
 
-  constructor(private readonly isWhole: (data: string) => boolean = () => false) {}
+  constructor(
+    private readonly isWhole: (data: string) => boolean = () => false,
+    /** Whether a line that is none of an event stream’s ends it, with the event that was coming; clients pass over them. */
+    private readonly ends: (line: string) => boolean = () => false,
+  ) {}
 
   /** The events that `text` completes. */
   push(text: string): SseEvent[] {
@@ -21,14 +29,14 @@ export class SseParser {
     let from = this.afterReturn && text.startsWith('\n') ? 1 : 0
     if (text !== '') this.afterReturn = text.endsWith('\r')
     lineEnd.lastIndex = from
-    for (let found = lineEnd.exec(text); found; found = lineEnd.exec(text)) {
+    for (let found = lineEnd.exec(text); found && !this.over; found = lineEnd.exec(text)) {
       this.line.push(text.slice(from, found.index))
       const line = this.line.join('')
       this.line = []
       from = lineEnd.lastIndex
       this.take(line, events)
     }
-    if (from < text.length) this.line.push(text.slice(from))
+    if (from < text.length && !this.over) this.line.push(text.slice(from))
     return events
   }
 
@@ -43,6 +51,7 @@ export class SseParser {
   }
 
   private take(line: string, events: SseEvent[]): void {
+    if (this.over) return
     if (line === '') {
       this.dispatch(events)
       this.event = ''
@@ -52,6 +61,7 @@ export class SseParser {
     const field = colon < 0 ? line : line.slice(0, colon)
     const value = colon < 0 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1)
     if (field === 'event') this.event = value
+    else if (!FIELDS.has(field)) this.over = this.ends(line)
     if (field !== 'data') return
     this.data.push(value)
     if (this.data.length === 1 && this.isWhole(value)) this.dispatch(events)

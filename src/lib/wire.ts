@@ -29,7 +29,8 @@ const YEAR_10000 = Date.UTC(10_000, 0)
 
 /** A time in ISO 8601 with its offset; it is kept in UTC with milliseconds. */
 export const Time = z.iso
-  .datetime({ offset: true, error: 'must be a time like 2026-01-31T10:00:00.000Z' })
+  // What is no time at all is told by that alone.
+  .datetime({ offset: true, error: 'must be a time like 2026-01-31T10:00:00.000Z', abort: true })
   .refine((value) => Date.parse(value) < YEAR_10000, 'must be before the year 10000')
   .refine(hasFourDigits, 'must lie in the years 0000 to 9999 in UTC')
   .transform((value) => new Date(value).toISOString())
