@@ -16,6 +16,24 @@ export function confined<T extends TenantTable>(table: T): T {
   return table
 }
 
+/** Names of the full-text indexes (FTS5) that keep no text: all they tell is which numbers match. */
+export const wordIndexes = new Set<string>()
+
+/** Declares a full-text index that a migration made with `content=''`; statements may read it, triggers write it. */
+export function wordIndex(name: string): string {
+  wordIndexes.add(name)
+  return name
+}
+
+/** Names of the views (tenant_id, id, words) through which a tenant's words come into such an index. */
+export const wordViews = new Set<string>()
+
+/** Declares such a view: a trigger on it finds the number of their row. */
+export function wordsOf(view: string): string {
+  wordViews.add(view)
+  return view
+}
+
 /** Names of the tables that are read at D1's primary alone: what a replica says of them may have been revoked since. */
 export const primaryTables = new Set<string>(['tenants'])
 

@@ -8,6 +8,7 @@ import { Problem, problem } from '../lib/problem'
 import type { NewChange } from './changes'
 import type { Context, IdempotencyClaim, StoredAnswer } from './context'
 import { tenantDatabase } from './database'
+import { insertRows } from './insert-rows'
 import { nudge } from './nudge'
 import { keepWatch } from './outbox'
 import { type AuditEntry, auditStatements } from './record'
@@ -26,12 +27,20 @@ export type Check = { holds: SQL; otherwise: Problem }
 export type NewEvent = {
   type: string
   data: unknown
+  /** The JSON text of its data where that is printed already; `data` is not looked at. */
+  printed?: string
   channels?: string[]
   subject?: string
   id?: string
   occurred_at?: string
   /** Of an event born in an object: the object's name and its own number, under which the event comes here once. */
   origin?: string
+  /** The application whose event it is; the tenant's own without. */
+  application_id?: string
+  /** How its data differs from what its type says of it, where that is no reason to refuse it. */
+  schema_error?: string
+  /** Words to find it by. */
+  tags?: string[]
 }
 
 export type Change<T> = {
@@ -49,10 +58,14 @@ export type Change<T> = {
   unique?: Record<string, Problem>
   /** The result holds a secret: the stored answer is encrypted. */
   secret?: boolean
+  /** Selects at the end of the batch, which see what it wrote; `seen` is given the rows of each. */
+  reads?: { statements: Statement[]; seen: (rows: unknown[]) => void }
 }
 
 /** Payloads above this go to R2; a D1 row ends at 2 MB and is billed by the row. */
 const INLINE_PAYLOAD = 16 * 1024
+/** More events than an object carries here at once are rows of one statement: D1 counts those of a batch, too. */
+const MOST_APART = 100
 /** The largest payload of an event (webhooks.md). */
 export const MAX_PAYLOAD = 256 * 1024
 
@@ -93,22 +106,35 @@ export async function commit<T>(ctx: Context, change: Change<T>): Promise<T> {
   const recordsAt = batch.length
   for (const entry of [change.audit ?? []].flat()) batch.push(...auditStatements(ctx, entry))
   const isWork = batch.length > recordsAt || tellsEnd > tellsAt
-  const announced: string[] = []
-  for (const event of change.events ?? []) {
-    const row = await eventRow(ctx, event)
-    announced.push(row.id)
-    const insert = ctx.db.insert(events).values(row)
-    batch.push(event.origin === undefined ? insert : insert.onConflictDoNothing())
-  }
+  const rows = await Promise.all((change.events ?? []).map((event) => eventRow(ctx, event)))
+  if (rows.length > MOST_APART)
+    batch.push(...insertRows(ctx, events, rows, rows.some(isCarried) ? { known: 'kept' } : {}))
+  else
+    for (const row of rows) {
+      const insert = ctx.db.insert(events).values(row)
+      batch.push(isCarried(row) ? insert.onConflictDoNothing() : insert)
+    }
+  const readsAt = batch.length
+  batch.push(...(change.reads?.statements ?? []))
   const [first, ...rest] = batch
   if (!first) return change.result
-  if (announced.length > 0 || isWork) await keepWatch(ctx.env, ctx.now)
+  if (rows.length > 0 || isWork) await keepWatch(ctx.env, ctx.now)
   const outcomes: unknown[] = await ctx.db.batch([first, ...rest]).catch((error: unknown) => {
-    throw refusalOf(error, refusals, change.unique ?? {})
+    const refusal = refusalOf(error, refusals, change.unique ?? {})
+    if (refusal instanceof Problem) dropPayloads(ctx, rows)
+    throw refusal
   })
   if (ctx.idempotency?.render) ctx.idempotency.finished = true
+  change.reads?.seen(outcomes.slice(readsAt))
   if (tellsEnd > tellsAt) await tellAll(ctx, outcomes.slice(tellsAt, tellsEnd).flat() as StateChange[])
-  for (const id of announced) ctx.defer(nudge(ctx.env, { tenant_id: ctx.tenant.id, event_id: id }))
+  if (rows.length > 0)
+    ctx.defer(
+      nudge(ctx.env, {
+        tenant_id: ctx.tenant.id,
+        event_ids: rows.map(({ id }) => id),
+        types: [...new Set(rows.map(({ type }) => type))],
+      }),
+    )
   return change.result
 }
 
@@ -141,13 +167,21 @@ function messageOf(error: unknown): string {
   return text
 }
 
+type NewRow = typeof events.$inferInsert & { id: string; origin: string | null; data_key: string | null }
+
+/** One that an object carries here may have come before. */
+const isCarried = ({ origin }: NewRow): boolean => origin !== null
+
+/** What was put away for events that are known not to have come. One with an origin may have come earlier. */
+function dropPayloads(ctx: Context, rows: readonly NewRow[]): void {
+  const keys = rows.flatMap(({ origin, data_key }) => (origin === null && data_key !== null ? data_key : []))
+  if (keys.length > 0) ctx.defer(ctx.env.FILES.delete(keys))
+}
+
 /** The row of a new event; its payload is in R2 already where it is large. */
-export async function eventRow(
-  ctx: Context,
-  event: NewEvent,
-): Promise<typeof events.$inferInsert & { id: string }> {
+export async function eventRow(ctx: Context, event: NewEvent): Promise<NewRow> {
   const id = event.id ?? `msg_${newId(ctx.now)}`
-  const data = JSON.stringify(event.data)
+  const data = event.printed ?? JSON.stringify(event.data)
   const size = new TextEncoder().encode(data).byteLength
   if (size > MAX_PAYLOAD)
     throw problem('payload_too_large', 'The event’s payload is over its limit', {
@@ -167,6 +201,9 @@ export async function eventRow(
     data: dataKey ? null : data,
     data_key: dataKey,
     origin: event.origin ?? null,
+    application_id: event.application_id ?? null,
+    schema_error: event.schema_error ?? null,
+    tags: event.tags && event.tags.length > 0 ? event.tags : null,
     trace_id: ctx.traceparent.slice(3, 35),
     timestamp: event.occurred_at ?? iso(ctx.now),
   }

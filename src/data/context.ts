@@ -87,6 +87,8 @@ export type RequestContext = {
   session?: RequestSession
   /** Counts the request against a tenant that only the verb finds out; 429. Set on open routes that carry a credential. */
   admit?: (tenant: Pick<Tenant, 'id'>) => void | Promise<void>
+  /** Whose request it is, for its usage, where no credential says so: set once what stands for one is proven. */
+  usedBy?: { tenant_id: string; caller: 'user' | 'public' } | undefined
   /** Lets `work` finish after the answer; a failure is logged and changes nothing. */
   defer: (work: Promise<unknown>) => void
 }

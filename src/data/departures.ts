@@ -1,4 +1,4 @@
-import type { BatchItem } from 'drizzle-orm/batch'
+import type { Change } from './commit'
 import type { Context } from './context'
 
 // What a user or a team leaves behind is known best by those who keep it, and who removes them does not know them: each
@@ -14,7 +14,7 @@ export type Departed =
   | { kind: 'member'; id: string; team_id: string }
 
 /** What goes along: in the batch of the removal itself, and once that stands. */
-type Along = { statements?: BatchItem<'sqlite'>[]; afterwards?: () => Promise<unknown> }
+type Along = { statements?: Change<unknown>['statements']; afterwards?: () => Promise<unknown> }
 
 type Keeper = (ctx: Context, departed: Departed) => Along | Promise<Along>
 

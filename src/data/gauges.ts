@@ -14,3 +14,19 @@ export async function tellGauge(env: Pick<Bindings, 'METRICS'>, report: GaugeRep
   const shard = shardName((Number.parseInt(report.source.slice(-4), 16) || 0) % METRICS_SHARDS)
   await env.METRICS.getByName(shard).hold(report)
 }
+
+/** How gauges stand that whoever keeps them can read in one place. */
+export type GaugeSource = (env: Bindings, now: number) => Promise<Partial<Record<GaugeName, number>>>
+
+const sources: GaugeSource[] = []
+
+/** Has gauges read for the page of metrics. */
+export function onGauges(source: GaugeSource): void {
+  sources.push(source)
+}
+
+/** All of them as they stand now. */
+export async function readGauges(env: Bindings, now: number): Promise<Partial<Record<GaugeName, number>>> {
+  const all = await Promise.all(sources.map((source) => source(env, now)))
+  return Object.assign({}, ...all)
+}

@@ -1,4 +1,4 @@
-import { tenantTables } from './columns'
+import { tenantTables, wordIndexes, wordViews } from './columns'
 import { type Node, nameOf, splitAt } from './sql-tree'
 
 /** What a statement was refused for. */
@@ -21,8 +21,9 @@ const TABLE_FUNCTIONS = new Set(['json_each', 'json_tree'])
 export function sourceOf(name: string | null, alias: string | null, ctes: ReadonlySet<string>): Source {
   if (name === null) throw new Refusal('a table has no plain name')
   const called = alias ?? name
-  if (ctes.has(name)) return { alias: called, key: null, bound: true }
-  if (tenantTables.has(name)) return { alias: called, key: 'tenant_id', bound: false }
+  // An index of words says nothing but numbers of rows, which belong to a table that is bound.
+  if (ctes.has(name) || wordIndexes.has(name)) return { alias: called, key: null, bound: true }
+  if (tenantTables.has(name) || wordViews.has(name)) return { alias: called, key: 'tenant_id', bound: false }
   if (name === 'tenants') return { alias: called, key: 'id', bound: false }
   throw new Refusal(`"${name}" is not a tenant's table`)
 }

@@ -4,7 +4,7 @@ import type { Bindings, EventNudge } from '../env'
 // once. A quiet service nudges at once; a busy one makes a tenth of the calls, each of which costs as much as a small
 // statement.
 
-/** Cloudflare Queues takes so many messages at once. */
+/** So many events at most go with one call, in a message for each tenant: all of them together are far below its limit. */
 const MOST_AT_ONCE = 100
 /** A busy service's events wait no longer than this, and its consumer gets them in batches. */
 const BETWEEN_SENDS_MS = 10
@@ -15,16 +15,16 @@ const GIVEN_UP_MS = 500
 /** Who sends for the others hands over in good time: work after an answer is cut off after 30 s. */
 const TURN_MS = 5_000
 
-let waiting: EventNudge[] = []
+const waiting: EventNudge[] = []
 let sendingSince: number | null = null
 
 /**
- * Resolves when the queue was nudged for `event`, by this request or by another that took it along. No other request's
- * promise is awaited, since that may never end: each looks for itself whether its event still waits.
+ * Resolves when the queue was nudged for these events, by this request or by another that took it along. No other request's
+ * promise is awaited, since that may never end: each looks for itself whether its events still wait.
  */
-export async function nudge(env: Pick<Bindings, 'EVENTS_QUEUE'>, event: EventNudge): Promise<void> {
-  waiting.push(event)
-  while (waiting.includes(event)) {
+export async function nudge(env: Pick<Bindings, 'EVENTS_QUEUE'>, mine: EventNudge): Promise<void> {
+  waiting.push(mine)
+  while (waiting.includes(mine)) {
     const busy = sendingSince !== null && Date.now() - sendingSince < GIVEN_UP_MS
     if (busy) await sleep(LOOK_AGAIN_MS)
     else await sendWaiting(env)
@@ -36,8 +36,7 @@ async function sendWaiting(env: Pick<Bindings, 'EVENTS_QUEUE'>): Promise<void> {
   try {
     while (waiting.length > 0 && Date.now() < until) {
       sendingSince = Date.now()
-      const [first, ...others] = waiting.slice(0, MOST_AT_ONCE)
-      waiting = waiting.slice(MOST_AT_ONCE)
+      const [first, ...others] = takeWaiting()
       if (first && others.length === 0) await env.EVENTS_QUEUE.send(first)
       else if (first) await env.EVENTS_QUEUE.sendBatch([first, ...others].map((body) => ({ body })))
       await sleep(BETWEEN_SENDS_MS)
@@ -45,6 +44,23 @@ async function sendWaiting(env: Pick<Bindings, 'EVENTS_QUEUE'>): Promise<void> {
   } finally {
     sendingSince = null
   }
+}
+
+/** What goes next, a message for each tenant: Miniflare's broker, for one, can't take more than one a millisecond. */
+function takeWaiting(): EventNudge[] {
+  const taken: EventNudge[] = []
+  for (let count = 0; waiting[0] && (count === 0 || count + waiting[0].event_ids.length <= MOST_AT_ONCE); ) {
+    count += waiting[0].event_ids.length
+    taken.push(...waiting.splice(0, 1))
+  }
+  const byTenant = Map.groupBy(taken, ({ tenant_id }) => tenant_id)
+  return [...byTenant].map(([tenant_id, own]) => ({
+    tenant_id,
+    event_ids: own.flatMap(({ event_ids }) => event_ids),
+    ...(own.every(({ types }) => types)
+      ? { types: [...new Set(own.flatMap(({ types }) => types ?? []))] }
+      : {}),
+  }))
 }
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))

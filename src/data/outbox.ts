@@ -15,7 +15,9 @@ let watchedUntil = 0
 
 /** Resolves when the sweeper is sure to look at the outbox after `now`, whatever becomes of this isolate. */
 export async function keepWatch(env: Bindings, now: number): Promise<void> {
-  if (watchedUntil - now > WATCH_MS / 2) return
+  const left = watchedUntil - now
+  // More than was ever promised: the clock went back, and the promise is of another time.
+  if (left > WATCH_MS / 2 && left <= WATCH_MS) return
   const { promise: late, resolve } = Promise.withResolvers<'late'>()
   const timer = setTimeout(() => resolve('late'), PATIENCE_MS)
   try {
