@@ -1,21 +1,24 @@
 import type { Context as HonoContext } from 'hono'
-import { unkeepable } from '../lib/keepable'
 import { problem } from '../lib/problem'
 import { routeOf } from './notes'
+
+export { refuseDeepNesting, refuseUnusable } from '../lib/keepable'
 
 /** The largest body unless a route says otherwise (http.md). */
 export const DEFAULT_LIMIT = 1024 * 1024
 
-/** Deeper than any form that is filled in, and far from where a recursive reader runs out of stack. */
-const MOST_NESTED = 100
+/** The largest body that a request's route takes, of the type that it has. */
+function limitOf(c: HonoContext): number {
+  const { bodyLimit = DEFAULT_LIMIT, formLimit } = routeOf(c).note ?? {}
+  const isForm =
+    formLimit !== undefined && /^multipart\/form-data\b/i.test(c.req.header('Content-Type') ?? '')
+  return isForm ? formLimit : bodyLimit
+}
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
 
 /** The body's text, read once and remembered for whoever asks next; 413 over the route's limit, however it is sent. */
-export async function readText(
-  c: HonoContext,
-  limit = routeOf(c).note?.bodyLimit ?? DEFAULT_LIMIT,
-): Promise<string> {
+export async function readText(c: HonoContext, limit = limitOf(c)): Promise<string> {
   const cached: unknown = await c.req.bodyCache.text
   if (typeof cached === 'string') return cached
   const value = textOf(await readBytes(c, limit))
@@ -34,35 +37,8 @@ export function textOf(bytes: Uint8Array): string {
   }
 }
 
-/** Refuses JSON that can't be read, or can't be kept as it was sent: 422 with the members by path. */
-export function refuseUnusable(json: string): void {
-  refuseDeepNesting(json)
-  const fields = unkeepable(json)
-  if (fields) throw problem.invalid(fields)
-}
-
-/** Refuses JSON that is nested deeper than what reads it can follow. */
-function refuseDeepNesting(json: string): void {
-  let depth = 0
-  let quoted = false
-  for (let i = 0; i < json.length; i++) {
-    const char = json.charCodeAt(i)
-    if (char === 0x5c) i += quoted ? 1 : 0
-    else if (char === 0x22) quoted = !quoted
-    else if (quoted) continue
-    else if (char === 0x5b || char === 0x7b) {
-      depth += 1
-      if (depth > MOST_NESTED)
-        throw problem.invalid({ body: `must be nested at most ${MOST_NESTED} levels deep` })
-    } else if (char === 0x5d || char === 0x7d) depth -= 1
-  }
-}
-
 /** The body's bytes, at most `limit` of them; read once and remembered, whichever form is asked for next. */
-export async function readBytes(
-  c: HonoContext,
-  limit = routeOf(c).note?.bodyLimit ?? DEFAULT_LIMIT,
-): Promise<Uint8Array<ArrayBuffer>> {
+export async function readBytes(c: HonoContext, limit = limitOf(c)): Promise<Uint8Array<ArrayBuffer>> {
   const tooLarge = () =>
     problem('body_too_large', 'The body is over its limit', { details: { limit_bytes: limit } })
   const encoding = c.req.header('Content-Encoding')?.toLowerCase() ?? 'identity'

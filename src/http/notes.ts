@@ -4,6 +4,7 @@ import type * as z from 'zod'
 import type { Context, StoredAnswer } from '../data/context'
 import type { ProblemCode } from '../lib/problem'
 import type { AppEnv } from './app-env'
+import type { Dialect } from './dialect'
 
 /** Prints the answer for a handler's value. */
 export type Print = (c: HonoContext<AppEnv>, value: unknown) => StoredAnswer
@@ -20,11 +21,19 @@ export type Note = {
   scopes?: string[]
   /** No credential is needed, and one that is sent is ignored. */
   open?: true
+  /** What browsers open without headers of their own: `?ticket=` stands for a credential. */
+  ticket?: true
   /** Only for platform administrators. */
   platform?: true
   params?: z.ZodObject
   query?: z.ZodObject
-  body?: { schema: z.ZodType; contentType: string; example?: unknown }
+  body?: {
+    schema: z.ZodType
+    contentType: string
+    example?: unknown
+    /** What it takes besides, for the document. */
+    or?: { schema: z.ZodType; contentType: string }
+  }
   returns?: {
     status: number
     schema: z.ZodType | null
@@ -36,6 +45,8 @@ export type Note = {
   }
   /** Answers besides `returns` that a caller may get, for the document. */
   also?: NonNullable<Note['returns']>[]
+  /** The protocol that it speaks, where that is another product's. */
+  dialect?: Dialect
   /** Left out of the document: pages and their scripts. */
   hidden?: true
   /**
@@ -45,17 +56,19 @@ export type Note = {
   secret?: true | string[]
   /** Error codes beyond those every route has, for the document. */
   errors?: ProblemCode[]
-  /** Largest body in bytes; 1 MiB unless said otherwise. */
+  /** Largest body in bytes; 1 MiB unless said otherwise. A form may be larger than what else the route takes. */
   bodyLimit?: number
+  formLimit?: number
   /** The idempotency key: `commit` (the rule), `ignored` (login), or `claimed` where the route calls something outside. */
   idempotency?: 'ignored' | 'claimed'
   /** What a caller must be allowed besides the scopes, asked before a stored answer is given again; throws the refusal. */
   again?: (ctx: Context, params: Record<string, string>) => Promise<void>
   /**
    * What it counts as (limits.md): a message or an upload besides a request; a stream by how many are open instead of how
-   * often they are opened. `credential`: an open route whose body or cookie is a credential, so not counted by address.
+   * often they are opened. `credential`: an open route whose body or cookie is a credential, so not counted by address;
+   * `source`: one that is counted by the source of webhooks that its path names (limits/sources.ts).
    */
-  counts?: 'message' | 'upload' | 'stream' | 'credential'
+  counts?: 'message' | 'upload' | 'stream' | 'credential' | 'source'
 }
 
 const NOTE = Symbol('note')

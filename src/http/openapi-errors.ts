@@ -40,6 +40,7 @@ const PHRASES: Record<number, string> = {
   412: 'If-Match names another version',
   413: 'The body is over its limit',
   415: 'Wrong content type',
+  416: 'The file has no such bytes',
   422: 'A field is wrong; every wrong one is named in details',
   429: 'Over a limit; wait Retry-After seconds',
   500: 'A bug on our side',
@@ -82,15 +83,20 @@ export const takesVersion = (method: string, path: string): boolean =>
   ['patch', 'put', 'delete'].includes(method) && (path.includes('{') || OF_ONE.test(path))
 
 /** The error answers of one operation by status; each code is a named example. */
-export function errorAnswers(codes: readonly ProblemCode[], schema: JsonSchema): Record<string, unknown> {
+export function errorAnswers(
+  codes: readonly ProblemCode[],
+  ours: JsonSchema,
+  theirs?: (status: number) => JsonSchema,
+): Record<string, unknown> {
   const answers: Record<string, unknown> = {}
   for (const status of [...new Set(codes.map((code) => PROBLEMS[code].status))].sort()) {
     const own = codes.filter((code) => PROBLEMS[code].status === status)
     const examples = Object.fromEntries(own.map((code) => [code, { $ref: `#/components/examples/${code}` }]))
+    const media = theirs ? { schema: theirs(status) } : { schema: ours, examples }
     answers[status] = {
       description: `${PHRASES[status] ?? 'An error'}: ${own.map((code) => `\`${code}\``).join(', ')}.`,
       headers: headersOf(status),
-      content: { 'application/json': { schema, examples } },
+      content: { 'application/json': media },
     }
   }
   return answers

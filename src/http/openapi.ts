@@ -115,8 +115,13 @@ function operation(
   const needs = scopes.length > 0 ? `Needs ${scopes.map((scope) => `\`${scope}\``).join(' and ')}.` : ''
   const description = [note.description, needs].filter(Boolean).join('\n\n')
   const answers = [note.returns, ...(note.also ?? [])].filter((answer) => answer !== undefined)
+  const { dialect } = note
+  const refusal = dialect && ((status: number) => schemas.of(dialect.refusalSchema(status), 'output'))
   return {
-    operationId: operationId(method, path),
+    // Another product has names of its own for what may be called the same here.
+    operationId: dialect
+      ? dialect.name + operationId('', `/${method}${path.slice('/api/v1'.length)}`)
+      : operationId(method, path),
     summary: note.summary ?? `${method.toUpperCase()} ${path}`,
     ...(description ? { description } : {}),
     tags: [tagOf(op)],
@@ -125,7 +130,7 @@ function operation(
     parameters: parametersOf(op, schemas),
     ...(note.body ? { requestBody: requestBody(note.body, schemas) } : {}),
     responses: {
-      ...errorAnswers(codes, error),
+      ...errorAnswers(codes, error, refusal),
       ...successes(op, answers, schemas, meta),
       ...(isOneResource(op) ? { 304: { description: 'Unchanged since the ETag in If-None-Match.' } } : {}),
     },
@@ -178,7 +183,10 @@ const MAKE = { make: 'example' }
 
 function requestBody(note: NonNullable<Note['body']>, schemas: Schemas): unknown {
   const media = { schema: schemas.of(note.schema, 'input'), example: note.example ?? MAKE }
-  return { required: true, content: { [note.contentType]: media } }
+  const or = note.or
+    ? { [note.or.contentType]: { schema: schemas.of(note.or.schema, 'input'), example: MAKE } }
+    : {}
+  return { required: true, content: { [note.contentType]: media, ...or } }
 }
 
 /** The good answers by status; those of one status differ in their content type (a stream, or JSON). */

@@ -4,6 +4,8 @@ import { describeError, log } from '../lib/log'
 import { Problem, problem } from '../lib/problem'
 import { answerWith } from './answer-headers'
 import type { AppEnv } from './app-env'
+import type { Place } from './dialect'
+import { type Note, routeOf } from './notes'
 
 /** Whatever was thrown, as a Problem; what is not one is a bug and becomes a 500 that says nothing of its cause. */
 export function asProblem(error: unknown): Problem {
@@ -33,7 +35,7 @@ export function shownProblem(failure: Problem) {
   }
 }
 
-/** The one shape of every error. */
+/** The one shape of every error, but of those on routes that speak another product's protocol. */
 export function problemResponse(c: HonoContext<AppEnv>, error: unknown): Response {
   const failure = asProblem(error)
   const request = c.get('request')
@@ -48,10 +50,16 @@ export function problemResponse(c: HonoContext<AppEnv>, error: unknown): Respons
     correlation_id: request?.correlationId ?? null,
     ts: iso(request?.now ?? Date.now()),
   }
-  return answerWith(
-    c,
-    failure.status,
-    JSON.stringify({ error: { ...shownProblem(failure), ...asked } }),
-    failure.headers,
-  )
+  const { note } = routeOf(c)
+  const body = note?.dialect
+    ? note.dialect.refusal(failure, (field) => placeOf(note, field))
+    : { error: { ...shownProblem(failure), ...asked } }
+  const headers = { ...failure.headers, ...note?.dialect?.headers?.(failure) }
+  return answerWith(c, failure.status, JSON.stringify(body), headers)
+}
+
+/** Where a route takes a field, by what it says of its path and query; all else is in the body. */
+function placeOf(note: Note, field: string): Place {
+  if (note.params && field in note.params.shape) return 'path'
+  return note.query && field in note.query.shape ? 'query' : 'body'
 }

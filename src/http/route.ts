@@ -52,9 +52,15 @@ export function params<T extends z.ZodRawShape>(shape: T): Validated<'param', z.
   return noted(middleware as never, { params: schema as never })
 }
 
-/** Query parameters; an unknown one is refused, since a filter that is ignored answers the wrong question. */
-export function query<T extends z.ZodRawShape>(shape: T): Validated<'query', z.ZodObject<T>> {
-  const schema = z.strictObject(shape)
+/**
+ * Query parameters; an unknown one is refused, since a filter that is ignored answers the wrong question. Only clients of
+ * another product's protocol may send what is not known here.
+ */
+export function query<T extends z.ZodRawShape>(
+  shape: T,
+  options: { unknown?: 'ignored' } = {},
+): Validated<'query', z.ZodObject<T>> {
+  const schema = options.unknown === 'ignored' ? z.object(shape) : z.strictObject(shape)
   const middleware: MiddlewareHandler<AppEnv> = async (c, next) => {
     // What is named once is a text, what is named more often a list of them.
     const given = Object.entries(c.req.queries()).map(([name, all]) => [
@@ -107,6 +113,8 @@ type ReturnsOptions<T> = {
   location?: (value: T) => string
   /** Answers the schema's value itself instead of the envelope (routes of another dialect). */
   bare?: boolean
+  /** Another status for some values: what was there already is not created. */
+  statusOf?: (value: T) => number
   description?: string
 }
 
@@ -121,11 +129,13 @@ export function returns<S extends z.ZodType>(
     (c, value) => {
       const data = schema.parse(value)
       const headers: Record<string, string> = {}
+      const answered = options.statusOf?.(value) ?? status
       const etag = etagOf(value)
       if (etag) headers.ETag = etag
-      if (status === 201) headers.Location = options.location ? options.location(value) : locationOf(c, value)
+      if (answered === 201)
+        headers.Location = options.location ? options.location(value) : locationOf(c, value)
       const body = JSON.stringify(options.bare ? data : envelope(c, data))
-      return { status, headers, body, secret: false }
+      return { status: answered, headers, body, secret: false }
     },
   )
 }

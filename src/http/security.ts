@@ -22,8 +22,10 @@ const EXPOSED = [
   ...['X-Request-ID', 'X-Correlation-ID', 'X-Trace-ID', 'X-Gateway-Request-ID', 'X-Gateway-Time-Ms'],
   ...['X-RateLimit-Limit', 'X-RateLimit-Remaining', 'X-RateLimit-Reset', 'RateLimit', 'RateLimit-Policy'],
   ...['Retry-After', 'ETag', 'Location', 'Idempotency-Replayed', 'WWW-Authenticate', 'Allow'],
-  'X-D1-Bookmark',
+  ...['X-D1-Bookmark', 'Content-Range', 'Content-Disposition', 'X-Should-Retry'],
 ]
+
+const stainless = (name: string) => `X-Stainless-${name}`
 
 const ACCEPTED = [
   ...[
@@ -37,7 +39,13 @@ const ACCEPTED = [
     'Idempotency-Key',
   ],
   ...['X-Correlation-ID', 'X-Request-ID', 'traceparent', 'X-Target-Tenant-ID', 'X-Active-Tenant-Id'],
-  ...['If-Match', 'If-None-Match', 'Last-Event-ID', 'Prefer', 'X-D1-Bookmark'],
+  ...['If-Match', 'If-None-Match', 'If-Range', 'Range', 'Last-Event-ID', 'Prefer', 'X-D1-Bookmark'],
+  // What OpenAI’s client sends of itself, and how it names a chat.
+  ...['User-Agent', 'X-Causeway-Chat-Id', 'OpenAI-Organization', 'OpenAI-Project'],
+  ...['Arch', 'Async', 'Helper-Method', 'Lang', 'OS', 'Package-Version', 'Retry-Count', 'Runtime'].map(
+    stainless,
+  ),
+  ...['Runtime-Version', 'Timeout'].map(stainless),
 ]
 
 const answerCors = cors({
