@@ -36,6 +36,8 @@ export const auditLog = confined(
       index('audit_log_by_actor').on(table.tenant_id, table.actor_id, table.seq),
       index('audit_log_by_action').on(table.tenant_id, table.action, table.seq),
       index('audit_log_by_resource').on(table.tenant_id, table.resource_id, table.seq),
+      index('audit_log_by_kind').on(table.tenant_id, table.resource, table.seq),
+      index('audit_log_by_request').on(table.tenant_id, table.request_id, table.seq),
     ],
   ),
 )

@@ -1,21 +1,30 @@
 import * as z from 'zod'
+import { ABOUT_ALERTS } from './about-alerts'
+import { ABOUT_BILLING } from './about-billing'
+import { ABOUT_CALLS } from './about-calls'
+import { ABOUT_CAMPAIGNS } from './about-campaigns'
+import { ABOUT_ITEMS } from './about-items'
+import { ABOUT_TICKETS } from './about-tickets'
+import { ABOUT_WEBHOOKS } from './about-webhooks'
+import { AT, ID, kind, OTHER_ID, Time, Uuid } from './kind'
 
 // Every event type that Causeway itself sends: what it says, the shape of its data, and an example of it.
-
-const Uuid = z.uuid()
-const Time = z.iso.datetime()
-
-const ID = '0197b3c2-8f4e-7c1a-9d2b-3e4f5a6b7c8d'
-const OTHER_ID = '0197b3c2-9a10-7f3e-8b21-5d6e7f8091a2'
-const AT = '2026-01-31T10:00:00.000Z'
-
-function kind<S extends z.ZodObject>(description: string, data: S, example: z.input<S>) {
-  return { description, data, example }
-}
 
 const TEAM = z.object({ team_id: Uuid, name: z.string(), description: z.string().nullable() })
 const TEAM_EXAMPLE = { team_id: ID, name: 'Support', description: null }
 const MEMBER = z.object({ team_id: Uuid, user_id: Uuid })
+
+const JOB = z.object({
+  job_id: Uuid,
+  kind: z.string(),
+  result: z.record(z.string(), z.unknown()).nullable(),
+  created_at: Time,
+  finished_at: Time,
+})
+const JOB_EXAMPLE = {
+  ...{ job_id: ID, kind: 'webhooks.recover', created_at: AT, finished_at: AT },
+  result: { counted: { failed: 2, exhausted: 40, held: 0, missing: 0, expired: 0 }, resent: 42 },
+}
 
 export const CATALOGUE = {
   'interaction.created': kind(
@@ -80,6 +89,29 @@ export const CATALOGUE = {
       user_id: OTHER_ID,
       role: 'user',
       content: 'Where is my order?',
+      timestamp: AT,
+    },
+  ),
+  'chat.message.rated': kind(
+    'Somebody said what they think of an answer; `rating` is null where they took that back.',
+    z.object({
+      chat_id: Uuid,
+      agent_id: Uuid,
+      message_id: Uuid,
+      run_id: Uuid.nullable(),
+      user_id: Uuid.nullable(),
+      rating: z.enum(['up', 'down']).nullable(),
+      comment: z.string().nullable(),
+      timestamp: Time,
+    }),
+    {
+      chat_id: ID,
+      agent_id: OTHER_ID,
+      message_id: OTHER_ID,
+      run_id: OTHER_ID,
+      user_id: OTHER_ID,
+      rating: 'up',
+      comment: 'Just what I needed',
       timestamp: AT,
     },
   ),
@@ -162,46 +194,19 @@ export const CATALOGUE = {
     z.object({ api_key_id: Uuid, name: z.string(), prefix: z.string() }),
     { api_key_id: ID, name: 'billing job', prefix: 'sk_live_4fT9' },
   ),
-  'endpoint.disabled': kind(
-    'The receiver of an endpoint asked for no more events: it answered 410, or `webhook-delivery: disable`.',
-    z.object({
-      endpoint_id: Uuid,
-      uid: z.string().nullable(),
-      description: z.string(),
-      reason: z.enum(['gone', 'asked']),
-      delivery_id: Uuid,
-      disabled_at: Time,
-    }),
-    {
-      endpoint_id: ID,
-      uid: 'billing',
-      description: 'Billing',
-      reason: 'gone',
-      delivery_id: OTHER_ID,
-      disabled_at: AT,
-    },
+  'job.completed': kind('A job was completed.', JOB, JOB_EXAMPLE),
+  'job.failed': kind(
+    'A job failed; what its steps did until then stands, and it can be retried from there.',
+    JOB.extend({ error: z.object({ code: z.string(), message: z.string() }) }),
+    { ...JOB_EXAMPLE, error: { code: 'not_found', message: 'There is no endpoint with that id' } },
   ),
-  'delivery.exhausted': kind(
-    'Every attempt of a delivery failed; it is a dead letter now.',
-    z.object({
-      delivery_id: Uuid,
-      event_id: z.string(),
-      event_type: z.string(),
-      endpoint_id: Uuid,
-      attempt_count: z.int(),
-      response_status: z.int().nullable(),
-      error: z.string().nullable(),
-    }),
-    {
-      delivery_id: ID,
-      event_id: `msg_${OTHER_ID}`,
-      event_type: 'interaction.created',
-      endpoint_id: OTHER_ID,
-      attempt_count: 10,
-      response_status: 503,
-      error: 'status: answered 503',
-    },
-  ),
+  ...ABOUT_TICKETS,
+  ...ABOUT_ALERTS,
+  ...ABOUT_BILLING,
+  ...ABOUT_CALLS,
+  ...ABOUT_CAMPAIGNS,
+  ...ABOUT_ITEMS,
+  ...ABOUT_WEBHOOKS,
 } as const
 
 export type BuiltInType = keyof typeof CATALOGUE
@@ -209,16 +214,19 @@ export type DataOf<T extends BuiltInType> = z.input<(typeof CATALOGUE)[T]['data'
 
 /** Names that the service keeps for itself besides the catalogue's: what it will send, and what it takes in. */
 const RESERVED =
-  /^(?:item\.updated|campaign\.completed|alert\.raised|job\.(?:completed|failed)|(?:call|ticket|endpoint|delivery|incoming)\..+)$/
+  /^(?:campaign\.completed|alert\.raised|job\.(?:completed|failed)|(?:call|ticket|endpoint|delivery|incoming)\..+)$/
 
 /** Whether a type is one of the service's own, which a tenant can't send. */
 export function isBuiltIn(type: string): boolean {
   return Object.hasOwn(CATALOGUE, type) || RESERVED.test(type)
 }
 
-/** Whether an event is about webhooks themselves; the end of such a delivery is not announced, or it would go round. */
+/**
+ * Whether an event is about webhooks themselves; the end of such a delivery is not announced, or it would go round. No
+ * more than these: applications may send types of like names, and hear of their dead letters.
+ */
 export function isAboutWebhooks(type: string): boolean {
-  return type.startsWith('endpoint.') || type.startsWith('delivery.')
+  return Object.hasOwn(ABOUT_WEBHOOKS, type)
 }
 
 /** A built-in event for `commit`, its data checked by the compiler. */

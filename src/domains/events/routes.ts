@@ -3,10 +3,11 @@ import * as z from 'zod'
 import type { AppEnv } from '../../http/app-env'
 import { body, doc, params, query, returns, returnsPage } from '../../http/route'
 import { allow } from '../tenancy/authorize'
+import { deliveriesOfEvent } from '../webhooks/deliveries/list'
 import { Delivery } from '../webhooks/deliveries/schema'
-import { deliveriesOfEvent } from '../webhooks/deliveries/service'
-import { Event, EventId, ListEvents, SendEvent } from './schema'
-import { getEvent, listEvents, sendEvent } from './service'
+import { listEvents } from './list'
+import { Event, EventId, ListEvents, SendEvent, SendEvents, SentEvents } from './schema'
+import { getEvent, sendEvent, sendEvents } from './service'
 
 const tag = 'events'
 
@@ -26,6 +27,21 @@ export const events = new Hono<AppEnv>()
     body(SendEvent, { example: { type: 'order.shipped', data: { order_id: 'A-1001' } } }),
     returns(201, Event),
     async (c) => c.var.reply(await sendEvent(c.var.ctx, c.req.valid('json'))),
+  )
+  .post(
+    '/batch',
+    doc('Send up to a hundred events of your own', {
+      tag,
+      description: 'All of them are taken, in their order, or none.',
+      errors: ['payload_too_large'],
+    }),
+    allow('events:write'),
+    body(SendEvents, {
+      limit: 4 * 1024 * 1024,
+      example: { events: [{ type: 'order.shipped', data: { order_id: 'A-1001' } }] },
+    }),
+    returns(201, SentEvents, { location: () => '/api/v1/events' }),
+    async (c) => c.var.reply(await sendEvents(c.var.ctx, c.req.valid('json'))),
   )
   .get(
     '/',

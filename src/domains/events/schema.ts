@@ -31,25 +31,44 @@ export const Channel = z
   .regex(/^[A-Za-z0-9._:-]{1,128}$/, 'must be 1 to 128 of the characters A-Z a-z 0-9 . _ : -')
   .meta({ example: 'project-7' })
 
+export const Subject = z
+  .string('must be whom or what the events are about')
+  .min(1, 'must not be empty')
+  .max(255)
+
 export const SendEvent = z.strictObject({
   type: EventTypeName.meta({ description: 'A type of your own; the service’s own types are refused.' }),
   data: z.record(z.string(), z.unknown(), 'must be a JSON object').meta({ example: { order_id: 'A-1001' } }),
   channels: z.array(Channel).max(10, 'must have at most 10 channels').default([]),
-  subject: z
-    .string()
-    .min(1, 'must not be empty')
-    .max(255)
-    .optional()
-    .meta({ description: 'Whom or what the event is about.', example: 'customer-42' }),
+  subject: Subject.optional().meta({
+    description: 'Whom or what the event is about.',
+    example: 'customer-42',
+  }),
   occurred_at: Time.optional().meta({ description: 'When it happened; now, if left out.' }),
+})
+
+export const SendEvents = z.strictObject({
+  events: z
+    .array(SendEvent)
+    .min(1, 'must have at least one event')
+    .max(100, 'must have at most 100 events')
+    .meta({ description: 'All of them are taken, or none.' }),
 })
 
 export const ListEvents = {
   ...paging,
   type: EventTypeName.optional(),
-  channel: Channel.optional().meta({
-    description:
-      'A page looks at 5,000 events; it may be short or empty, and goes on until `next_cursor` is null.',
+  channel: Channel.optional(),
+  delivery: z
+    .enum(['undelivered'], 'must be undelivered')
+    .optional()
+    .meta({
+      description:
+        '`undelivered`: of which at least one delivery is pending, held, failed or exhausted. With other filters a page ' +
+        'looks at five of them for each that it may show; it may be short or empty, and goes on until `next_cursor` is null.',
+    }),
+  schema_error: z.enum(['true'], 'must be true').optional().meta({
+    description: '`true`: whose data differs from the schema of its type.',
   }),
   created_after: Time.optional().meta({ description: 'Accepted at this time or later.' }),
   created_before: Time.optional().meta({ description: 'Accepted before this time.' }),
@@ -67,17 +86,28 @@ export const Event = z
     }),
     channels: z.array(z.string()),
     subject: z.string().nullable(),
+    application_id: z.string().nullable().meta({
+      description: 'The application that it belongs to; null for the tenant’s own.',
+      format: 'uuid',
+      example: '0197b3c2-8f4e-7c1a-9d2b-3e4f5a6b7c8d',
+    }),
+    schema_error: z.string().nullable().meta({
+      description: 'Where the data differs from the schema of its type, if that is to warn of it.',
+      example: null,
+    }),
   })
   .meta({ id: 'Event' })
 
-export const EventType = z
+export const SentEvents = z
   .object({
-    name: z.string().meta({ example: 'interaction.created' }),
-    description: z.string(),
-    example: z.record(z.string(), z.unknown()).meta({ description: 'An example of the event’s data.' }),
+    events: z
+      .array(Event.omit({ tenant_id: true, data: true }).meta({ id: 'SentEvent' }))
+      .meta({ description: 'In the order in which they were sent, without their data.' }),
   })
-  .meta({ id: 'EventType' })
+  .meta({ id: 'SentEvents' })
 
 export type SendEvent = z.output<typeof SendEvent>
+export type SendEvents = z.output<typeof SendEvents>
+export type SentEvents = z.input<typeof SentEvents>
 export type ListEvents = z.output<z.ZodObject<typeof ListEvents>>
 export type Event = z.input<typeof Event>
