@@ -1,7 +1,7 @@
 import { and, eq, sql } from 'drizzle-orm'
 import type { Context } from '../../../data/context'
 import { iso } from '../../../lib/ids'
-import { deliveries, UNDELIVERED } from './table'
+import { deliveries } from './table'
 
 // What becomes of an endpoint's open deliveries when the endpoint stops or goes on: statements for the batch of that
 // change. The states are spelled out, so that SQLite sees that the partial indexes serve.
@@ -10,7 +10,7 @@ const ofEndpoint = (ctx: Context, endpointId: string) =>
   and(eq(deliveries.tenant_id, ctx.tenant.id), eq(deliveries.endpoint_id, endpointId))
 
 const pending = sql`${deliveries.status} = 'pending'`
-const held = sql`${deliveries.status} = 'held' and ${deliveries.status} ${UNDELIVERED}`
+const held = sql`${deliveries.status} = 'held'`
 
 const moved = (status: 'held' | 'pending' | 'cancelled', at: string | null) => ({
   status,
@@ -24,7 +24,7 @@ export function hold(ctx: Context, endpointId: string) {
   return [update.where(and(ofEndpoint(ctx, endpointId), pending))]
 }
 
-/** The endpoint goes on: what was held is due now. */
+/** The endpoint goes on: what was held is due now, and goes out the oldest first. */
 export function release(ctx: Context, endpointId: string) {
   const update = ctx.db.update(deliveries).set(moved('pending', iso(ctx.now)))
   return [update.where(and(ofEndpoint(ctx, endpointId), held))]

@@ -1,17 +1,23 @@
 import { DurableObject } from 'cloudflare:workers'
 import { report as reportMetrics } from '../../../data/metrics'
 import { bareTenant, systemContext } from '../../../data/system'
-import { type Bindings, type Settings, settingsOf } from '../../../env'
+import type { Bindings } from '../../../env'
 import { log } from '../../../lib/log'
-import { AttemptLog } from './attempt-log'
-import { countAttempt } from './counts'
+import { AttemptLog, type Report } from './attempt-log'
+import {
+  type AttemptPage,
+  type AttemptQuery,
+  attemptsOf,
+  forgetAnswer,
+  type Place,
+  pageOfAttempts,
+} from './attempt-pages'
 import { Drain } from './drain'
-import { type DueDelivery, loadDue } from './due'
-import { paceOf } from './pace'
-import { report } from './report'
+import { EndpointWork, type Job } from './endpoint-work'
+import type { Handed } from './ready'
 import type { Attempt } from './schema'
-import { send, type Target, targetOf } from './sending'
-import { judge, type Verdict } from './verdict'
+import { Tail } from './tail'
+import { type Counts, Tally } from './tally'
 
 /** While attempts are under way an alarm this far ahead keeps the object alive, and brings it back after a crash. */
 const KEEP_ALIVE_MS = 10_000
@@ -20,7 +26,6 @@ const D1_RETRY_MS = 1_000
 const D1_LONGEST_RETRY_MS = 30_000
 
 type Name = { tenant_id: string; endpoint_id: string }
-type Job = DueDelivery & { target: Target }
 
 /**
  * Makes the attempts of one endpoint: nothing else does. When a delivery is due stands in D1 alone; the alarm is set by
@@ -28,47 +33,110 @@ type Job = DueDelivery & { target: Target }
  */
 export class EndpointSender extends DurableObject<Bindings> {
   private readonly log: AttemptLog
+  private readonly tally: Tally
   private name: Name | undefined
   private armedAt: number | null = null
-  private drain: Drain<Job> | undefined
+  private made: Made | undefined
   private run: Promise<void> | null = null
   /** Whether the last run left anything for later. */
   private pending = false
   private failures = 0
-  private opened: { version: number; target: Target } | null = null
+  private readonly lastBegun: number | null
+  private readonly tails = new Tail(this.ctx.storage, this.env)
 
   constructor(ctx: DurableObjectState, env: Bindings) {
     super(ctx, env)
     this.log = new AttemptLog(ctx.storage.sql)
+    this.tally = new Tally(ctx.storage.sql)
+    this.lastBegun = this.log.lastOpen()
     this.log.recover(Date.now())
     ctx.blockConcurrencyWhile(async () => {
       this.name = await ctx.storage.get<Name>('name')
       this.armedAt = await ctx.storage.getAlarm()
+      await this.tails.restore()
     })
   }
 
   /** Something is due. When this resolves the attempts will be made, whatever becomes of this object. */
-  async wake(tenant_id: string, endpoint_id: string, retry: boolean): Promise<void> {
+  async wake(tenant_id: string, endpoint_id: string, changed: boolean): Promise<void> {
+    const name = await this.called(tenant_id, endpoint_id)
+    if (changed) this.change(name)
+    this.start(name)
+  }
+
+  /**
+   * The same, with deliveries that were made just now, which go out without another look at D1: where the endpoint is
+   * still as it was read with them, nobody has changed anything since, and none of them was attempted.
+   */
+  async hand(tenant_id: string, endpoint_id: string, handed: Handed): Promise<void> {
+    const name = await this.called(tenant_id, endpoint_id)
+    const jobs = (await this.made?.work.take(handed)) ?? null
+    const taken = jobs !== null && this.made?.drain.hand(jobs) === true
+    this.start(name, !taken)
+  }
+
+  private change(name: Name): void {
+    const { work, drain } = this.making(name)
+    work.change()
+    drain.wake(true)
+  }
+
+  private async called(tenant_id: string, endpoint_id: string): Promise<Name> {
     if (!this.name) {
       this.name = { tenant_id, endpoint_id }
       await this.ctx.storage.put('name', this.name)
     }
     await this.keepAlive()
-    this.start(this.name)
-    if (retry) this.drain?.wake(true)
+    return this.name
   }
 
-  /** The attempts of one delivery that have ended, in order. */
+  /** Somebody listens to how its attempts end. */
+  async listen(): Promise<void> {
+    await this.tails.begin()
+  }
+
+  /** What its attempts came to, hour by hour, from an hour on (tally.ts). */
+  async tallied(first: number): Promise<{ hour: number; counts: Counts }[]> {
+    return this.tally.since(first)
+  }
+
+  /** The attempts of one delivery that have ended, in order; D1 has been told of them, unless it is away. */
   async attempts(deliveryId: string): Promise<Attempt[]> {
+    await this.made?.drain.told(deliveryId)
     return this.log.of(deliveryId)
+  }
+
+  /** The attempts that have ended: some of the endpoint's, or those of one delivery in order. */
+  async listAttempts(asked: AttemptQuery | { delivery_id: string; content: boolean }): Promise<AttemptPage> {
+    if ('limit' in asked) return pageOfAttempts(this.ctx.storage.sql, asked)
+    return { rows: attemptsOf(this.ctx.storage.sql, asked.delivery_id, asked.content), end: null }
+  }
+
+  /** Keeps nothing of what was sent and answered in these deliveries' attempts, and begins none of what was read before. */
+  async forget(deliveryIds: readonly string[]): Promise<void> {
+    this.log.forget(deliveryIds)
+    if (this.name) this.change(this.name)
+  }
+
+  /** Keeps nothing of what one attempt was answered but the status. */
+  async forgetAnswer(place: Place): Promise<void> {
+    forgetAnswer(this.ctx.storage.sql, place)
+  }
+
+  /** Drops the attempts of the deliveries whose ids sort before `deliveryId`. */
+  async dropAttemptsBefore(deliveryId: string): Promise<void> {
+    this.log.dropBefore(deliveryId)
   }
 
   /** Sets the next alarm first and never throws: an alarm that fails seven times is dropped for good. */
   override async alarm(): Promise<void> {
     this.armedAt = null
     try {
+      const isQuiet = this.made !== undefined && !this.run && !this.pending
+      // It kept the object alive for what has come and gone: there is nothing to look for, and no next one.
+      if (!isQuiet) await this.keepAlive()
       this.log.flush()
-      await this.keepAlive()
+      if (isQuiet) return await reportMetrics(this.env)
       if (!this.name) return await this.ctx.storage.deleteAlarm()
       // A handler that waits keeps the object alive; a longer run goes on under the alarm that is due by then.
       await Promise.race([this.start(this.name), scheduler.wait(KEEP_ALIVE_MS)])
@@ -96,18 +164,18 @@ export class EndpointSender extends DurableObject<Bindings> {
     await this.ctx.storage.setAlarm(at)
   }
 
-  private start(name: Name): Promise<void> {
-    this.drain ??= this.makeDrain(name)
-    if (this.run) this.drain.wake()
-    else this.run = this.work(name, this.drain)
+  private start(name: Name, look = true): Promise<void> {
+    const { drain } = this.making(name)
+    if (!this.run) this.run = this.work(name, drain, look)
+    else if (look) drain.wake()
     return this.run
   }
 
   /** Drains what is due, then sets the alarm for the next; without one the alarm that is set finds nothing, once. */
-  private async work(name: Name, drain: Drain<Job>): Promise<void> {
+  private async work(name: Name, drain: Drain<Job>, look: boolean): Promise<void> {
     let next: number | null
     try {
-      next = await drain.run()
+      next = await drain.run(look)
       this.failures = 0
     } catch (error) {
       log.warn('drain_failed', { ...name, failures: this.failures, cause: String(error) })
@@ -124,53 +192,28 @@ export class EndpointSender extends DurableObject<Bindings> {
     if (next > Date.now() + KEEP_ALIVE_MS) await reportMetrics(this.env)
   }
 
-  private makeDrain(name: Name): Drain<Job> {
-    const context = () =>
-      systemContext(this.env, bareTenant(name.tenant_id), 'sender', (work) => this.ctx.waitUntil(work))
-    return new Drain<Job>(this.log, {
-      now: () => Date.now(),
-      load: async (except, limit) => {
-        const ctx = context()
-        const { endpoint, due, next_at } = await loadDue(ctx, name.endpoint_id, except, limit)
-        if (!endpoint || due.length === 0) return { due: [], next_at }
-        if (this.opened?.version !== endpoint.version)
-          this.opened = { version: endpoint.version, target: await targetOf(ctx, endpoint) }
-        const { target } = this.opened
-        return { due: due.map((delivery) => ({ ...delivery, target })), next_at }
-      },
-      pace: (wanted) => paceOf(this.env, name.tenant_id, wanted),
-      attempt: async (job, number) => {
-        const made = await attempt(settingsOf(this.env), name.tenant_id, job, number)
-        countAttempt(this.env, made.verdict, job.timestamp, Date.now())
-        return made
-      },
-      report: (reports) => report(context(), name.endpoint_id, reports),
-    })
+  private context(name: Name) {
+    return systemContext(this.env, bareTenant(name.tenant_id), 'sender', (work) => this.ctx.waitUntil(work))
+  }
+
+  private making(name: Name): Made {
+    this.made ??= this.make(name)
+    return this.made
+  }
+
+  private make(name: Name): Made {
+    const lent = {
+      ...{ ...name, log: this.log, tally: this.tally },
+      env: () => this.env,
+      context: () => this.context(name),
+      kept: () => this.ctx.storage.sync(),
+      told: (reports: readonly Report[]) =>
+        this.ctx.waitUntil(this.tails.tell(name.tenant_id, name.endpoint_id, reports)),
+    }
+    const work = new EndpointWork(lent)
+    return { work, drain: new Drain<Job>(this.log, work, this.lastBegun) }
   }
 }
 
-type Judged = { attempt: Attempt; verdict: Verdict }
-
-async function attempt(settings: Settings, tenant_id: string, job: Job, number: number): Promise<Judged> {
-  const { data, target } = job
-  if (data === null) return unsendable(number)
-  const made = await send(settings, target, { ...job, data, tenant_id }, number)
-  return { attempt: made.attempt, verdict: judge(made.outcome, number, Date.now(), Math.random()) }
-}
-
-/** The payload's time is over: the delivery ends without a request. */
-function unsendable(number: number): Judged {
-  return {
-    attempt: {
-      number,
-      attempted_at: new Date().toISOString(),
-      duration_ms: 0,
-      response_status: null,
-      response_body: null,
-      response_headers: null,
-      request_headers: {},
-      error: 'payload: it is no longer kept',
-    },
-    verdict: { status: 'failed', next_attempt_at: null, disable: null, wait_until: null },
-  }
-}
+/** What drains, and its outside. */
+type Made = { work: EndpointWork; drain: Drain<Job> }

@@ -1,10 +1,19 @@
+import { allNudged } from '../../../data/sweeping'
 import { bareTenant, systemContext } from '../../../data/system'
 import type { Bindings, EventNudge } from '../../../env'
-import { log } from '../../../lib/log'
-import { fanOut } from './fan-out'
-import { wakeEndpoint } from './wake'
+import { describeError, log } from '../../../lib/log'
+import { fanOutWork } from './fan-out'
+import { paceOf } from './pace'
+import type { Handed } from './ready'
+import { handTo, wakeEndpoint } from './wake'
 
 type Waits = Pick<ExecutionContext, 'waitUntil'>
+
+/** Longer than this a batch does not wait for endpoints to hear of it: under wrangler dev it is one at a time. */
+const PATIENCE_MS = 2_000
+
+/** Events whose deliveries are made by one statement. */
+const MOST_EVENTS = 100
 
 /** Seconds until a nudge that failed is tried again; the sweep may well be earlier. */
 const RETRY_S = 5
@@ -17,8 +26,9 @@ export async function consume(batch: MessageBatch<EventNudge>, env: Bindings, ct
 
 /** Whether a message is one of ours; who it belongs to is asked of D1, by the tenant that it names. */
 function isNudge({ body }: Message<unknown>): boolean {
-  const { tenant_id, event_id } = (body ?? {}) as Partial<Record<keyof EventNudge, unknown>>
-  return typeof tenant_id === 'string' && typeof event_id === 'string'
+  const { tenant_id, event_ids } = (body ?? {}) as Partial<Record<keyof EventNudge, unknown>>
+  if (typeof tenant_id !== 'string' || !Array.isArray(event_ids)) return false
+  return event_ids.every((id) => typeof id === 'string')
 }
 
 /** Dispatches the events of a batch of nudges, tenant by tenant; those of a tenant that failed come again. */
@@ -29,11 +39,12 @@ async function consumeNudges(batch: MessageBatch<EventNudge>, env: Bindings, ctx
     log.error('event_nudge_malformed', { queue: batch.queue, message_id: message.id })
     message.ack()
   }
-  const failed = await dispatch(
-    env,
-    nudges.map((message) => message.body),
-    ctx,
-  )
+  const bodies = nudges.map((message) => message.body)
+  for (const [name, work] of bodies.length > 0 ? allNudged() : [])
+    ctx.waitUntil(
+      work(env, bodies, ctx).catch((error: unknown) => log.error(name, { cause: describeError(error) })),
+    )
+  const failed = await dispatch(env, bodies, ctx)
   for (const message of nudges)
     if (failed.has(message.body.tenant_id)) message.retry({ delaySeconds: RETRY_S })
     else message.ack()
@@ -51,9 +62,11 @@ export async function dispatch(
     [...byTenant].map(async ([tenant_id, own]) => {
       try {
         const system = systemContext(env, bareTenant(tenant_id), 'fan-out', (work) => ctx.waitUntil(work))
-        const ids = [...new Set(own.map((nudge) => nudge.event_id))]
-        const endpoints = await fanOut(system, ids)
-        await Promise.all(endpoints.map((endpoint_id) => wakeEndpoint(env, { tenant_id, endpoint_id })))
+        const ids = [...new Set(own.flatMap((nudge) => nudge.event_ids))]
+        const sent: Promise<void>[] = []
+        for (let at = 0; at < ids.length; at += MOST_EVENTS)
+          sent.push(send(env, tenant_id, await fanOutWork(system, ids.slice(at, at + MOST_EVENTS))))
+        await Promise.all(sent)
       } catch (error) {
         failed.add(tenant_id)
         log.error('fan_out_failed', { tenant_id, events: own.length, cause: String(error) })
@@ -61,6 +74,23 @@ export async function dispatch(
     }),
   )
   return failed
+}
+
+/**
+ * Hands endpoints what was made for them just now, as far as the tenant's rate lets it begin; the others look for
+ * themselves. One that does not answer holds up nobody for long.
+ */
+async function send(env: Bindings, tenant_id: string, work: ReadonlyMap<string, Handed>): Promise<void> {
+  const wanted = [...work.values()].reduce((sum, { deliveries }) => sum + deliveries.length, 0)
+  let { count: left } = wanted > 0 ? await paceOf(env, tenant_id, wanted) : { count: 0 }
+  const all = [...work].map(([endpoint_id, handed]) => {
+    const endpoint = { tenant_id, endpoint_id }
+    const { length } = handed.deliveries
+    if (length === 0 || length > left) return wakeEndpoint(env, endpoint)
+    left -= length
+    return handTo(env, endpoint, handed)
+  })
+  await Promise.race([Promise.all(all), scheduler.wait(PATIENCE_MS)])
 }
 
 /** The events themselves are in D1 and the sweep dispatches them; this is the record that their nudges failed. */
@@ -71,7 +101,7 @@ function recordDead(batch: MessageBatch<EventNudge>): void {
       message_id: id,
       attempts,
       tenant_id: body?.tenant_id,
-      event_id: body?.event_id,
+      event_ids: body?.event_ids?.join(),
     })
   batch.ackAll()
 }

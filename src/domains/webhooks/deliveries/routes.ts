@@ -2,8 +2,10 @@ import { Hono } from 'hono'
 import type { AppEnv } from '../../../http/app-env'
 import { doc, Id, params, query, returns, returnsPage } from '../../../http/route'
 import { allow } from '../../tenancy/authorize'
+import { cancelDelivery } from './cancel'
+import { listDeliveries } from './list'
 import { Delivery, DeliveryDetail, ListDeliveries } from './schema'
-import { getDelivery, listDeliveries, retryDelivery } from './service'
+import { getDelivery, retryDelivery } from './service'
 
 const tag = 'deliveries'
 
@@ -31,4 +33,17 @@ export const deliveries = new Hono<AppEnv>()
     params({ id: Id }),
     returns(202, Delivery),
     async (c) => c.var.reply(await retryDelivery(c.var.ctx, c.req.valid('param').id)),
+  )
+  .post(
+    '/:id/cancel',
+    doc('Cancel a delivery that is pending or held', {
+      tag,
+      description:
+        'At an ordered endpoint the next of its subject goes out: so one that keeps failing is skipped.',
+      errors: ['conflict'],
+    }),
+    allow('deliveries:write'),
+    params({ id: Id }),
+    returns(200, Delivery),
+    async (c) => c.var.reply(await cancelDelivery(c.var.ctx, c.req.valid('param').id)),
   )

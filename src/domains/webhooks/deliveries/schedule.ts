@@ -14,9 +14,13 @@ const SPREAD = 0.1
 /** The longest wait that a receiver can ask for. */
 const LONGEST_RETRY_AFTER_MS = 24 * HOUR
 
-/** Milliseconds from the end of attempt `made` (1 for the first) to the next; null when there is none. `random` is in [0, 1). */
-export function waitAfter(made: number, random: number): number | null {
-  const wait = WAITS_MS[made]
+/**
+ * Milliseconds from the end of attempt `made` (1 for the first) to the next; null when there is none. `own` are an
+ * endpoint's own waits in seconds, one for each attempt that failed. `random` is in [0, 1).
+ */
+export function waitAfter(made: number, random: number, own: readonly number[] | null = null): number | null {
+  const seconds = own?.[made - 1]
+  const wait = own === null ? WAITS_MS[made] : seconds === undefined ? undefined : seconds * SECOND
   return wait === undefined ? null : Math.round(wait * (1 - SPREAD + 2 * SPREAD * random))
 }
 

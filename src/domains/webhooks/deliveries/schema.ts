@@ -23,7 +23,7 @@ export const Attempt = z
     }),
     error: z.string().nullable().meta({
       description:
-        'Why it failed, a word and an explanation: status, redirect, gone, timeout, network, address, payload, interrupted.',
+        'Why it failed, a word and an explanation: status, redirect, gone, timeout, network, address, secret, payload, interrupted.',
       example: null,
     }),
   })
@@ -47,11 +47,15 @@ export const DeliveryDetail = Delivery.extend({ attempts: z.array(Attempt) }).me
 
 const filters = {
   ...paging,
-  status: Status.optional().meta({ description: '`exhausted` lists the dead letters.' }),
+  status: Status.optional().meta({
+    description:
+      '`exhausted` lists the dead letters. By `delivered`, and by `pending` with other filters, a page looks at five ' +
+      'deliveries for each that it may show; it may be short or empty, and goes on until `next_cursor` is null.',
+  }),
   event_type: EventTypeName.optional(),
   event_id: EventId.optional(),
-  created_after: Time.optional().meta({ description: 'Made at this time or later.' }),
-  created_before: Time.optional().meta({ description: 'Made before this time.' }),
+  created_after: Time.optional().meta({ description: 'Its event was accepted at this time or later.' }),
+  created_before: Time.optional().meta({ description: 'Its event was accepted before this time.' }),
 }
 
 export const ListDeliveries = { ...filters, endpoint_id: Id.optional() }

@@ -2,9 +2,11 @@ import type { Context } from '../../../data/context'
 import type { Settings } from '../../../env'
 import { iso } from '../../../lib/ids'
 import { wireBody } from '../../events/payload'
+import { fillTemplates, templatesOf } from '../endpoints/header-secrets'
 import { maskHeaders, openHeaders } from '../endpoints/headers'
 import { openFor } from '../endpoints/secret'
 import type { EndpointRow } from '../endpoints/table'
+import { type Signer, signersOf } from '../signing-keys/service'
 import { type Made, makeAttempt } from './attempt'
 
 /** An endpoint with its secrets opened, as attempts need it; it never leaves the process. */
@@ -13,7 +15,13 @@ export type Target = {
   payload: 'event' | 'data'
   headers: Record<string, string>
   masked: Record<string, string>
+  /** Those of the headers that use the tenant's secrets, as they were written. */
+  templates: Record<string, string>
+  /** Why nothing can be sent, as the attempt's error. */
+  refusal: string | null
   secrets: { plain: string; expires_at: string | null }[]
+  signers: Signer[]
+  profile: EndpointRow['signature_profile']
   timeout_ms: number
 }
 
@@ -26,8 +34,17 @@ export async function targetOf(ctx: Context, row: EndpointRow): Promise<Target> 
     })),
   )
   const headers = await openHeaders(ctx, row.id, row.headers)
-  const { url, payload, timeout_ms } = row
-  return { url, payload, headers, masked: maskHeaders(row.headers), secrets, timeout_ms }
+  const { url, payload, timeout_ms, signature_profile: profile } = row
+  const masked = maskHeaders(row.headers)
+  const templates = templatesOf(row.headers)
+  const opened = { url, payload, headers, masked, templates, secrets, profile, timeout_ms }
+  return asOfNow(ctx, { ...opened, refusal: null, signers: [] })
+}
+
+/** A target that was opened before, with the tenant's keys and secrets as they are now: they change without the endpoint. */
+export async function asOfNow(ctx: Context, target: Target): Promise<Target> {
+  const { headers, refusal } = await fillTemplates(ctx, target.url, target.templates)
+  return { ...target, headers: { ...target.headers, ...headers }, refusal, signers: await signersOf(ctx) }
 }
 
 /** What is sent: an event, with the text of its data as it was printed at acceptance. */
@@ -40,22 +57,30 @@ export type Message = {
   trace_id: string | null
 }
 
-/** Makes attempt `number` of sending `message` to `target`; never throws. */
-export function send(settings: Settings, target: Target, message: Message, number: number): Promise<Made> {
+/** Makes attempt `number` of sending `message` to `target`, which begins now, at `begins`; never throws. */
+export function send(
+  settings: Settings,
+  target: Target,
+  message: Message,
+  { number, begins }: { number: number; begins: number },
+): Promise<Made> {
   const { event_id, event_type, tenant_id, timestamp, data, trace_id } = message
-  const now = iso(Date.now())
   return makeAttempt(
     {
       url: target.url,
       headers: target.headers,
       masked: target.masked,
+      refusal: target.refusal,
       secrets: target.secrets
-        .filter(({ expires_at }) => expires_at === null || expires_at > now)
+        .filter(({ expires_at }) => expires_at === null || expires_at > iso(begins))
         .map(({ plain }) => plain),
+      signers: target.signers.filter(({ until }) => until === null || until > begins).map(({ key }) => key),
+      profile: target.profile,
       timeout_ms: target.timeout_ms,
       event_id,
       body: wireBody({ id: event_id, type: event_type, tenant_id, timestamp, data }, target.payload),
       number,
+      begins,
       trace_id,
     },
     settings,

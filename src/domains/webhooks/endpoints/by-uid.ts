@@ -1,4 +1,4 @@
-import { and, eq, isNotNull } from 'drizzle-orm'
+import { and, eq, isNotNull, isNull } from 'drizzle-orm'
 import type { Context } from '../../../data/context'
 import { defined } from '../../../lib/defined'
 import { Problem, problem } from '../../../lib/problem'
@@ -31,8 +31,8 @@ export async function upsertEndpointByUid(
 
 /** Many register the same at every start, so what says nothing new writes nothing. */
 async function changed(ctx: Context, row: EndpointRow, input: PutEndpoint): Promise<Endpoint> {
-  const status = row.status === 'disabled' ? 'active' : row.status
-  const wanted = Object.entries(defined({ status, ...input }))
+  const again = row.status === 'disabled' ? { status: 'active' } : {}
+  const wanted = Object.entries(defined({ ...again, ...input }))
   const shown: Record<string, unknown> = view(row)
   const isNew = wanted.some(([name, value]) => JSON.stringify(shown[name]) !== JSON.stringify(value))
   return isNew ? updateEndpoint(ctx, row.id, Object.fromEntries(wanted)) : view(row)
@@ -56,7 +56,14 @@ async function rowOf(ctx: Context, uid: string): Promise<EndpointRow | undefined
   const rows = await ctx.db
     .select()
     .from(endpoints)
-    .where(and(eq(endpoints.tenant_id, ctx.tenant.id), eq(endpoints.uid, uid), isNotNull(endpoints.uid)))
+    .where(
+      and(
+        eq(endpoints.tenant_id, ctx.tenant.id),
+        eq(endpoints.uid, uid),
+        isNotNull(endpoints.uid),
+        isNull(endpoints.application_id),
+      ),
+    )
     .limit(1)
   return rows[0]
 }

@@ -1,22 +1,21 @@
 import { Hono } from 'hono'
 import type { AppEnv } from '../../../http/app-env'
 import { body, doc, Id, params, query, returns, returnsNothing, returnsPage } from '../../../http/route'
-import { EVENT_TYPES } from '../../events/catalogue'
-import { EventType } from '../../events/schema'
 import { allow } from '../../tenancy/authorize'
+import { listDeliveries } from '../deliveries/list'
 import { Delivery, ListEndpointDeliveries } from '../deliveries/schema'
-import { listDeliveries } from '../deliveries/service'
 import { endpointsByUid } from './by-uid-routes'
+import { filterTests } from './filter-routes'
 import {
   CreatedEndpoint,
   CreateEndpoint,
   Endpoint,
-  EndpointSecret,
   ListEndpoints,
   TestEndpoint,
   TestResult,
   UpdateEndpoint,
 } from './schema'
+import { endpointSecrets } from './secret-routes'
 import {
   createEndpoint,
   deleteEndpoint,
@@ -25,23 +24,18 @@ import {
   getEndpoint,
   listEndpoints,
   pauseEndpoint,
-  readSecret,
   updateEndpoint,
 } from './service'
+import { statsOf } from './stats'
+import { EndpointStats, StatsOf } from './stats-schema'
 import { testEndpoint } from './test-delivery'
 
 const tag = 'webhooks'
-const eventTypes = { items: Object.freeze([...EVENT_TYPES]), next_cursor: null }
 
 export const webhooks = new Hono<AppEnv>()
   .route('/by-uid', endpointsByUid)
-  .get(
-    '/event-types',
-    doc('List the event types there are', { tag: 'events' }),
-    allow('webhooks:read'),
-    returnsPage(EventType),
-    (c) => c.var.reply(eventTypes),
-  )
+  .route('/', endpointSecrets)
+  .route('/', filterTests)
   .post(
     '/',
     doc('Create an endpoint', {
@@ -77,7 +71,8 @@ export const webhooks = new Hono<AppEnv>()
     '/:id',
     doc('Change an endpoint', {
       tag,
-      description: 'What is under way for it goes to the new URL. A header sent as ******** stays as it is.',
+      description:
+        'What is under way for it goes to the new URL. A header sent as ******** stays as it is; with a url on another host it must be sent again.',
       errors: ['already_exists'],
       secret: ['url', 'headers'],
     }),
@@ -97,14 +92,6 @@ export const webhooks = new Hono<AppEnv>()
       await deleteEndpoint(c.var.ctx, c.req.valid('param').id)
       return c.var.reply(undefined)
     },
-  )
-  .get(
-    '/:id/secret',
-    doc('Read the signing secret again', { tag, description: 'Every reading is audited.', secret: true }),
-    allow('webhooks:secret'),
-    params({ id: Id }),
-    returns(200, EndpointSecret),
-    async (c) => c.var.reply(await readSecret(c.var.ctx, c.req.valid('param').id)),
   )
   .post(
     '/:id/test',
@@ -130,6 +117,18 @@ export const webhooks = new Hono<AppEnv>()
     params({ id: Id }),
     returns(200, Endpoint),
     async (c) => c.var.reply(await pauseEndpoint(c.var.ctx, c.req.valid('param').id)),
+  )
+  .get(
+    '/:id/stats',
+    doc('Read what an endpoint’s attempts came to', {
+      tag,
+      description: 'Counts, how long answers took, how many attempts succeeded, and what waits now.',
+    }),
+    allow('webhooks:read'),
+    params({ id: Id }),
+    query(StatsOf),
+    returns(200, EndpointStats),
+    async (c) => c.var.reply(await statsOf(c.var.ctx, c.req.valid('param').id, c.req.valid('query'))),
   )
   .get(
     '/:id/deliveries',

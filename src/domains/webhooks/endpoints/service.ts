@@ -1,4 +1,4 @@
-import { and, desc, eq, lt } from 'drizzle-orm'
+import { and, desc, eq, isNull, lt } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
 import { keepWatch } from '../../../data/outbox'
@@ -9,14 +9,18 @@ import { defined } from '../../../lib/defined'
 import { iso, newId } from '../../../lib/ids'
 import { type Problem, problem } from '../../../lib/problem'
 import { refusalOfUrl } from '../../../lib/safe-url'
+import { refuseUnknownTypes } from '../../events/types/service'
+import { stands } from '../applications/service'
 import { cancel, hold, release } from '../deliveries/hold'
-import { wakeEndpoint } from '../deliveries/wake'
-import { maskHeaders, storeHeaders } from './headers'
+import { reorder } from '../deliveries/order'
+import { stopEndpoint } from '../deliveries/wake'
+import { checkTemplates } from './header-secrets'
+import { maskHeaders, sealedAsBefore, storeHeaders } from './headers'
 import type { CreateEndpoint, Endpoint, ListEndpoints, UpdateEndpoint } from './schema'
-import { bound, makeSecret, openFor, sealFor } from './secret'
+import { bound, makeSecret, sealFor } from './secret'
 import { type EndpointRow, endpoints } from './table'
 
-type Seen = Endpoint & { version: number }
+type Seen = Endpoint & Pick<EndpointRow, 'version' | 'metadata' | 'rate_limit'>
 
 sealedIn(
   ...['secrets', 'headers'].map((column) => ({
@@ -28,24 +32,43 @@ sealedIn(
 /** How often another id is tried when the last six digits are taken; in a tenant of 1,000 endpoints one in 16,000 is. */
 const ID_ATTEMPTS = 5
 
-/** Makes an endpoint; the answer holds its signing secret, this once. 422 for a URL that may not be called. */
+/** What an endpoint is given besides what its own routes take: by an application, and by Svix's clients. */
+export type Given = {
+  set: Pick<EndpointRow, 'metadata' | 'rate_limit'> & { application_id: string }
+  secret?: string | undefined
+}
+
+/**
+ * Makes an endpoint, of an application where one is given; the answer holds its signing secret, this once. 422 for a URL
+ * that may not be called.
+ */
 export async function createEndpoint(
   ctx: Context,
   input: CreateEndpoint,
+  given?: Given,
 ): Promise<Seen & { secret: string }> {
   await checkUrl(ctx, input.url)
+  await refuseUnknownTypes(ctx, input.event_types)
   for (let attempt = 1; ; attempt++) {
     const tailTaken = problem('conflict', 'No free id was found; try again')
     try {
-      return await insertEndpoint(ctx, newId(ctx.now), input, tailTaken)
+      return await insertEndpoint(ctx, newId(ctx.now), input, tailTaken, given)
     } catch (error) {
       if (error !== tailTaken || attempt === ID_ATTEMPTS) throw error
     }
   }
 }
 
-async function insertEndpoint(ctx: Context, id: string, input: CreateEndpoint, tailTaken: Problem) {
-  const secret = makeSecret()
+async function insertEndpoint(
+  ctx: Context,
+  id: string,
+  input: CreateEndpoint,
+  tailTaken: Problem,
+  given?: Given,
+) {
+  const secret = given?.secret ?? makeSecret()
+  const headers = await storeHeaders(ctx, id, input.headers)
+  await checkTemplates(ctx, input.url, headers)
   const row: EndpointRow = {
     ...input,
     tenant_id: ctx.tenant.id,
@@ -53,15 +76,21 @@ async function insertEndpoint(ctx: Context, id: string, input: CreateEndpoint, t
     tail: id.slice(-6),
     event_types: [...new Set(input.event_types)],
     channels: [...new Set(input.channels)],
-    headers: await storeHeaders(ctx, id, input.headers),
+    headers,
     secrets: [{ sealed: await sealFor(ctx, id, secret), expires_at: null }],
     not_before: null,
+    application_id: null,
+    metadata: {},
     version: 1,
     created_at: iso(ctx.now),
     updated_at: iso(ctx.now),
+    ...given?.set,
   }
   return commit(ctx, {
-    statements: [ctx.db.insert(endpoints).values(row)],
+    statements: [
+      ...(given ? [stands(ctx, given.set.application_id)] : []),
+      ctx.db.insert(endpoints).values(row),
+    ],
     audit: { action: 'endpoint.create', resource: 'endpoint', resource_id: id, after: shown(row) },
     unique: { 'endpoints.tail': tailTaken, ...uidTaken(input.uid) },
     result: { ...view(row), secret },
@@ -81,7 +110,8 @@ export async function listEndpoints(ctx: Context, input: ListEndpoints): Promise
         and(
           eq(endpoints.tenant_id, ctx.tenant.id),
           status && eq(endpoints.status, status),
-          uid === undefined ? undefined : eq(endpoints.uid, uid),
+          // Within the tenant's own, where a uid means one.
+          uid === undefined ? undefined : and(eq(endpoints.uid, uid), isNull(endpoints.application_id)),
           after ? lt(endpoints.id, after.id) : undefined,
         ),
       )
@@ -95,16 +125,35 @@ export async function getEndpoint(ctx: Context, id: string): Promise<Seen> {
   return view(await existing(ctx, id))
 }
 
-/** Changes an endpoint; what is under way for it goes to the new URL, with the new headers. */
-export async function updateEndpoint(ctx: Context, id: string, input: UpdateEndpoint): Promise<Seen> {
-  if (input.url !== undefined) await checkUrl(ctx, input.url)
-  const { headers, ...plain } = defined(input)
-  return change(ctx, id, 'endpoint.update', async (row) => ({
-    ...plain,
+type Update = Omit<UpdateEndpoint, 'status'> & {
+  [K in 'status' | 'metadata']?: EndpointRow[K] | undefined
+}
+
+/** Changes an endpoint, as it stands; what is under way for it goes to the new URL, with the new headers. */
+export function updateEndpoint(
+  ctx: Context,
+  id: string,
+  input: UpdateEndpoint | ((row: EndpointRow) => Update),
+): Promise<Seen> {
+  return change(ctx, id, 'endpoint.update', async (row) => {
+    const { headers, ...plain } = defined(typeof input === 'function' ? input(row) : input)
+    const { url = row.url } = plain
+    if (plain.url !== undefined) await checkUrl(ctx, url)
+    if (plain.event_types !== undefined) await refuseUnknownTypes(ctx, plain.event_types)
+    const stored = headers ? await storeHeaders(ctx, id, headers, row.headers) : row.headers
+    await checkTemplates(ctx, url, stored, row)
+    if (new URL(url).host !== new URL(row.url).host) refuseLed(sealedAsBefore(stored, row.headers))
     // Another receiver did not ask to be left alone.
-    ...(input.url !== undefined && input.url !== row.url ? { not_before: null } : {}),
-    ...(headers ? { headers: await storeHeaders(ctx, id, headers, row.headers) } : {}),
-  }))
+    const gate = url === row.url ? {} : { not_before: null }
+    return { ...plain, ...gate, headers: stored }
+  })
+}
+
+/** A credential is not led to another host by who does not know it. */
+function refuseLed(headers: readonly string[]): void {
+  const why = 'must be sent again, since the url leads to another host'
+  if (headers.length > 0)
+    throw problem.invalid(Object.fromEntries(headers.map((name) => [`headers.${name}`, why])))
 }
 
 /** The endpoint takes events again; what was held is sent. */
@@ -120,27 +169,14 @@ export function pauseEndpoint(ctx: Context, id: string): Promise<Seen> {
 /** Deletes an endpoint and cancels what is under way for it; its deliveries can still be read. */
 export function deleteEndpoint(ctx: Context, id: string): Promise<undefined>
 export function deleteEndpoint<T>(ctx: Context, id: string, result: T): Promise<T>
-export function deleteEndpoint<T>(ctx: Context, id: string, result?: T): Promise<T | undefined> {
-  return commit(ctx, {
+export async function deleteEndpoint<T>(ctx: Context, id: string, result?: T): Promise<T | undefined> {
+  const deleted = await commit(ctx, {
     statements: [removal(ctx, endpoints, 'endpoint', id), ...cancel(ctx, id)],
     audit: { action: 'endpoint.delete', resource: 'endpoint', resource_id: id },
     result,
   })
-}
-
-/** The signing secret, again; who read it is audited. */
-export async function readSecret(ctx: Context, id: string): Promise<{ secret: string }> {
-  const row = await existing(ctx, id)
-  const now = iso(ctx.now)
-  const current = row.secrets.find(({ expires_at }) => expires_at === null || expires_at > now)
-  if (!current) throw problem.notFound('secret', id)
-  const secret = await openFor(ctx, id, current.sealed)
-  return commit(ctx, {
-    statements: [],
-    audit: { action: 'endpoint.read_secret', resource: 'endpoint', resource_id: id },
-    result: { secret },
-    secret: true,
-  })
+  await stopEndpoint(ctx.env, { tenant_id: ctx.tenant.id, endpoint_id: id })
+  return deleted
 }
 
 /** The endpoint's row; 404 where this tenant has none of that id. */
@@ -179,13 +215,14 @@ export async function change(
         },
         unique: uidTaken(after.uid),
       }
-      if (after.status === before.status) return revision
+      const places = after.ordered === before.ordered ? [] : reorder(ctx, id, after.ordered)
+      if (after.status === before.status) return { ...revision, statements: places }
       const moves = after.status === 'active' ? release(ctx, id) : hold(ctx, id)
-      return { ...revision, statements: moves }
+      return { ...revision, statements: [...places, ...moves] }
     },
     view,
   )
-  if (row.status === 'active') ctx.defer(wakeEndpoint(ctx.env, { tenant_id: ctx.tenant.id, endpoint_id: id }))
+  await stopEndpoint(ctx.env, { tenant_id: ctx.tenant.id, endpoint_id: id })
   return view(row)
 }
 
@@ -202,9 +239,8 @@ const uidTaken = (uid: string | null) => ({
 /** As it is shown: without its secrets. */
 export const view = (row: EndpointRow): Seen => ({ ...row, headers: maskHeaders(row.headers) })
 
-/** As the audit log keeps it. */
+/** As the audit log keeps it: what was asked for, without secrets. */
 const shown = (row: EndpointRow): Record<string, unknown> => {
-  const { uid, url, description, event_types, channels, payload, timeout_ms, status } = row
-  const headers = maskHeaders(row.headers)
-  return { uid, url, description, event_types, channels, payload, headers, timeout_ms, status }
+  const { tenant_id, id, tail, secrets, not_before, version, created_at, updated_at, ...asked } = row
+  return { ...asked, headers: maskHeaders(row.headers) }
 }

@@ -1,6 +1,7 @@
 import type { Context } from '../../../data/context'
 import { iso, newId } from '../../../lib/ids'
-import { EVENT_TYPES, sampleOf } from '../../events/catalogue'
+import { EVENT_TYPES } from '../../events/catalogue'
+import { sampleOfType } from '../../events/types/service'
 import { send, targetOf } from '../deliveries/sending'
 import type { TestEndpoint, TestResult } from './schema'
 import { existing } from './service'
@@ -13,9 +14,12 @@ export async function testEndpoint(ctx: Context, id: string, input: TestEndpoint
   const event_id = `msg_${newId(ctx.now)}`
   const message = {
     ...{ event_id, event_type, tenant_id: ctx.tenant.id, timestamp: iso(ctx.now) },
-    ...{ data: JSON.stringify(sampleOf(event_type)), trace_id: ctx.traceparent.slice(3, 35) },
+    ...{ data: JSON.stringify(await sampleOfType(ctx, event_type)), trace_id: ctx.traceparent.slice(3, 35) },
   }
-  const { attempt } = await send(ctx.settings, await targetOf(ctx, row), message, 1)
+  const { attempt } = await send(ctx.settings, await targetOf(ctx, row), message, {
+    number: 1,
+    begins: Date.now(),
+  })
   return { event_id, event_type, delivered: attempt.error === null, attempt }
 }
 

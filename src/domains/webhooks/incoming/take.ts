@@ -1,0 +1,98 @@
+import type { Context as HonoContext } from 'hono'
+import type { Context, Principal, RequestContext, Tenant } from '../../../data/context'
+import { contextFor } from '../../../data/system'
+import { answerWith } from '../../../http/answer-headers'
+import type { AppEnv } from '../../../http/app-env'
+import { readBytes } from '../../../http/body'
+import { envelope } from '../../../http/route'
+import { Problem } from '../../../lib/problem'
+import { admitSource, countRefused } from '../../metering/limits/sources'
+import type { Incoming } from './proof'
+import type { Receipt as Received } from './receive'
+import { keepRefusal, type Refusal } from './refusals'
+import { Receipt } from './schema'
+import type { SourceKind } from './table'
+
+// What the routes of providers and of tenants' own sources have in common.
+
+const SYSTEM: Principal = { kind: 'system', id: 'incoming', scopes: new Set() }
+
+/** The context of what a source sent: nobody's credential, its tenant's rows. */
+export const contextOf = (request: RequestContext, tenant: Tenant): Context =>
+  contextFor(request, tenant, SYSTEM)
+
+/** The request as its sender signed it: the bytes, and the URLs that it may have been sent to. */
+export async function incomingOf(c: HonoContext<AppEnv>): Promise<Incoming> {
+  const { settings, now } = c.get('request')
+  const { pathname, search } = new URL(c.req.url)
+  const urls = [...new Set([`${settings.PUBLIC_URL}${pathname}${search}`, c.req.url])]
+  return { body: await readBytes(c), headers: c.req.raw.headers, urls, now }
+}
+
+/** Does what may refuse a webhook; a refusal is counted, and kept in the log of its source. */
+export async function heeding<T>(
+  c: HonoContext<AppEnv>,
+  ctx: Context,
+  source: string,
+  work: () => T | Promise<T>,
+): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    if (error instanceof Problem && error.status < 500) {
+      // Where there were too many, the answer says that instead, and the log is spared.
+      await countRefused(c, source)
+      await keepRefusal(ctx, source, error, announcedBy(c))
+    }
+    throw error
+  }
+}
+
+/** Counts a webhook that its source did send; 429 `rate_limited`, of which the first in a minute is in its log. */
+export async function counting(
+  c: HonoContext<AppEnv>,
+  ctx: Context,
+  source: string,
+  perMinute: number | null,
+): Promise<void> {
+  try {
+    await admitSource(c, source, perMinute)
+  } catch (error) {
+    if (error instanceof Problem && isFirstInMinute(source, ctx.now))
+      await keepRefusal(ctx, source, error, announcedBy(c))
+    throw error
+  }
+}
+
+/** When it was last put in a source's log that there were too many. */
+const told = new Map<string, number>()
+const MOST_TOLD = 1_000
+
+function isFirstInMinute(source: string, now: number): boolean {
+  if (now - (told.get(source) ?? Number.NEGATIVE_INFINITY) < 60_000) return false
+  if (told.size >= MOST_TOLD) told.clear()
+  told.set(source, now)
+  return true
+}
+
+function announcedBy(c: HonoContext<AppEnv>): Refusal {
+  const { headers } = c.req.raw
+  const size = headers.get('Content-Length')
+  return { size_bytes: size === null ? null : Number(size), content_type: headers.get('Content-Type') }
+}
+
+/**
+ * The answer to what a source of that kind sent: Twilio takes JSON for an error in the instructions that it expects, Slack
+ * for an answer to a command or a view.
+ */
+export function answerKind(c: HonoContext<AppEnv>, kind: SourceKind, receipt: Received): Response {
+  if (kind === 'twilio')
+    return answerWith(c, 200, '<Response/>', { 'Content-Type': 'text/xml; charset=UTF-8' })
+  if (kind === 'slack') return answerWith(c, 200, '', { 'Content-Type': 'text/plain; charset=UTF-8' })
+  return answerReceipt(c, 200, receipt)
+}
+
+/** The answer to a webhook that was taken in: 200, or 202 where it is nobody's. */
+export function answerReceipt(c: HonoContext<AppEnv>, status: 200 | 202, receipt: Received): Response {
+  return answerWith(c, status, JSON.stringify(envelope(c, Receipt.parse(receipt))), {})
+}
