@@ -1,6 +1,6 @@
 import type { Context as HonoContext } from 'hono'
 import type { AppEnv } from '../../../http/app-env'
-import { COMMENT, COMMENT_MS, SSE_HEADERS } from '../room/sse'
+import { COMMENT, COMMENT_MS, SSE_HEADERS } from '../room/readers/sse'
 import { readAvatar } from './avatar'
 
 // Answers that are no JSON.
@@ -23,7 +23,7 @@ export async function picture(c: HonoContext<AppEnv>, id: string, version?: stri
 
 /** Streams the frames with signs of life between; a reader who has gone ends the call to the agent. */
 export function eventStream(
-  c: HonoContext<AppEnv>,
+  c: Pick<HonoContext<AppEnv>, 'req' | 'body' | 'executionCtx'>,
   frames: AsyncIterable<Uint8Array>,
   stop: AbortController,
 ): Response {

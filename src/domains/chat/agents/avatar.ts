@@ -2,6 +2,7 @@ import type { Context } from '../../../data/context'
 import { find, revise } from '../../../data/revise'
 import { newId } from '../../../lib/ids'
 import { Problem, problem } from '../../../lib/problem'
+import { storageHolds } from '../../files/storage'
 import { type AgentRow, agents } from './table'
 
 /** The largest picture (chat.md). */
@@ -25,7 +26,7 @@ const pictureOf = (avatar: string) => avatar.split('?v=')[1] ?? ''
 const keyOf = (ctx: Context, agentId: string, avatar: string) =>
   `${ctx.tenant.id}/agents/${agentId}/avatars/${pictureOf(avatar)}`
 
-/** Gives an agent a picture in place of the one it had. 404, 412; 422 where the bytes are no PNG, JPEG, GIF or WebP. */
+/** Gives an agent a picture in place of the one it had. 404, 412; 422 where the bytes are no PNG, JPEG, GIF or WebP, 409 beyond the storage. */
 export async function setAvatar(ctx: Context, id: string, bytes: Uint8Array<ArrayBuffer>): Promise<AgentRow> {
   const contentType = pictureType(bytes)
   if (contentType === null) throw problem.invalid({ file: 'must be a PNG, JPEG, GIF or WebP picture' })
@@ -38,7 +39,9 @@ export async function setAvatar(ctx: Context, id: string, bytes: Uint8Array<Arra
       replaced = before.avatar
       const change = { before: { avatar: before.avatar }, after: { avatar } }
       return {
-        set: { avatar },
+        set: { avatar, avatar_bytes: bytes.length },
+        // One that is no larger makes room, in a tenant whose plan became smaller too.
+        statements: bytes.length > before.avatar_bytes ? [storageHolds(ctx)] : [],
         audit: { action: 'agent.update', resource: 'agent', resource_id: id, ...change },
       }
     })

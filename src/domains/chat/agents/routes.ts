@@ -26,6 +26,7 @@ export const agents = new Hono<AppEnv>()
       tag,
       description: 'Only this answer shows the signing secret of a webhook agent.',
       secret: true,
+      errors: ['workers_ai_not_bound'],
     }),
     allow('agents:write'),
     body(CreateAgent),
@@ -80,7 +81,7 @@ export const agents = new Hono<AppEnv>()
   )
   .post(
     '/:id/avatar',
-    doc('Give an agent a picture', { tag, counts: 'upload' }),
+    doc('Give an agent a picture', { tag, counts: 'upload', errors: ['storage_limit_reached'] }),
     allow('agents:write'),
     params(one),
     pictureUpload(),
@@ -110,6 +111,7 @@ export const agents = new Hono<AppEnv>()
       tag,
       description: 'Streams the answer as a chat does; an agent that is not active answers too.',
       idempotency: 'claimed',
+      errors: ['agent_on_calls_only'],
       returns: {
         status: 200,
         schema: null,

@@ -1,14 +1,22 @@
 import * as z from 'zod'
 import { fromBase64 } from '../../../lib/encoding'
+import { Language } from '../../../lib/language'
 import { Id, paging } from '../../../lib/wire'
+import { refusalOfTemplate } from '../../secrets/template'
 import { MAX_CONTENT } from '../messages/schema'
 
 /** What stands for a secret wherever it could be read; sent back, it leaves the secret as it is. */
 export const MASK = '********'
 
-const Kind = z.enum(['echo', 'webhook', 'openai'], 'must be echo, webhook or openai').meta({
-  description: 'What answers: the message itself, a URL of yours, or a server of the OpenAI protocol.',
-})
+const Kind = z
+  .enum(
+    ['echo', 'webhook', 'openai', 'workers_ai', 'ultravox'],
+    'must be echo, webhook, openai, workers_ai or ultravox',
+  )
+  .meta({
+    description:
+      'What answers: the message itself, a URL of yours, a server of the OpenAI protocol, a model of Cloudflare’s Workers AI, or Ultravox, which speaks on calls only.',
+  })
 
 const Url = z
   .string('must be an absolute https URL')
@@ -20,6 +28,13 @@ const Credential = z
   .string()
   .regex(/^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/, 'must be visible ASCII without spaces at its ends')
   .max(4096, 'must have at most 4096 characters')
+  .superRefine((value, issue) => {
+    const message = refusalOfTemplate(value)
+    if (message !== null) issue.addIssue({ code: 'custom', message })
+  })
+
+const ONCE_SET =
+  'Shown as ******** once it is set; `{{secrets.name}}` in it stands for a secret, which needs `secrets:use`.'
 
 const SigningSecret = z
   .string()
@@ -45,7 +60,8 @@ const Config = z
   })
   .refine((config) => JSON.stringify(config).length <= MAX_CONFIG, 'must have at most 16 KiB as JSON')
   .meta({
-    description: 'Goes to the agent as it is; `openai` takes every parameter of chat completions.',
+    description:
+      'Goes to the agent as it is; `openai` and `workers_ai` take every parameter of their models.',
     example: { model: 'gpt-4', temperature: 0.7, max_tokens: 2000 },
   })
 
@@ -62,6 +78,14 @@ const HeaderName = z
     example: 'X-N8N-Key',
   })
 
+const SpokenLanguage = Language.meta({ description: 'What is spoken on calls (BCP 47).', example: 'en-US' })
+
+const ids = (what: string, most: number) =>
+  z
+    .array(Id, `must be a list of ids, each of a ${what}`)
+    .max(most, `must have at most ${most} ids`)
+    .refine((all) => new Set(all).size === all.length, `must name each ${what} once`)
+
 const fields = {
   name: z.string().trim().min(1, 'must not be empty').max(200, 'must have at most 200 characters'),
   description: z.string().max(2000, 'must have at most 2000 characters').nullable(),
@@ -69,18 +93,28 @@ const fields = {
   config: Config,
   is_active: z.boolean('must be true or false'),
   webhook_url: Url.meta({ format: 'uri', example: 'https://n8n.example.com/webhook/support-bot' }),
-  webhook_token: Credential.nullable().meta({
-    description: 'Shown as ******** once it is set.',
-    example: null,
-  }),
+  webhook_token: Credential.nullable().meta({ description: ONCE_SET, example: null }),
   webhook_header: HeaderName.nullable(),
   idempotent: z.boolean('must be true or false').meta({
-    description:
-      'Whether a request that failed before any answer may be sent again (`webhook` and `openai`).',
+    description: 'Whether a request that failed before any answer may be sent again (all kinds but `echo`).',
   }),
   base_url: Url.meta({ format: 'uri', example: 'https://api.openai.com/v1' }),
-  api_key: Credential.nullable().meta({ description: 'Shown as ******** once it is set.', example: null }),
+  api_key: Credential.nullable().meta({ description: ONCE_SET, example: null }),
   signing_secret: SigningSecret,
+  voice_id: Id.nullable().meta({
+    description: 'Speaks on calls; one of `GET /api/v1/voices`.',
+    example: null,
+  }),
+  language: SpokenLanguage.nullable(),
+  greeting: z.string().max(2000, 'must have at most 2000 characters').nullable().meta({
+    description: 'What it says first on a call; null has the other side begin.',
+    example: 'Hello, this is the support of Example Inc. How can I help?',
+  }),
+  tools: ids('tool', 32).meta({ description: 'Ids of the tools that it may call.', example: [] }),
+  knowledge_base_ids: ids('knowledge base', 10).meta({
+    description: 'Ids of the knowledge bases whose best pieces go into its prompt.',
+    example: [],
+  }),
 }
 
 const supportBot = {
@@ -152,6 +186,24 @@ export const Agent = z
     base_url: z.string().nullable(),
     api_key: Masked,
     idempotent: z.boolean(),
+    voice_id: Id.nullable(),
+    language: z.string().nullable().meta({ example: 'en-US' }),
+    greeting: z.string().nullable(),
+    tools: z
+      .array(Id)
+      .meta({ description: 'Tools that it may call; one that was deleted is no longer here.' }),
+    knowledge_base_ids: z
+      .array(Id)
+      .meta({ description: 'What it knows; a base that was deleted is no longer here.' }),
+    provider_agent_id: z
+      .string()
+      .nullable()
+      .meta({ description: 'Its id at the provider of its calls, once it has one there.' }),
+    sync_status: z.enum(['pending', 'synced', 'failed']).nullable().meta({
+      description:
+        'Whether that provider has its last change: not yet (it is tried again by itself), yes, or refused, as `sync_error` says. Null for kinds without one.',
+    }),
+    sync_error: z.string().nullable(),
     created_by: z.string().nullable().meta({ description: 'The user who made it.' }),
     created_at: z.string().meta({ format: 'date-time' }),
     updated_at: z.string().meta({ format: 'date-time' }),

@@ -5,12 +5,16 @@ import { type Page, pageOf } from '../../../data/page'
 import { find, removal, revise } from '../../../data/revise'
 import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
+import { functionsOf } from '../../tools/for-agents'
 import { makeSecret } from '../../webhooks/endpoints/secret'
 import { tellChatsOf } from '../chats/agent-changed'
 import { dropPicture } from './avatar'
+import { referencesStand } from './references'
 import type { CreateAgent, ListAgents, UpdateAgent } from './schema'
 import { openSecrets } from './secrets'
 import { kindMeant, settleAgent } from './settle'
+import { isKept } from './sync/keeper'
+import { syncDue, syncSoon } from './sync/service'
 import { type AgentRow, agents } from './table'
 import type { AnsweringAgent } from './upstreams/upstream'
 
@@ -28,12 +32,18 @@ export async function createAgent(ctx: Context, input: CreateAgent): Promise<Age
     created_at: now,
     updated_at: now,
   }
-  return commit(ctx, {
-    statements: [ctx.db.insert(agents).values(row)],
+  const made = await commit(ctx, {
+    statements: [
+      ...referencesStand(ctx, null, row),
+      ctx.db.insert(agents).values(row),
+      ...(isKept(row) ? [syncDue(ctx, id, null)] : []),
+    ],
     result: { ...row, signing_secret: signing_secret ?? null },
     audit: { action: 'agent.create', resource: 'agent', resource_id: id, after: audited(row) },
     secret: true,
   })
+  if (isKept(row)) syncSoon(ctx, id)
+  return made
 }
 
 /** The tenant's agents, newest first; inactive ones where they are asked for. */
@@ -83,6 +93,10 @@ export async function updateAgent(ctx: Context, id: string, input: UpdateAgent):
     const after = { ...before, ...set }
     return {
       set,
+      statements: [
+        ...referencesStand(ctx, before, after),
+        ...(isKept(after) ? [syncDue(ctx, id, null)] : []),
+      ],
       audit: {
         action: 'agent.update',
         resource: 'agent',
@@ -92,6 +106,7 @@ export async function updateAgent(ctx: Context, id: string, input: UpdateAgent):
       },
     }
   })
+  if (isKept(row)) syncSoon(ctx, id)
   await tellChatsOf(ctx, id)
   if (gone !== null) ctx.defer(dropPicture(ctx, id, gone))
   return row
@@ -101,10 +116,11 @@ export async function updateAgent(ctx: Context, id: string, input: UpdateAgent):
 export async function deleteAgent(ctx: Context, id: string): Promise<undefined> {
   const row = await getAgent(ctx, id)
   await commit(ctx, {
-    statements: [removal(ctx, agents, 'agent', id)],
+    statements: [removal(ctx, agents, 'agent', id), ...(isKept(row) ? [syncDue(ctx, id, row)] : [])],
     result: undefined,
     audit: { action: 'agent.delete', resource: 'agent', resource_id: id, before: audited(row) },
   })
+  if (isKept(row)) syncSoon(ctx, id)
   await tellChatsOf(ctx, id)
   if (row.avatar !== null) ctx.defer(dropPicture(ctx, id, row.avatar))
 }
@@ -115,7 +131,20 @@ export async function getAnsweringAgent(
   id: string,
 ): Promise<(AnsweringAgent & { is_active: boolean; name: string; version: number }) | null> {
   const row = await find(ctx, agents, id)
-  return row && { ...row, ...(await openSecrets(ctx, row)) }
+  if (!row) return null
+  const calls = row.kind === 'openai' || row.kind === 'workers_ai'
+  const [secrets, functions] = await Promise.all([
+    openSecrets(ctx, row),
+    calls ? functionsOf(ctx, row.tools) : [],
+  ])
+  return { ...row, ...secrets, functions }
+}
+
+/** Refuses an agent that can't be written to: 409 `agent_inactive`, `agent_on_calls_only`. */
+export function mustAnswer(agent: Pick<AgentRow, 'kind' | 'is_active'>): void {
+  if (agent.kind === 'ultravox')
+    throw problem('agent_on_calls_only', 'The agent speaks on calls, and is not written to')
+  if (!agent.is_active) throw problem('agent_inactive', 'The agent is inactive')
 }
 
 /** A row for the audit log: of its secrets only whether they are set. */

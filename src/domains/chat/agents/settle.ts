@@ -1,8 +1,11 @@
 import type { Context } from '../../../data/context'
 import { type FieldErrors, problem } from '../../../lib/problem'
 import { refusalOfUrl } from '../../../lib/safe-url'
+import { CREDENTIALS, refusedCredentials } from './credentials'
+import { refusedReferences } from './references'
 import { MASK, type UpdateAgent } from './schema'
 import { SECRETS, type SecretName, sealSecret } from './secrets'
+import { isKept } from './sync/keeper'
 import type { AgentRow } from './table'
 
 type Kind = AgentRow['kind']
@@ -16,7 +19,7 @@ const OF_KINDS: Partial<Record<keyof UpdateAgent, readonly Kind[]>> = {
   signing_secret: ['webhook'],
   base_url: ['openai'],
   api_key: ['openai'],
-  idempotent: ['webhook', 'openai'],
+  idempotent: ['webhook', 'openai', 'workers_ai'],
 }
 
 /** What an agent is where its maker said nothing. */
@@ -26,6 +29,7 @@ const NEW: Omit<Columns, 'kind'> = {
   system_prompt: null,
   config: {},
   avatar: null,
+  avatar_bytes: 0,
   is_active: true,
   webhook_url: null,
   webhook_header: null,
@@ -34,6 +38,14 @@ const NEW: Omit<Columns, 'kind'> = {
   webhook_token: null,
   signing_secret: null,
   api_key: null,
+  voice_id: null,
+  language: null,
+  greeting: null,
+  tools: [],
+  knowledge_base_ids: [],
+  provider_agent_id: null,
+  sync_status: null,
+  sync_error: null,
 }
 
 const OPENAI = 'https://api.openai.com/v1'
@@ -45,7 +57,7 @@ export function kindMeant(input: UpdateAgent): Kind {
 
 /**
  * The columns as they are after `input` was merged into `before` (null for a new agent). Throws 422 that names every
- * field which the kind, the rules for outgoing addresses or the secrets refuse.
+ * field which the kind, the rules for outgoing addresses or the secrets refuse; 409 where the service lacks what it needs.
  */
 export async function settleAgent(
   ctx: Context,
@@ -62,23 +74,36 @@ export async function settleAgent(
     system_prompt: merged(input.system_prompt, was.system_prompt),
     config: merged(input.config, was.config),
     avatar: merged(input.avatar, was.avatar),
+    avatar_bytes: input.avatar === null ? 0 : was.avatar_bytes,
     is_active: merged(input.is_active, was.is_active),
     webhook_url: merged(input.webhook_url, was.webhook_url),
     webhook_header: merged(input.webhook_header, was.webhook_header),
     base_url: merged(input.base_url, was.base_url),
     idempotent: merged(input.idempotent, was.idempotent),
     ...(await sealedSecrets(ctx, id, was, input)),
+    voice_id: merged(input.voice_id, was.voice_id),
+    language: merged(input.language, was.language),
+    greeting: merged(input.greeting, was.greeting),
+    tools: merged(input.tools, was.tools),
+    knowledge_base_ids: merged(input.knowledge_base_ids, was.knowledge_base_ids),
+    provider_agent_id: was.provider_agent_id,
+    sync_status: isKept({ kind }) ? 'pending' : null,
+    sync_error: null,
   }
   const errors = {
     ...(await refusedUrls(ctx, input)),
+    ...(await refusedReferences(ctx, was, next)),
+    ...(await refusedCredentials(ctx, before, next, input)),
     ...strayingSecrets(was, next),
     ...wrongFields(kind, was, input),
   }
   if (kind === 'webhook' && next.webhook_url === null)
     errors.webhook_url = 'must be given for a webhook agent'
-  if (kind === 'openai' && !next.config.model)
-    errors['config.model'] = 'must name the model of an openai agent'
+  if ((kind === 'openai' || kind === 'workers_ai') && !next.config.model)
+    errors['config.model'] = `must name the model of an ${kind} agent`
   if (Object.keys(errors).length > 0) throw problem.invalid(errors)
+  if (before === null && kind === 'workers_ai' && !ctx.env.AI)
+    throw problem('workers_ai_not_bound', 'This service has no Workers AI')
   return next
 }
 
@@ -132,10 +157,7 @@ async function sealedSecrets(
 /** A secret that nobody can read must not be led to another host by who does not know it. */
 function strayingSecrets(was: Columns, next: Columns): FieldErrors {
   const errors: FieldErrors = {}
-  for (const [url, secret] of [
-    ['webhook_url', 'webhook_token'],
-    ['base_url', 'api_key'],
-  ] as const) {
+  for (const { field: secret, url } of CREDENTIALS) {
     const kept = was[secret] !== null && was[secret] === next[secret]
     if (kept && originOf(was[url]) !== originOf(next[url]))
       errors[secret] = `must be sent again (or as null), since ${url} leads to another host`

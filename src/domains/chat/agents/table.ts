@@ -10,11 +10,13 @@ export const agents = confined(
       id: id(),
       name: text().notNull(),
       description: text(),
-      kind: text({ enum: ['echo', 'webhook', 'openai'] }).notNull(),
+      kind: text({ enum: ['echo', 'webhook', 'openai', 'workers_ai', 'ultravox'] }).notNull(),
       system_prompt: text(),
       config: json<Record<string, unknown>>().notNull(),
       /** Where the picture is read; its `v` names the object in R2. */
       avatar: text(),
+      /** The size of the picture's object; a trigger counts it into the tenant's storage. */
+      avatar_bytes: integer().notNull().default(0),
       is_active: integer({ mode: 'boolean' }).notNull(),
       webhook_url: text(),
       webhook_header: text(),
@@ -24,6 +26,17 @@ export const agents = confined(
       webhook_token: text(),
       signing_secret: text(),
       api_key: text(),
+      /** How it speaks on calls: the id of a voice, a BCP 47 tag, and what it says first. */
+      voice_id: text(),
+      language: text(),
+      greeting: text(),
+      /** Ids. What is deleted is taken out by triggers, so that each of these is there. */
+      tools: json<string[]>().notNull().default([]),
+      knowledge_base_ids: json<string[]>().notNull().default([]),
+      /** What the provider of its calls knows it as, and whether it has its last change; null for kinds without one. */
+      provider_agent_id: text(),
+      sync_status: text({ enum: ['pending', 'synced', 'failed'] }),
+      sync_error: text(),
       created_by: text(),
       version: version(),
       created_at: time().notNull(),

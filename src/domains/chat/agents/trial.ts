@@ -3,11 +3,12 @@ import { iso, newId } from '../../../lib/ids'
 import { log } from '../../../lib/log'
 import { problem } from '../../../lib/problem'
 import { keptForRepeat } from '../../metering/idempotency/streamed'
-import type { Usage } from '../messages/schema'
-import { cut, type DataOf, frameOf, MAX_DELTA } from '../room/protocol'
-import { RETRY, SSE_HEADERS } from '../room/sse'
+import type { Source, Usage } from '../messages/schema'
+import { cut, type DataOf, frameOf, MAX_DELTA } from '../room/log/protocol'
+import { toolEntry } from '../room/log/tool-entry'
+import { RETRY, SSE_HEADERS } from '../room/readers/sse'
 import type { TestAgent } from './schema'
-import { getAnsweringAgent } from './service'
+import { getAnsweringAgent, mustAnswer } from './service'
 import { upstreamOf } from './upstreams/choose'
 import { type UpstreamEvent, UpstreamFailure } from './upstreams/upstream'
 
@@ -23,6 +24,7 @@ export async function testAgent(
 ): Promise<AsyncIterable<Uint8Array>> {
   const agent = await getAnsweringAgent(ctx, id)
   if (!agent) throw problem.notFound('agent', id)
+  mustAnswer({ ...agent, is_active: true })
   const run_id = newId(ctx.now)
   const request = {
     tenant_id: ctx.tenant.id,
@@ -32,7 +34,7 @@ export async function testAgent(
     traceparent: ctx.traceparent,
     signal,
   }
-  const answer = frames(upstreamOf(agent.kind)(agent, request, ctx.settings), run_id, signal)
+  const answer = frames(upstreamOf(agent.kind)(agent, request, ctx.settings, ctx.env), run_id, signal)
   return keptForRepeat(ctx, answer, SSE_HEADERS['Content-Type'])
 }
 
@@ -44,6 +46,7 @@ async function* frames(
 ): AsyncGenerator<Uint8Array, boolean> {
   yield RETRY
   const started = Date.now()
+  let sources: Source[] = []
   let finish: DataOf['done']['finish'] = 'stop'
   const usage: Usage = {
     prompt_tokens: null,
@@ -70,10 +73,13 @@ async function* frames(
       else if (event.kind === 'usage') {
         usage.prompt_tokens = event.prompt_tokens ?? usage.prompt_tokens
         usage.completion_tokens = event.completion_tokens ?? usage.completion_tokens
-      } else finish = event.reason
+      } else if (event.kind === 'tool') yield print('tool', toolEntry(event))
+      else if (event.kind === 'sources') sources = event.sources
+      else if (event.kind === 'finish') finish = event.reason
     }
     usage.duration_ms = Date.now() - started
-    yield print('done', { message: 'Stream completed', run_id, finish, usage })
+    const told = sources.length > 0 ? { sources } : {}
+    yield print('done', { message: 'Stream completed', run_id, finish, usage, ...told })
     return true
   } catch (error) {
     if (!signal.aborted) yield print('error', failureOf(error, run_id))
@@ -85,7 +91,7 @@ async function* frames(
 const MAX_WORDS = 1024
 
 /** The events of a chat's own stream, without the ids of what only a chat has. */
-function print<T extends 'status' | 'message' | 'done' | 'error'>(
+function print<T extends 'status' | 'message' | 'tool' | 'done' | 'error'>(
   type: T,
   data: Omit<DataOf[T], 'message_id'>,
 ): Uint8Array {

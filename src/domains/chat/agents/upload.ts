@@ -35,7 +35,7 @@ async function fileIn(c: HonoContext<AppEnv>): Promise<Uint8Array<ArrayBuffer>> 
   const type = c.req.header('Content-Type') ?? ''
   if (!/^multipart\/form-data\s*;/i.test(type))
     throw problem('unsupported_media_type', 'The picture must be sent as multipart/form-data', {
-      details: { expected: 'multipart/form-data', received: type },
+      details: { expected: 'multipart/form-data; boundary=…', received: type },
     })
   if (c.req.header('Content-Length') === undefined)
     throw problem('length_required', 'An upload needs a Content-Length')

@@ -2,7 +2,7 @@ import { and, eq, gt } from 'drizzle-orm'
 import type { Context } from '../../../data/context'
 import { iso } from '../../../lib/ids'
 import { log } from '../../../lib/log'
-import { roomOf } from '../room/client'
+import { tell } from '../room/client'
 import { chats } from './table'
 
 /** A chat that asked its agent within this time may go by what it knew of it then, with a margin for the index. */
@@ -28,10 +28,7 @@ export async function tellChatsOf(ctx: Context, agentId: string): Promise<void> 
       )
       .limit(MOST_TOLD)
     await Promise.all(
-      lately.map(async ({ id }) => {
-        const room = await roomOf(ctx.env, ctx.tenant.id, id)
-        await room.forget({ tenant_id: ctx.tenant.id, chat_id: id })
-      }),
+      lately.map(({ id }) => tell(ctx.env, { tenant_id: ctx.tenant.id, chat_id: id }, 'forget')),
     )
   } catch (error) {
     log.warn('chats_not_told', { agent_id: agentId, cause: String(error) })

@@ -1,7 +1,6 @@
 import { and, asc, eq, gt } from 'drizzle-orm'
 import { erasedWithTenant } from '../../../data/erasure'
-import { roomOf } from '../room/client'
-import { resultOf } from '../room/refusal'
+import { tell } from '../room/client'
 import { chats } from './table'
 
 // A chat that is deleted takes its object's storage along, so those that are listed are all that there are.
@@ -17,6 +16,5 @@ erasedWithTenant({
       .limit(limit)
     return rows.map(({ id }) => id)
   },
-  erase: async (env, tenant_id, chat_id) =>
-    resultOf(await (await roomOf(env, tenant_id, chat_id)).erase({ tenant_id, chat_id })),
+  erase: (env, tenant_id, chat_id) => tell(env, { tenant_id, chat_id }, 'erase'),
 })

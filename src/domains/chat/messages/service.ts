@@ -1,35 +1,46 @@
 import type { Context } from '../../../data/context'
 import type { Page } from '../../../data/page'
 import { streamMeter } from '../../metering/usage/streamed'
-import { openSocket, postMessage, visit } from '../room/client'
-import { STREAMS } from '../room/passed'
-import { resultOf } from '../room/refusal'
-import { streamOver } from '../room/stream'
-import type { Wanted } from './accept'
-import type { LoggedEvent, SendMessage, Stopped } from './schema'
+import { ask, followRun, openLane, openSocket, postMessage } from '../room/client'
+import type { FormatName } from '../room/formats/format'
+import { STREAMS } from '../room/readers/passed'
+import { streamOver } from '../room/readers/stream'
+import type { PostedMessage } from '../room/verbs'
+import type { LoggedEvent, Stopped } from './schema'
 
-/** Posts a message; the object answers with the stream of its run, or with JSON where that is wanted. */
-export function sendMessage(
+/** Begins a run; the object answers with its stream, or with JSON where that is wanted. */
+export function orderRun(
   ctx: Context,
   chatId: string,
-  input: SendMessage,
-  wanted: Wanted,
+  posted: Omit<PostedMessage, 'call'>,
   signal: AbortSignal,
 ): Promise<Response> {
-  return postMessage(ctx, chatId, input, wanted, signal)
+  return postMessage(ctx, chatId, posted, signal)
 }
 
 /** The chat’s events from `cursor` on, as they happen, until the client leaves. */
 export async function streamChat(
-  ctx: Context,
+  ctx: Context & { link?: string },
   chatId: string,
   cursor: string | null,
   signal: AbortSignal,
 ): Promise<ReadableStream<Uint8Array>> {
   const { principal, tenant, env, defer } = ctx
-  const streamed = { kind: principal.kind, id: principal.id ?? '', ...STREAMS.stream }
+  const route = ctx.link === undefined ? STREAMS.stream : STREAMS.shared
+  const streamed = { kind: principal.kind, id: principal.id ?? '', ...route }
   const count = streamMeter(env, tenant.id, streamed, defer)
-  return streamOver(await openSocket(ctx, chatId, 'sse', cursor), signal, { count })
+  const lane = (id: string) => openLane(ctx, chatId, id)
+  return streamOver(await openSocket(ctx, chatId, 'sse', cursor), signal, { count, lane })
+}
+
+/** The run that goes on, as the AI SDK’s client resumes it: from its beginning; null where none does. */
+export function resumeRun(
+  ctx: Context,
+  chatId: string,
+  format: FormatName,
+  signal: AbortSignal,
+): Promise<ReadableStream | null> {
+  return followRun(ctx, chatId, format, signal)
 }
 
 /** A client’s own socket to the chat. */
@@ -38,17 +49,15 @@ export function joinChat(ctx: Context, chatId: string, cursor: string | null): P
 }
 
 /** A page of the chat’s log. */
-export async function listChatEvents(
+export function listChatEvents(
   ctx: Context,
   chatId: string,
   input: { after?: string | undefined; limit: number },
 ): Promise<Page<LoggedEvent>> {
-  const { room, call } = await visit(ctx, chatId)
-  return resultOf(await room.events(call, { after: input.after ?? null, limit: input.limit }))
+  return ask(ctx, chatId, 'events', { after: input.after ?? null, limit: input.limit })
 }
 
 /** Stops the chat’s run, from wherever; harmless where none goes on. */
-export async function stopRun(ctx: Context, chatId: string, runId?: string): Promise<Stopped> {
-  const { room, call } = await visit(ctx, chatId)
-  return resultOf(await room.stop(call, runId))
+export function stopRun(ctx: Context, chatId: string, runId?: string): Promise<Stopped> {
+  return ask(ctx, chatId, 'stop', { run_id: runId })
 }

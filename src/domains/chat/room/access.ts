@@ -3,12 +3,14 @@ import { bareTenant, systemContext } from '../../../data/system'
 import type { Bindings } from '../../../env'
 import { problem } from '../../../lib/problem'
 import { type Credential, scopesNow } from '../../identity/recheck'
-import { getAnsweringAgent } from '../agents/service'
+import { GONE, isLoss, type Loss } from '../../realtime/rights'
+import { getAnsweringAgent, mustAnswer } from '../agents/service'
 import type { AnsweringAgent } from '../agents/upstreams/upstream'
+import { filesOfChat } from '../attachments/named'
+import type { Attachment } from '../attachments/schema'
 import { type ChatRow, chats } from '../chats/table'
-import { enter, type Grant, grantsOf, type Level, userOf } from '../shares/standing'
+import { enter, type Grant, grantOfLink, grantsOf, type Level, userOf } from '../shares/standing'
 import { type Caller, chatScopes, mayEnter } from './caller'
-import { GONE, isLoss, type Loss } from './rights'
 
 /** How long the object goes by its copy of the chat’s row and its agent without asking D1 (chat.md, Speed). */
 const COPY_MS = 60_000
@@ -41,7 +43,11 @@ export class Access {
   async chat(caller: Caller, required?: Level): Promise<ChatRow> {
     const chat = await this.row()
     if (mayEnter(caller, chat.user_id)) return chat
-    const grant = await enter(this.context(), caller, chat, required)
+    const grant = await (caller.link !== undefined
+      ? this.byLink(caller)
+      : enter(this.context(), caller, chat, required))
+    if (caller.link !== undefined && (!grant || (required ?? 'viewer') !== 'viewer'))
+      throw problem.notFound('chat', chat.id)
     this.noteEnd(grant)
     return chat
   }
@@ -49,6 +55,11 @@ export class Access {
   private noteEnd(grant: Grant | null | undefined): void {
     if (!grant?.until) return
     this.endsAt = Math.min(this.endsAt ?? Number.POSITIVE_INFINITY, Date.parse(grant.until))
+  }
+
+  /** The title of the chat’s row when it was last read; what was said since is known better to the log. */
+  get title(): string | null {
+    return this.chatCopy?.value.title ?? null
   }
 
   private async row(): Promise<ChatRow> {
@@ -67,7 +78,7 @@ export class Access {
     return find(this.context(), chats, this.ids.chat_id)
   }
 
-  /** The agent with its secrets, at most a minute old; 409 `agent_inactive` where it does not answer. */
+  /** The agent with its secrets, at most a minute old; 409 `agent_inactive`, `agent_on_calls_only` where it does not answer. */
   async agent(): Promise<AnsweringAgent> {
     if (this.agentCopy && Date.now() - this.agentCopy.at < COPY_MS) return this.agentCopy.value
     const at = Date.now()
@@ -77,8 +88,14 @@ export class Access {
     if (forgotten !== this.forgotten) return this.agent()
     if (!value?.is_active)
       throw problem('agent_inactive', value ? 'The chat’s agent is inactive' : 'The chat’s agent was deleted')
+    mustAnswer(value)
     this.agentCopy = { value, at }
     return value
+  }
+
+  /** Those of the files that the chat has; without any, D1 is not asked. */
+  files(ids: readonly string[]): Promise<ReadonlyMap<string, Attachment>> {
+    return filesOfChat(this.context(), this.ids.chat_id, ids)
   }
 
   /** Makes the next request look at D1 again. */
@@ -88,8 +105,23 @@ export class Access {
     this.agentCopy = null
   }
 
+  private byLink({ link = '' }: Caller): Promise<Grant | null> {
+    return grantOfLink(this.context(), this.ids.chat_id, link)
+  }
+
   /** What the credentials may do to this chat now, by D1. */
-  async lookUp(callers: Caller[]): Promise<Map<string, Caller | Loss>> {
+  async lookUp(all: Caller[]): Promise<Map<string, Caller | Loss>> {
+    const callers = all.filter(({ link }) => link === undefined)
+    const found = callers.length > 0 ? await this.lookUpPeople(callers) : new Map<string, Caller | Loss>()
+    for (const one of all.filter(({ link }) => link !== undefined)) {
+      const grant = await this.byLink(one)
+      this.noteEnd(grant)
+      found.set(one.key, grant ? one : NO_RIGHT)
+    }
+    return found
+  }
+
+  private async lookUpPeople(callers: Caller[]): Promise<Map<string, Caller | Loss>> {
     const credentials = callers.map(
       ({ key, kind, id, user_id, session_id, role, impersonator }): Credential => ({
         ...{ key, kind, id, user_id, session_id, role },

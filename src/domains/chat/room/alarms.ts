@@ -1,7 +1,7 @@
 import type { Store } from './store'
 
 /** What the object can be woken for. */
-export type AlarmName = 'run' | 'outbox' | 'compact' | 'removal' | 'rights'
+export type AlarmName = 'run' | 'outbox' | 'compact' | 'removal' | 'rights' | 'push'
 
 /** A handler that is cut off is due again after this. */
 const AGAIN_MS = 60_000

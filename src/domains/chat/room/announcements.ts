@@ -1,8 +1,8 @@
 import type { NewEvent } from '../../../data/commit'
 import { eventOf } from '../../events/catalogue'
-import type { Message } from '../messages/schema'
-import type { RunRow } from './conversation'
-import { cut, type Finish } from './protocol'
+import type { Feedback, Message } from '../messages/schema'
+import type { RunRow } from './log/conversation'
+import { cut, type Finish } from './log/protocol'
 
 /** Text in an event that is announced; an event ends at 256 KB. */
 const ANNOUNCED_BYTES = 128 * 1024
@@ -16,6 +16,22 @@ export function messageCreated(chatId: string, message: Message, userId: string 
   const data = { chat_id: chatId, message_id, run_id, user_id: userId, role, timestamp }
   const event = eventOf('chat.message.created', { ...data, content: cut(content, ANNOUNCED_BYTES)[0] })
   return { ...event, occurred_at: timestamp, ...(userId === null ? {} : { subject: userId }) }
+}
+
+/** `chat.message.rated`: what somebody thinks of an answer, or takes back. */
+export function feedbackGiven(
+  chatId: string,
+  agentId: string,
+  message: Message,
+  feedback: Feedback,
+): Announcement {
+  const { id: message_id, run_id } = message
+  const { timestamp, ...said } = feedback
+  const event = eventOf('chat.message.rated', {
+    ...{ chat_id: chatId, agent_id: agentId, message_id, run_id },
+    ...{ ...said, timestamp },
+  })
+  return { ...event, occurred_at: timestamp, ...(said.user_id === null ? {} : { subject: said.user_id }) }
 }
 
 /** `chat.run.completed`, or `chat.run.failed` where there is an error. */

@@ -15,14 +15,26 @@ export type Caller = {
   role: string
   /** Of an API key: its own limits. Absent beside sockets that were opened before there were any. */
   limits?: KeyLimits | null
+  /** Of who has the chat’s public link, and is nobody else: the hash of its token. */
+  link?: string
   /** Of the scopes only those of chats. */
   scopes: string[]
   /** Of somebody from another tenant: who that is at home. */
   impersonator?: Impersonator
 }
 
+/** A context in which a public link is the caller. */
+export type LinkContext = Context & { link: string }
+
+/** Who has the link reads the chat. */
+const linkCaller = (link: string): Caller => ({
+  ...{ key: `link:${link}`, kind: 'api_key', id: '', link, user_id: null, session_id: null },
+  ...{ role: '', scopes: ['chats:read'] },
+})
+
 /** The context’s caller for the chat’s object. */
-export function callerOf(ctx: Context): Caller {
+export function callerOf(ctx: Context & { link?: string }): Caller {
+  if (ctx.link !== undefined) return linkCaller(ctx.link)
   const { principal } = ctx
   if (principal.kind !== 'user' && principal.kind !== 'api_key')
     throw problem('user_required', 'A chat is for users and API keys')
@@ -39,6 +51,12 @@ export function callerOf(ctx: Context): Caller {
     ...(ctx.impersonator ? { impersonator: ctx.impersonator } : {}),
   }
 }
+
+/** The user of the tenant behind a caller; null for who acts here from elsewhere, and for a key that is nobody’s. */
+export const personOf = ({
+  user_id,
+  impersonator,
+}: Pick<Caller, 'user_id' | 'impersonator'>): string | null => (impersonator ? null : user_id)
 
 export const chatScopes = (scopes: Iterable<string>): string[] =>
   [...scopes].filter((scope) => scope.startsWith('chats:'))

@@ -1,27 +1,26 @@
 import * as z from 'zod'
-import { fieldErrors } from '../../../lib/fields'
 import { Problem, problem } from '../../../lib/problem'
-import { CursorText, SendMessage, StopRun } from '../messages/schema'
+import { isLoss } from '../../realtime/rights'
 import type { Caller } from './caller'
-import { type Cursor, parseCursor } from './protocol'
-import { isLoss } from './rights'
+import { FRAMES, parse } from './client-frames'
+import type { SocketReader } from './readers/socket-reader'
 import type { Room } from './room'
-import type { SocketReader } from './socket-reader'
 
 // What a client sends over its WebSocket: each frame passes what the REST route it stands for asks.
 
 /** Beyond these a connection is closed: 4413, 4429. */
 const MAX_FRAME = 64 * 1024
 const MAX_FRAMES_A_SECOND = 50
+/** Frames of a connection that wait while one takes long. */
+const MAX_WAITING = 100
 
-const Resume = z.strictObject({ last_event_id: CursorText.optional(), after: CursorText.optional() })
-const Ack = z.strictObject({ last_event_id: CursorText })
 const Envelope = z.strictObject({ type: z.string(), data: z.unknown().optional() })
 
 /** Frames from clients, in their order, one at a time for each connection. */
 export class Inbox {
   private readonly seen = new WeakMap<SocketReader, number[]>()
   private readonly queues = new WeakMap<SocketReader, Promise<void>>()
+  private readonly waiting = new WeakMap<SocketReader, number>()
 
   constructor(
     private readonly room: Room,
@@ -31,6 +30,8 @@ export class Inbox {
 
   /** Takes one frame; what is wrong with it is said by an `error` frame. */
   receive(reader: SocketReader, frame: string | ArrayBuffer): Promise<void> {
+    // Who was sent away and goes on talking is not heard.
+    if (!reader.open) return Promise.resolve()
     const size = typeof frame === 'string' ? new TextEncoder().encode(frame).byteLength : frame.byteLength
     reader.heard(size)
     if (size > MAX_FRAME) reader.close(4413, 'a frame has at most 64 KiB')
@@ -39,8 +40,16 @@ export class Inbox {
       reader.close(4429, 'at most 50 frames a second')
       return Promise.resolve()
     }
+    const waiting = this.waiting.get(reader) ?? 0
+    if (waiting >= MAX_WAITING) {
+      reader.close(4429, 'more than 100 frames wait to be taken')
+      return Promise.resolve()
+    }
+    this.waiting.set(reader, waiting + 1)
     const before = this.queues.get(reader) ?? Promise.resolve()
-    const work = before.then(() => this.take(reader, frame))
+    const work = before
+      .then(() => this.take(reader, frame))
+      .finally(() => this.waiting.set(reader, (this.waiting.get(reader) ?? 1) - 1))
     this.queues.set(reader, work)
     return work
   }
@@ -68,44 +77,12 @@ export class Inbox {
     const { type, data } = parse(Envelope, jsonOf(frame))
     const caller = await this.allowed(reader)
     if (!caller) return
-    switch (type) {
-      case 'message': {
-        // What is wrong with it is said after it was counted, as of any request.
-        await this.count(caller, 'message')
-        const input = parse(SendMessage, data, ['data'])
-        const { traceparent } = this.room.access.context()
-        await this.room.send({ caller: writing(caller), traceparent, input })
-        return
-      }
-      case 'stop': {
-        await this.count(caller, 'request')
-        const { run_id } = parse(StopRun, data ?? {}, ['data'])
-        await this.room.stop(writing(caller), run_id)
-        return
-      }
-      case 'resume': {
-        const { last_event_id, after } = parse(Resume, data ?? {}, ['data'])
-        const from = last_event_id ?? after ?? null
-        reader.resume(from === null ? null : this.known(from))
-        return this.room.follow(reader, from)
-      }
-      case 'ack':
-        return this.acknowledge(reader, parse(Ack, data, ['data']).last_event_id)
-      default:
-        throw problem.invalid({ type: 'must be one of message, stop, resume, ack' })
-    }
-  }
-
-  private acknowledge(reader: SocketReader, id: string): void {
-    const cursor = this.known(id)
-    if (!cursor) throw problem.invalid({ 'data.last_event_id': 'must be the id of an event of this chat' })
-    if (reader.acknowledge(cursor)) this.room.audience.pull(reader)
-  }
-
-  /** The cursor of an id that the chat may have given. */
-  private known(id: string): Cursor | null {
-    const cursor = parseCursor(id)
-    return cursor && cursor.epoch <= this.room.log.epoch ? cursor : null
+    const frameType = Object.hasOwn(FRAMES, type) ? FRAMES[type] : undefined
+    if (!frameType) throw problem.invalid({ type: `must be one of ${Object.keys(FRAMES).join(', ')}` })
+    // What is wrong with it is said after it was counted, as of any request.
+    if (frameType.counts) await this.count(caller, frameType.counts)
+    if (frameType.writes) writing(caller)
+    await frameType.act({ room: this.room, reader, caller }, data)
   }
 
   /** Rights as they were at most five seconds ago; who has lost them is sent away, and null is answered. */
@@ -118,8 +95,8 @@ export class Inbox {
   }
 }
 
-function writing(caller: Caller): Caller {
-  if (caller.scopes.includes('chats:write')) return caller
+function writing(caller: Caller): void {
+  if (caller.scopes.includes('chats:write')) return
   throw problem('insufficient_scope', 'This needs the scope chats:write', {
     details: { required: ['chats:write'], missing: 'chats:write' },
   })
@@ -132,10 +109,4 @@ function jsonOf(frame: string | ArrayBuffer): unknown {
   } catch {
     throw problem('malformed_json', 'A frame must be JSON: {"type", "data"}')
   }
-}
-
-function parse<S extends z.ZodType>(schema: S, value: unknown, path: PropertyKey[] = []): z.output<S> {
-  const result = schema.safeParse(value)
-  if (!result.success) throw problem.invalid(fieldErrors(result.error.issues, path))
-  return result.data
 }

@@ -1,23 +1,44 @@
 import { DurableObject } from 'cloudflare:workers'
 import { type Bindings, settingsOf } from '../../../env'
-import { isUuid } from '../../../lib/ids'
 import { log as logger } from '../../../lib/log'
 import { Problem, problem } from '../../../lib/problem'
 import { countFrame } from '../../metering/limits/frames'
 import { OpenStreams } from '../../metering/limits/open-streams'
 import type { StreamReport } from '../../metering/meter/streams'
 import { StreamUsage } from '../../metering/usage/streamed'
+import {
+  ASKED,
+  type Asked,
+  type AskedInput,
+  type AskedOutput,
+  TOLD,
+  type Told,
+  type ToldInput,
+  type ToldOutput,
+} from './asked'
 import type { Caller } from './caller'
 import { Inbox } from './inbox'
-import { lineUp } from './line-up'
-import { STREAMS } from './passed'
-import { parseCursor } from './protocol'
+import { Followers } from './readers/followers'
+import { Lanes } from './readers/lanes'
+import { lineUp } from './readers/line-up'
+import { orderedBy, STREAMS } from './readers/passed'
+import { type Attachment, SocketReader } from './readers/socket-reader'
 import { type Answer, answering, refusalOf } from './refusal'
-import { type Ids, Room, type Seams } from './room'
-import { RunReader } from './run-reader'
-import { type Attachment, SocketReader } from './socket-reader'
-import { RETRY, SSE_HEADERS } from './sse'
-import { CALL_HEADER, type Call, type PostedMessage, REFUSED, type RoomVerbs, type SocketCall } from './verbs'
+import { Room, type Seams } from './room'
+import { takeOrder } from './runs/taking'
+import {
+  CALL_HEADER,
+  type Call,
+  type FollowedRun,
+  type Ids,
+  idsOf,
+  LANE_PATH,
+  type PostedMessage,
+  REFUSED,
+  type RoomVerbs,
+  RUN_PATH,
+  type SocketCall,
+} from './verbs'
 
 /** The Durable Object of one chat: its name says which; everything else is done by `Room`. */
 export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
@@ -25,7 +46,10 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
   private inbox: Inbox | null = null
   private streams: OpenStreams | null = null
   private usage: StreamUsage | null = null
+  private lanes: Lanes | null = null
   private readonly sockets = new Map<WebSocket, SocketReader>()
+  /** Who follows the run that goes on by a stream of its own. */
+  private readonly followers = new Followers()
 
   constructor(ctx: DurableObjectState, env: Bindings) {
     super(ctx, env)
@@ -44,12 +68,16 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
     )
     const holder = `${ids.tenant_id}/${ids.chat_id}`
     this.streams = new OpenStreams(this.env, ids.tenant_id, holder, () => this.open)
+    this.lanes?.close()
+    const counting = ({ caller }: SocketReader) => this.counting(caller, 'stream')
+    this.lanes = new Lanes(room, () => this.sockets.values(), counting, room.laneTimings)
     for (const reader of this.sockets.values()) reader.leave()
     this.sockets.clear()
     for (const socket of this.ctx.getWebSockets()) {
       const reader = this.readerOf(socket)
       if (reader.lost) reader.backlog = room.snapshot('reset')
       room.audience.add(reader)
+      room.people.presence.here(reader)
     }
     try {
       room.wake()
@@ -62,7 +90,7 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
 
   /** Sockets that are not closed, or being closed: who does not read does not answer that either. */
   private get open(): number {
-    return [...this.sockets.values()].filter((reader) => reader.open).length
+    return [...this.sockets.values()].filter((reader) => reader.open).length + this.followers.size
   }
 
   private readerOf(socket: WebSocket): SocketReader {
@@ -71,19 +99,21 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
     const { caller } = socket.deserializeAttachment() as Attachment
     const reader = new SocketReader(socket, {
       gone: (one) => {
+        this.lanes?.leave(one)
         this.room?.audience.remove(one)
+        this.room?.people.left(one)
         void this.streams?.tell()
       },
-      firstAckMs: this.room?.firstAckMs,
+      ...this.room?.reading,
       count: this.counting(caller, 'ws'),
     })
     this.sockets.set(socket, reader)
     return reader
   }
 
-  private counting(caller: Caller, stream: keyof typeof STREAMS) {
+  private counting({ kind, id, link }: Caller, stream: keyof typeof STREAMS) {
     this.usage ??= new StreamUsage(this.env, idsOf(this.ctx.id.name)?.tenant_id ?? '')
-    return this.usage.of({ kind: caller.kind, id: caller.id, ...STREAMS[stream] })
+    return this.usage.of({ kind, id, ...STREAMS[link === undefined ? stream : 'shared'] })
   }
 
   /** The room, if it is the one that the call is for. */
@@ -97,6 +127,9 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
   override async fetch(request: Request): Promise<Response> {
     try {
       if (request.headers.get('Upgrade') === 'websocket') return await this.openSocket(request)
+      const { pathname } = new URL(request.url)
+      if (pathname === RUN_PATH) return await this.followRun(request)
+      if (pathname === LANE_PATH && this.lanes) return streaming(this.lanes.answer(request))
       return await this.takeMessage(request)
     } catch (error) {
       if (!(error instanceof Problem)) throw error
@@ -105,26 +138,17 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
   }
 
   private async takeMessage(request: Request): Promise<Response> {
-    const { call, input, answer } = await request.json<PostedMessage>()
-    const room = this.enter(call)
-    const { caller, traceparent } = call
-    const { run, replayed } = await room.send({ caller, traceparent, input })
-    const headers: Record<string, string> = replayed ? { 'Idempotency-Replayed': 'true' } : {}
-    if (answer === 'exchange') return Response.json(await room.exchange(caller, run.id), { headers })
-    if (answer === 'started') {
-      const status = room.conversation.message(run.answer_id, room.log)?.status ?? 'streaming'
-      return Response.json({ run_id: run.id, message_id: run.answer_id, status }, { headers })
-    }
-    const on = {
-      wantsMore: (one: RunReader) => room.audience.pull(one),
-      gone: (one: RunReader) => room.audience.remove(one),
-    }
-    const reader = new RunReader(caller, run, on, { count: this.counting(caller, 'messages') })
-    request.signal.addEventListener('abort', () => reader.leave())
-    reader.greet(RETRY)
-    reader.backlog = room.audience.after(run.first_seq, reader)
-    room.audience.add(reader)
-    return new Response(reader.readable, { headers: { ...SSE_HEADERS, ...headers } })
+    const posted = await request.json<PostedMessage>()
+    const count = this.counting(posted.call.caller, orderedBy(posted))
+    const taken = await takeOrder(this.enter(posted.call), posted, request.signal, count)
+    const headers: Record<string, string> = taken.replayed ? { 'Idempotency-Replayed': 'true' } : {}
+    return 'stream' in taken ? streaming(taken.stream, headers) : Response.json(taken.json, { headers })
+  }
+
+  private async followRun(request: Request): Promise<Response> {
+    const wanted = await request.json<FollowedRun>()
+    const watch = { signal: request.signal, count: this.counting(wanted.call.caller, 'stream') }
+    return streaming(await this.followers.follow(this.enter(wanted.call), wanted, watch, this.streams))
   }
 
   private async openSocket(request: Request): Promise<Response> {
@@ -140,8 +164,9 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
       this.ctx.acceptWebSocket(socket)
       socket.serializeAttachment({ caller: call.caller, format, behind: false } satisfies Attachment)
       room.follow(this.readerOf(socket), cursor)
-      room.ends.expect()
-    })
+      room.people.joined(this.readerOf(socket))
+      room.ends.joined(call.caller)
+    }, call.caller.impersonator?.tenant_id)
     return new Response(null, { status: 101, webSocket: client })
   }
 
@@ -153,7 +178,8 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
     // From the Worker that holds a client’s stream: its reader has taken all, or has lost some for being slow.
     reader.go()
     if (frame === 'more') return room.audience.pull(reader)
-    socket.send('fresh')
+    this.lanes?.leave(reader)
+    reader.fresh()
     reader.backlog = room.snapshot('reset')
     room.audience.pull(reader)
   }
@@ -174,9 +200,11 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
   }
 
   private async drop(socket: WebSocket): Promise<void> {
-    const reader = this.sockets.get(socket)
-    reader?.leave()
-    if (reader) this.room?.audience.remove(reader)
+    const reader = this.sockets.get(socket) ?? this.readerOf(socket)
+    reader.leave()
+    this.lanes?.leave(reader)
+    this.room?.audience.remove(reader)
+    this.room?.people.left(reader)
     if (this.sockets.delete(socket)) await this.streams?.tell()
   }
 
@@ -184,6 +212,11 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
   openStreams(): StreamReport {
     const name = this.ctx.id.name ?? ''
     return this.streams?.report() ?? { holder: name, life: '', sequence: 0, open: 0 }
+  }
+
+  /** The Meter’s word that somebody’s rights have changed. */
+  recheck(ids: Ids) {
+    return this.tell(ids, 'recheck')
   }
 
   override async alarm(): Promise<void> {
@@ -195,52 +228,23 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
     return 'pong'
   }
 
-  // Verbs for the Worker; a refusal is answered, not thrown.
-
-  read(call: Call) {
-    return answering(() => this.enter(call).read(call.caller))
+  /** Does what a caller asks; a refusal is answered, not thrown. */
+  ask<K extends Asked>(call: Call, verb: K, ...input: AskedInput<K>): Promise<Answer<AskedOutput<K>>> {
+    return answering(() => doing<AskedOutput<K>>(ASKED[verb], this.enter(call), call, input))
   }
 
-  lastExchange(call: Call) {
-    return answering(() => this.enter(call).lastExchange(call.caller))
-  }
-
-  events(call: Call, input: { after: string | null; limit: number }) {
-    const after = input.after === null ? null : parseCursor(input.after)
-    return answering(() => this.enter(call).events(call.caller, after, input.limit))
-  }
-
-  stop(call: Call, runId: string | undefined) {
-    return answering(() => this.enter(call).stop(call.caller, runId))
-  }
-
-  retitle(ids: Ids, title: string): Promise<Answer<void>> {
-    return answering(() => this.enter(ids).retitle(title))
-  }
-
-  forget(ids: Ids): Promise<Answer<void>> {
-    return answering(() => this.enter(ids).access.forget())
-  }
-
-  recheck(ids: Ids): Promise<Answer<void>> {
-    return answering(() => this.enter(ids).ends.recheck())
-  }
-
-  expectRemoval(ids: Ids): Promise<Answer<void>> {
-    return answering(() => this.enter(ids).expectRemoval())
-  }
-
-  remove(ids: Ids): Promise<Answer<void>> {
-    return answering(() => this.enter(ids).remove())
-  }
-
-  erase(ids: Ids): Promise<Answer<void>> {
-    return answering(() => this.enter(ids).erase())
+  /** Does what the service itself says. */
+  tell<K extends Told>(ids: Ids, word: K, ...input: ToldInput<K>): Promise<Answer<ToldOutput<K>>> {
+    return answering(() => doing<ToldOutput<K>>(TOLD[word], this.enter(ids), ids, input))
   }
 }
 
-/** The tenant and chat that the object’s name says. */
-function idsOf(name: string | undefined): Ids | null {
-  const [tenant_id = '', chat_id = '', ...rest] = name?.split('/') ?? []
-  return isUuid(tenant_id) && isUuid(chat_id) && rest.length === 0 ? { tenant_id, chat_id } : null
+/** Calls a verb with what its own type says that it takes: the caller’s type has made sure that `input` is that. */
+function doing<T>(verb: (...args: never[]) => unknown, ...[room, call, input]: [Room, Ids, unknown[]]) {
+  return verb(...([room, call, ...input] as never[])) as T | Promise<T>
+}
+
+/** A stream for the Worker, which says to the client what it is; 204 where there is none. */
+function streaming(stream: ReadableStream | null, headers: Record<string, string> = {}): Response {
+  return new Response(stream, { status: stream ? 200 : 204, headers })
 }

@@ -3,10 +3,17 @@ import { commit, type NewEvent } from '../../../data/commit'
 import { newId } from '../../../lib/ids'
 import { log as logger } from '../../../lib/log'
 import { chats } from '../chats/table'
+import { type Heard, heardOf, keepReads, sayInbox } from '../inbox/feed'
+import { subscriptionsOf } from '../push/service'
+import type { PushRow } from '../push/table'
+import { findByText } from '../search/feed'
 import type { Access } from './access'
 import type { Alarms } from './alarms'
-import type { Conversation } from './conversation'
-import type { ChatLog } from './log'
+import type { Conversation } from './log/conversation'
+import type { ChatLog } from './log/log'
+import { saidNow, toldSearch } from './log/said'
+import type { People } from './people/people'
+import { meterRuns } from './runs/run-meter'
 import type { Store } from './store'
 
 /** Events that go in one D1 batch. */
@@ -35,7 +42,7 @@ export class Outbox {
     private readonly store: Store,
     private readonly alarms: Alarms,
     private readonly access: Access,
-    private readonly state: { log: ChatLog; conversation: Conversation },
+    private readonly state: { log: ChatLog; conversation: Conversation; people: People },
   ) {}
 
   /** Notes that the index has to follow, and an event to announce with it. */
@@ -68,7 +75,8 @@ export class Outbox {
   }
 
   get empty(): boolean {
-    return !this.store.exists || this.pending(1).length === 0
+    if (!this.store.exists) return true
+    return this.pending(1).length === 0 && this.state.conversation.unmetered() === null
   }
 
   private pending(limit: number): Row[] {
@@ -83,6 +91,8 @@ export class Outbox {
         this.store.run('delete from outbox where seq <= ?', rows.at(-1)?.seq ?? 0)
         this.failures = 0
       }
+      await this.meter()
+      if (!this.store.exists) return
       this.alarms.clear('outbox')
     } catch (error) {
       const wait = Math.min(RETRY_MS * 2 ** this.failures, RETRY_MOST_MS)
@@ -92,13 +102,51 @@ export class Outbox {
     }
   }
 
+  private meter(): Promise<void> {
+    const { env, tenant } = this.access.context()
+    return meterRuns(env, this.name, tenant.id, this.state.conversation)
+  }
+
   private async send(rows: Row[]): Promise<void> {
     const deferred: Promise<unknown>[] = []
     const ctx = this.access.context((work) => deferred.push(work))
     const events = rows.flatMap(({ seq, event }) =>
       event === null ? [] : [{ ...(JSON.parse(event) as NewEvent), origin: `${this.name}#${seq}` }],
     )
-    await commit(ctx, { statements: [this.index(ctx)], events, result: undefined })
+    const said = saidNow(this.store, this.state)
+    const [, chatId = ''] = this.name.split('/')
+    const found = said ? [findByText(ctx, chatId, said)] : []
+    const { receipts, notices } = this.state.people
+    const fresh = notices.fresh()
+    const watched =
+      fresh.length > 0
+        ? [
+            subscriptionsOf(
+              ctx,
+              fresh.map(({ user_id }) => user_id),
+            ),
+          ]
+        : []
+    const reads = receipts.untold()
+    const read = reads.length > 0 ? [keepReads(ctx, chatId, reads)] : []
+    let heard: Heard[] = []
+    let browsers: PushRow[] = []
+    await commit(ctx, {
+      statements: [this.index(ctx), ...found, ...read],
+      events,
+      result: undefined,
+      reads: {
+        statements: [heardOf(ctx, chatId), ...watched],
+        seen: ([first, second]) => {
+          heard = first as Heard[]
+          browsers = (second ?? []) as PushRow[]
+        },
+      },
+    })
+    if (said && this.store.exists) toldSearch(this.store, said)
+    if (this.store.exists) receipts.told(reads)
+    notices.tell(fresh, browsers)
+    await sayInbox(ctx, heard)
     await Promise.all(deferred)
   }
 
@@ -110,15 +158,20 @@ export class Outbox {
     const moved =
       at === null
         ? {}
-        : { last_message_at: at, last_activity_at: at, updated_at: sql`max(updated_at, ${at})` }
+        : {
+            last_message_at: at,
+            last_activity_at: sql`max(last_activity_at, ${at})`,
+            updated_at: sql`max(updated_at, ${at})`,
+          }
     return ctx.db
       .update(chats)
       .set({
         ...moved,
         message_count: conversation.count,
-        last_seq: log.head,
+        ...conversation.ratings,
+        last_seq: log.written,
         title: sql`coalesce(title, ${this.store.get('title')})`,
       })
-      .where(and(eq(chats.tenant_id, ctx.tenant.id), eq(chats.id, chatId), lte(chats.last_seq, log.head)))
+      .where(and(eq(chats.tenant_id, ctx.tenant.id), eq(chats.id, chatId), lte(chats.last_seq, log.written)))
   }
 }

@@ -1,4 +1,8 @@
 import { Problem, problem } from '../../../lib/problem'
+import type { Loss } from '../../realtime/rights'
+
+/** Nobody lost a right to what was said before: it is still given. */
+export const DELETED: Loss = { code: 4403, reason: 'the chat was deleted' }
 
 /** A refusal on its way out of the object: an exception does not come through with its class and details. */
 export type Refusal = Pick<Problem, 'code' | 'message' | 'details' | 'headers'>

@@ -1,37 +1,41 @@
 import type { Bindings } from '../../../env'
 import { iso } from '../../../lib/ids'
-import { log as logger } from '../../../lib/log'
+import { problem } from '../../../lib/problem'
+import { Rights } from '../../realtime/rights'
 import { upstreamOf } from '../agents/upstreams/choose'
 import type { AnsweringAgent, Upstream } from '../agents/upstreams/upstream'
-import type { Exchange, ListedMessage, LoggedEvent, Message, SendMessage } from '../messages/schema'
+import type { Exchange, ListedMessage, LoggedEvent, Message } from '../messages/schema'
 import { Access } from './access'
-import { type AlarmName, Alarms } from './alarms'
-import { Audience, type Reader } from './audience'
+import { Alarms } from './alarms'
 import type { Caller } from './caller'
-import { Conversation, type RunRow } from './conversation'
-import { exchangeOf } from './exchange'
-import { ChatLog } from './log'
+import { type Duties, doWhatIsDue } from './due'
+import { Conversation, type RunRow } from './log/conversation'
+import { ChatLog } from './log/log'
+import { type Cursor, type Frame, MAX_EVENT, parseCursor } from './log/protocol'
+import { listed, type Snapshot, snapshotFrames } from './log/snapshot'
+import { withSiblings } from './log/tree'
 import { Outbox } from './outbox'
-import { type Cursor, type Frame, MAX_EVENT, parseCursor } from './protocol'
-import { DELETED, Rights } from './rights'
-import { TIMINGS, type Timings } from './run'
-import { Runs } from './runs'
+import { People } from './people/people'
+import { Audience, type Reader } from './readers/audience'
+import type { LaneTimings } from './readers/lanes'
+import { DELETED } from './refusal'
+import { exchangeOf } from './runs/exchange'
+import { filesOf, type Order } from './runs/order'
+import { TIMINGS, type Timings } from './runs/run'
+import { Runs } from './runs/runs'
 import { ShareEnds } from './share-ends'
-import { listed, type Snapshot, snapshotFrames } from './snapshot'
 import { Store } from './store'
-import type { ReadRoom } from './verbs'
+import type { Ids, ReadRoom } from './verbs'
 
 /** Messages that a snapshot tries to fit in; more would not. */
 const SNAPSHOT_MESSAGES = 20
 /** A removal that was announced and not carried out is looked into after this. */
 const REMOVAL_MS = 60_000
 
-export type Ids = { tenant_id: string; chat_id: string }
-export type Order = { caller: Caller; traceparent: string; input: SendMessage }
-
 /** What a test puts in the place of the real thing. */
 export type Seams = {
   timings: Timings
+  lanes?: LaneTimings
   upstreamOf: (kind: AnsweringAgent['kind']) => Upstream
   freshMs?: number
   firstAckMs?: number
@@ -42,13 +46,14 @@ export class Room {
   readonly store: Store
   readonly conversation: Conversation
   readonly log: ChatLog
-  readonly rights: Rights
+  readonly rights: Rights<Caller>
   readonly audience: Audience
   readonly alarms: Alarms
   readonly access: Access
   readonly outbox: Outbox
   readonly runs: Runs
   readonly ends: ShareEnds
+  readonly people: People
 
   constructor(
     storage: DurableObjectStorage,
@@ -58,19 +63,27 @@ export class Room {
   ) {
     this.store = new Store(storage)
     this.conversation = new Conversation(this.store)
-    this.log = new ChatLog(this.store, (event) => this.conversation.apply(event, this.log))
+    this.log = new ChatLog(this.store, (event) => {
+      this.conversation.apply(event, this.log)
+      this.people.apply(event)
+    })
     this.access = new Access(env, ids)
-    this.rights = new Rights((callers) => this.access.lookUp(callers), seams.freshMs)
+    this.rights = new Rights<Caller>((callers) => this.access.lookUp(callers), seams.freshMs)
     this.audience = new Audience(this.log, this.rights)
     this.alarms = new Alarms(this.store, storage)
     const name = `${ids.tenant_id}/${ids.chat_id}`
     this.outbox = new Outbox(name, this.store, this.alarms, this.access, this)
-    this.runs = new Runs(this, env, ids, seams.timings)
+    this.runs = new Runs(this, env, ids, this.audience.paced(seams.timings))
     this.ends = new ShareEnds(this)
+    this.people = new People(this, env)
   }
 
-  get firstAckMs(): number | undefined {
-    return this.seams.firstAckMs
+  get laneTimings(): LaneTimings | undefined {
+    return this.seams.lanes
+  }
+
+  get reading() {
+    return { firstAckMs: this.seams.firstAckMs, shows: (id: string) => this.conversation.shows(id) }
   }
 
   /** Ends what was going on when the object was last cut off; readers that slept through it begin anew. */
@@ -79,24 +92,29 @@ export class Room {
     if (!this.outbox.empty) void this.outbox.deliver()
   }
 
-  /** Takes a message, or finds the run that it began when it was sent before. */
+  /** Takes what begins a run, or finds the run that it began when it was sent before. */
   async send({ caller, traceparent, input }: Order): Promise<{ run: RunRow; replayed: boolean }> {
     const { count } = this.rights
     const chat = await this.access.chat(caller, 'editor')
     this.rights.admit(caller, Date.now(), count)
     const before = this.runs.earlier(caller, input)
     if (before) return { run: before, replayed: true }
+    if (chat.is_archived) throw problem('chat_archived', 'The chat is archived')
     const agent = await this.access.agent()
-    // Others may have come while the agent was read.
+    const files = await this.access.files(filesOf(this.conversation, input))
+    // Somebody may have lost a right, or the chat been deleted, and others may have come while the agent was read.
+    if (this.rights.count !== count) await this.access.chat(caller, 'editor')
     const meanwhile = this.runs.earlier(caller, input)
     if (meanwhile) return { run: meanwhile, replayed: true }
     const upstream = this.seams.upstreamOf(agent.kind)
-    return { run: this.runs.begin({ caller, traceparent, input, chat, agent, upstream }), replayed: false }
+    const run = this.runs.begin({ caller, traceparent, input, files, chat, agent, upstream })
+    this.people.wrote(caller, chat)
+    return { run, replayed: false }
   }
 
   /** Both messages of a run, once it has ended, for who may still read them; 502 or 504 where the agent failed. */
   exchange(caller: Caller, runId: string): Promise<Exchange> {
-    return exchangeOf(this, caller, runId)
+    return this.people.notices.whileWaiting(caller, () => exchangeOf(this, caller, runId))
   }
 
   /** Lets a reader follow from a cursor on, exactly where that can be, else from the chat as it stands. */
@@ -105,7 +123,7 @@ export class Room {
     reader.backlog =
       from === null
         ? this.snapshot('snapshot')
-        : this.log.resumes(from)
+        : this.log.resumes(from) && this.conversation.tells(reader.caller, from.seq)
           ? this.audience.after(from.seq, reader)
           : this.snapshot('reset')
     this.audience.add(reader)
@@ -131,14 +149,15 @@ export class Room {
   }
 
   get title(): string | null {
-    return this.store.exists ? this.store.get('title') : null
+    return (this.store.exists ? this.store.get('title') : null) ?? this.access.title
   }
 
   /** The title, the messages of the active branch as far back as an answer holds, and how far the log is. */
   async read(caller: Caller): Promise<ReadRoom> {
     await this.access.chat(caller)
-    const messages = this.conversation.branch(this.log)
-    return { title: this.title, messages, messages_complete: isWhole(messages), seq: this.log.head }
+    const branch = this.conversation.branch(this.log)
+    const messages = withSiblings(this, branch)
+    return { title: this.title, messages, messages_complete: isWhole(branch), seq: this.log.head }
   }
 
   /** The last question and answer, as much of each as a list shows. */
@@ -151,11 +170,12 @@ export class Room {
   async events(caller: Caller, after: Cursor | null, limit: number) {
     await this.access.chat(caller)
     if (after && !this.log.reads(after)) return { items: [this.resetEvent()], next_cursor: null }
-    const events = this.log.after(after?.seq ?? 0, limit + 1, Date.now())
-    const items = events
+    const items = this.log
+      .after(after?.seq ?? 0, limit, Date.now())
       .slice(0, limit)
       .map(({ id, type, data, at }): LoggedEvent => ({ id, type, data, timestamp: iso(at) }))
-    return { items, next_cursor: events.length > limit ? (items.at(-1)?.id ?? null) : null }
+    const last = items.at(-1)?.id ?? null
+    return { items, next_cursor: last === this.log.cursor ? null : last }
   }
 
   private resetEvent(): LoggedEvent {
@@ -188,6 +208,7 @@ export class Room {
     this.access.forget()
     this.runs.stop()
     this.audience.dismiss(DELETED)
+    this.rights.forget()
     if (!this.store.exists) return
     this.alarms.set('removal', Date.now() + REMOVAL_MS)
     await this.outbox.deliver()
@@ -201,36 +222,26 @@ export class Room {
     this.access.forget()
     this.runs.stop()
     this.audience.dismiss(DELETED)
+    this.rights.forget()
     await this.store.erase()
     this.log.open()
   }
 
   /** Does what is due; never throws, since an alarm that throws is dropped for good in the end. */
-  async alarm(): Promise<void> {
-    for (const name of this.alarms.take(Date.now())) {
-      try {
-        await this.onAlarm(name)
-      } catch (error) {
-        logger.error('chat_alarm_failed', { name, chat_id: this.ids.chat_id, cause: String(error) })
-      }
-    }
+  alarm(): Promise<void> {
+    return doWhatIsDue(this.alarms, this.duties, this.ids.chat_id)
   }
 
-  private async onAlarm(name: AlarmName): Promise<void> {
-    switch (name) {
-      case 'run':
-        return this.runs.keepAlive()
-      case 'outbox':
-        return this.outbox.deliver()
-      case 'compact':
-        return this.runs.compact()
-      case 'rights':
-        return this.ends.due()
-      case 'removal': {
-        if ((await this.access.find()) === null) await this.remove()
-        else this.alarms.clear('removal')
-      }
-    }
+  private readonly duties: Duties = {
+    run: () => this.runs.keepAlive(),
+    outbox: () => this.outbox.deliver(),
+    compact: () => this.runs.compact(),
+    rights: () => this.ends.due(),
+    push: () => this.people.notices.due(),
+    removal: async () => {
+      if ((await this.access.find()) === null) await this.remove()
+      else this.alarms.clear('removal')
+    },
   }
 }
 

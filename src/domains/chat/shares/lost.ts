@@ -4,9 +4,10 @@ import { onDeparture } from '../../../data/departures'
 import { withinLimit } from '../../../data/metrics'
 import { meterOf } from '../../../data/objects'
 import { log } from '../../../lib/log'
+import { parseObjectName } from '../../realtime/channels'
 import { scopesOf } from '../../tenancy/scopes'
 import { chats } from '../chats/table'
-import { roomOf } from '../room/client'
+import { tell } from '../room/client'
 import { chatShares } from './table'
 
 // Who lost a share is told nothing more: rights are looked up before anything is sent. What is here ends connections
@@ -28,7 +29,7 @@ export async function recheck(ctx: Context, chatIds: readonly string[]): Promise
     await Promise.all(
       chatIds.slice(at, at + AT_ONCE).map(async (chat_id) => {
         try {
-          await (await roomOf(ctx.env, tenant_id, chat_id)).recheck({ tenant_id, chat_id })
+          await tell(ctx.env, { tenant_id, chat_id }, 'recheck')
         } catch (error) {
           log.warn('rights_not_rechecked', { chat_id, cause: String(error) })
         }
@@ -41,7 +42,7 @@ async function watched(ctx: Context): Promise<string[]> {
   try {
     const meter = await meterOf(ctx.env, ctx.tenant.id)
     const holders = await withinLimit(Promise.resolve(meter.streamHolders()), PATIENCE_MS)
-    return holders.map((name) => name.split('/')[1] ?? '')
+    return holders.flatMap((name) => (parseObjectName(name) ? [] : (name.split('/')[1] ?? '')))
   } catch (error) {
     // Whoever removes somebody must not be kept from it.
     log.warn('readers_not_known', { tenant_id: ctx.tenant.id, cause: String(error) })

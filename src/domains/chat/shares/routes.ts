@@ -35,8 +35,8 @@ export const shareRoutes = new Hono<AppEnv>()
     doc('Share a chat, or change how it is shared', {
       tag,
       description:
-        'With a user, a team or everybody in the tenant; one share for each. For the owner of the chat, and who has `chats:admin`.',
-      errors: ['chat_role_required', 'conflict'],
+        'With a user, a team, everybody in the tenant or whoever has a public link; one share for each. For the owner of the chat, and who has `chats:admin`.',
+      errors: ['chat_role_required', 'conflict', 'forbidden_while_acting'],
     }),
     allow('chats:write'),
     id,

@@ -1,19 +1,25 @@
 import * as z from 'zod'
 import { Id, paging, Time } from '../../../lib/wire'
 import { Chat } from '../chats/schema'
+import { Message } from '../messages/schema'
 
 const ShareRole = z
   .enum(['viewer', 'editor'], 'must be viewer or editor')
   .meta({ description: 'A viewer reads; an editor also sends messages, stops answers, renames and tags.' })
 
-const Scope = z
-  .literal('tenant', 'must be tenant')
-  .meta({ description: 'Everybody in the tenant who may read chats.' })
+const Scope = z.enum(['tenant', 'public'], 'must be tenant or public').meta({
+  description:
+    '`tenant`: everybody in the tenant who may read chats. `public`: whoever has the link, as a viewer.',
+})
 
 /** With whom: one of the three. */
 const subject = { user_id: Id.optional(), team_id: Id.optional(), scope: Scope.optional() }
 
-type Subject = { user_id?: string | undefined; team_id?: string | undefined; scope?: 'tenant' | undefined }
+type Subject = {
+  user_id?: string | undefined
+  team_id?: string | undefined
+  scope?: 'tenant' | 'public' | undefined
+}
 
 const named = ({ user_id, team_id, scope }: Subject): number =>
   [user_id, team_id, scope].filter((value) => value !== undefined).length
@@ -25,6 +31,8 @@ export const Share = z
     team_id: Id.nullable(),
     scope: Scope.nullable(),
     role: ShareRole,
+    token: z.string().nullable().meta({ description: 'Of a public link, for the chat’s owner.' }),
+    url: z.string().nullable().meta({ description: 'Where it leads.' }),
     expires_at: z.iso.datetime().nullable(),
     created_by: Id.nullable(),
     created_at: z.iso.datetime(),
@@ -44,6 +52,10 @@ export const PutShare = z
     path: ['team_id'],
     message: 'must stand alone: give one of user_id, team_id and scope',
   })
+  .refine(({ scope, role }) => scope !== 'public' || role === 'viewer', {
+    path: ['role'],
+    message: 'must be viewer: a public link is for reading',
+  })
   .meta({ example: { team_id: '0197b3c2-8f4e-7c1a-9d2b-3e4f5a6b7c8d', role: 'viewer' } })
 export type PutShare = z.output<typeof PutShare>
 
@@ -57,3 +69,19 @@ export const SharedChat = Chat.extend({
 }).meta({ id: 'SharedChat' })
 
 export const sharedFilters = paging
+
+/** A message as whoever has the public link sees it: what was said, and not by whom. */
+const SharedMessage = Message.pick({
+  ...{ id: true, parent_id: true, role: true, content: true, status: true },
+  ...{ attachments: true, timestamp: true },
+}).meta({ id: 'SharedMessage' })
+
+/** A chat by its public link. */
+export const SharedView = z
+  .object({
+    title: z.string().nullable(),
+    messages: z.array(SharedMessage),
+    messages_complete: z.boolean(),
+    expires_at: z.iso.datetime().nullable().meta({ description: 'When the link ends.' }),
+  })
+  .meta({ id: 'SharedView' })

@@ -4,11 +4,13 @@ import { actingUser, type Context } from '../../../data/context'
 import type { Page } from '../../../data/page'
 import { find } from '../../../data/revise'
 import { iso } from '../../../lib/ids'
-import { problem } from '../../../lib/problem'
+import { type Problem, problem } from '../../../lib/problem'
 import { isUser } from '../../identity/users/exists'
 import { isTeam } from '../../tenancy/teams/service'
 import { type ChatRow, chats } from '../chats/table'
-import { callerOf } from '../room/caller'
+import { removeFromInboxes, tellInboxes } from '../inbox/feed'
+import { callerOf, mayEnter } from '../room/caller'
+import { linkOf, newToken, PUBLIC } from './link'
 import { recheck } from './lost'
 import type { PutShare, ShareFilters } from './schema'
 import { enter, type Level } from './standing'
@@ -37,31 +39,54 @@ function subjectOf({ user_id, team_id, scope }: ShareFilters): string | null {
   return scope ?? null
 }
 
-function shown({ subject, ...row }: ShareRow) {
+/** A share, with its link where the caller may know that. */
+async function shown(ctx: Context, share: ShareRow, isOwner: boolean) {
+  const { subject, ...row } = share
   const [kind, id = null] = subject.split(':')
+  // Who acts here from elsewhere could read on when the right to act is gone.
+  const link = isOwner && !ctx.impersonator ? await linkOf(ctx.settings, share) : null
   return {
     ...row,
+    token: link?.token ?? null,
+    url: link?.url ?? null,
     user_id: kind === 'user' ? id : null,
     team_id: kind === 'team' ? id : null,
-    scope: kind === 'tenant' ? ('tenant' as const) : null,
+    scope: (['tenant', PUBLIC] as const).find((one) => one === kind) ?? null,
   }
 }
-type Shown = ReturnType<typeof shown>
+type Shown = Awaited<ReturnType<typeof shown>>
 
 /** With whom a chat is shared; there are at most MOST_SHARES. */
 export async function listShares(ctx: Context, chatId: string): Promise<Page<Shown>> {
-  await entered(ctx, chatId, 'viewer')
+  const chat = await entered(ctx, chatId, 'viewer')
+  const isOwner = mayEnter(callerOf(ctx), chat.user_id)
   const rows = await ctx.db
     .select()
     .from(chatShares)
     .where(and(of(ctx, chatId), current(ctx)))
     .orderBy(chatShares.subject)
-  return { items: rows.map(shown), next_cursor: null }
+  const items = await Promise.all(rows.map((row) => shown(ctx, row, isOwner)))
+  return { items, next_cursor: null }
 }
+
+/** Tries to share before a link that changes all the while is left as it is. */
+const ATTEMPTS = 5
 
 /** Shares a chat, or changes how it is shared. 404, 403 `chat_role_required` for who is not the owner. */
 export async function putShare(ctx: Context, chatId: string, input: PutShare): Promise<Shown> {
   const chat = await entered(ctx, chatId, 'owner')
+  const meanwhile = problem('conflict', 'The link was changed meanwhile; send the request again')
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await share(ctx, chat, input, meanwhile)
+    } catch (error) {
+      if (error !== meanwhile || attempt === ATTEMPTS) throw error
+    }
+  }
+}
+
+async function share(ctx: Context, chat: ChatRow, input: PutShare, meanwhile: Problem): Promise<Shown> {
+  const chatId = chat.id
   const now = iso(ctx.now)
   const expires_at = input.expires_at ?? null
   if (input.user_id === chat.user_id)
@@ -71,11 +96,20 @@ export async function putShare(ctx: Context, chatId: string, input: PutShare): P
   const subject = subjectOf(input) as string
   const mine = and(of(ctx, chatId), eq(chatShares.subject, subject))
   const before = await ctx.db.select().from(chatShares).where(mine).get()
+  const isPublic = subject === PUBLIC
+  if (isPublic && ctx.impersonator)
+    throw problem('forbidden_while_acting', 'A public link is not for who acts in a tenant of others')
+  // One that has ended is not opened again.
+  const kept = before && (before.expires_at === null || before.expires_at > now) ? before : null
+  const { token, token_hash } =
+    kept ?? (isPublic ? await newToken(ctx, chatId) : { token: null, token_hash: null })
   const row: ShareRow = {
+    ...{ token, token_hash },
     ...{ tenant_id: ctx.tenant.id, chat_id: chatId, subject, role: input.role, expires_at },
     ...{ created_by: actingUser(ctx), created_at: now, updated_at: now },
     ...(before && { created_by: before.created_by, created_at: before.created_at }),
   }
+  const result = await shown(ctx, row, true)
   const { role, updated_at } = row
   const target = { target: [chatShares.tenant_id, chatShares.chat_id, chatShares.subject] }
   const own = and(eq(chats.tenant_id, ctx.tenant.id), eq(chats.id, chatId))
@@ -86,11 +120,13 @@ export async function putShare(ctx: Context, chatId: string, input: PutShare): P
         otherwise: problem.notFound('chat', chatId),
       },
       ...whom(ctx, input),
+      // Two who share at once get one link, and one that was revoked just now does not come back.
+      ...(isPublic ? [{ holds: isStill(ctx, chatId, before), otherwise: meanwhile }] : []),
       ctx.db.delete(chatShares).where(and(of(ctx, chatId), lte(chatShares.expires_at, now))),
       ctx.db
         .insert(chatShares)
         .values(row)
-        .onConflictDoUpdate({ ...target, set: { role, expires_at, updated_at } }),
+        .onConflictDoUpdate({ ...target, set: { role, expires_at, token, token_hash, updated_at } }),
       {
         holds: sql`(select count(*) from ${chatShares} where ${of(ctx, chatId)}) <= ${MOST_SHARES}`,
         otherwise: problem('conflict', `A chat is shared with ${MOST_SHARES} at most`, {
@@ -98,16 +134,25 @@ export async function putShare(ctx: Context, chatId: string, input: PutShare): P
         }),
       },
     ],
-    result: shown(row),
+    result,
+    secret: isPublic,
     audit: {
       ...{ action: 'chat.share', resource: 'chat', resource_id: chatId },
       ...(before && { before: audited(before) }),
       after: audited(row),
     },
   })
-  // What it allowed before may be more.
-  if (before) await recheck(ctx, [chatId])
-  return shown(row)
+  // What it allowed before may be more; who had just lost it comes in again.
+  await recheck(ctx, [chatId])
+  tellInboxes(ctx, chatId)
+  return result
+}
+
+/** The public link of a chat is the one that was read, or there is none as there was none. */
+function isStill(ctx: Context, chatId: string, before: ShareRow | undefined) {
+  const hashes = sql`(select token_hash from ${chatShares}
+    where tenant_id = ${ctx.tenant.id} and chat_id = ${chatId} and subject = ${PUBLIC})`
+  return sql`${hashes} is ${before?.token_hash ?? null}`
 }
 
 const audited = ({ subject, role, expires_at }: ShareRow) => ({ with: subject, role, expires_at })
@@ -147,4 +192,6 @@ export async function deleteShares(ctx: Context, chatId: string, input: ShareFil
     },
   })
   await recheck(ctx, [chatId])
+  const named = rows.flatMap(({ subject }) => (subject.startsWith('user:') ? subject.slice(5) : []))
+  removeFromInboxes(ctx, chatId, named)
 }

@@ -14,6 +14,16 @@ export type Level = (typeof LEVELS)[number]
 /** The most that shares allow a user, and when the last of them ends; null for never. */
 export type Grant = { role: 'viewer' | 'editor'; until: string | null }
 
+/** What a chat’s public link allows now, by the hash of its token; null where it has ended, or its tenant does not stand. */
+export async function grantOfLink(ctx: Context, chatId: string, hash: string): Promise<Grant | null> {
+  const rows = await ctx.db.all<Grant>(sql`
+    select s.role as role, s.expires_at as until
+    from chat_shares as s join tenants as t on t.id = s.tenant_id and t.status = 'active'
+    where s.tenant_id = ${ctx.tenant.id} and s.chat_id = ${chatId} and s.subject = 'public'
+      and s.token_hash = ${hash} and (s.expires_at is null or s.expires_at > ${iso(ctx.now)})`)
+  return rows[0] ?? null
+}
+
 type Asker = Pick<Caller, 'user_id' | 'scopes'>
 
 /** Who is no user (a key that the platform made) can still be one of the tenant. */
@@ -63,6 +73,14 @@ export async function enter(
       details: { required, role: grant.role },
     })
   return grant
+}
+
+/** The users with whom a chat is shared by name. */
+export async function namedIn(ctx: Context, chatId: string): Promise<string[]> {
+  const rows = await ctx.db.all<{ subject: string }>(sql`
+    select subject from chat_shares
+    where tenant_id = ${ctx.tenant.id} and chat_id = ${chatId} and subject glob 'user:*'`)
+  return rows.map(({ subject }) => subject.slice('user:'.length))
 }
 
 /** The statement that ends all shares of a chat that is deleted. */

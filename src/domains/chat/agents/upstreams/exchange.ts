@@ -1,8 +1,10 @@
 import type { Settings } from '../../../../env'
+import { echoesOf, withoutEchoes } from '../../../../lib/echo'
 import { refusalOfUrl } from '../../../../lib/safe-url'
+import { failureMessage } from './fields'
 import type { Limits } from './limits'
+import { Patience } from './patience'
 import { ReplyReader } from './reply'
-import { failureMessage } from './shapes'
 import { type UpstreamEvent, UpstreamFailure } from './upstream'
 
 /** One request to an agent, as an adapter has written it. */
@@ -12,6 +14,8 @@ export type Call = {
   body: string
   /** What must not come back in a message to the reader, although the agent may quote it. */
   secrets: readonly (string | null)[]
+  /** Whether a 202 means that the answer comes by callback (false: it would, and can’t here); left out, it means nothing. */
+  callback?: boolean
 }
 
 /** How much of an error's body is looked at for a sentence that says what is wrong. */
@@ -38,9 +42,30 @@ export async function* exchange(
     const init = { method: 'POST', headers, body, redirect: 'manual', signal: connection.signal } as const
     const response = await patience.until(fetch(url, init), unreachable)
     await refuseStatus(response)
-    const reader = response.body?.getReader()
-    if (!reader) throw new UpstreamFailure('upstream_empty', 'The agent answered nothing', true)
-    const reply = new ReplyReader(response.headers.get('Content-Type')?.toLowerCase() ?? '')
+    if (response.status === 202 && call.callback !== undefined) {
+      if (!call.callback) throw notHere()
+      yield { kind: 'callback' }
+    }
+    const type = response.headers.get('Content-Type')?.toLowerCase() ?? ''
+    yield* readAnswer(response.body, type, limits, patience)
+  } catch (error) {
+    throw error instanceof UpstreamFailure ? withoutSecrets(error, call.secrets) : error
+  } finally {
+    connection.abort()
+  }
+}
+
+/** Yields what the body of an answer says, to its end or where it says that nothing follows. */
+export async function* readAnswer(
+  body: ReadableStream<Uint8Array> | null,
+  contentType: string,
+  limits: Limits,
+  patience: Patience,
+): AsyncGenerator<UpstreamEvent> {
+  const reader = body?.getReader()
+  if (!reader) throw new UpstreamFailure('upstream_empty', 'The agent answered nothing', true)
+  const reply = new ReplyReader(contentType)
+  try {
     for (let size = 0; !reply.done; ) {
       const { done, value } = await patience.until(reader.read(), broken)
       if (done) {
@@ -52,10 +77,8 @@ export async function* exchange(
       size += value.byteLength
       if (size > limits.max_bytes && !reply.done) throw tooLarge(limits)
     }
-  } catch (error) {
-    throw error instanceof UpstreamFailure ? withoutSecrets(error, call.secrets) : error
   } finally {
-    connection.abort()
+    void reader.cancel().catch(() => {})
   }
 }
 
@@ -100,41 +123,9 @@ async function errorText(response: Response): Promise<string | null> {
   return failureMessage(JSON.parse(text))
 }
 
-/** Waits for the network, but neither longer than the limits nor longer than the run. */
-class Patience {
-  private readonly end: number
-
-  constructor(
-    private readonly limits: Limits,
-    private readonly signal: AbortSignal,
-  ) {
-    this.end = Date.now() + limits.total_ms
-  }
-
-  async until<T>(work: Promise<T>, failure: (cause: unknown) => UpstreamFailure): Promise<T> {
-    const { promise: given, reject } = Promise.withResolvers<never>()
-    const left = this.end - Date.now()
-    const overall = left < this.limits.stall_ms
-    const timer = setTimeout(
-      () => reject(overall ? endless(this.limits) : stalled(this.limits)),
-      Math.max(0, overall ? left : this.limits.stall_ms),
-    )
-    const stop = () => reject(this.signal.reason)
-    this.signal.addEventListener('abort', stop)
-    if (this.signal.aborted) stop()
-    try {
-      return await Promise.race([work.catch((cause) => Promise.reject(failure(cause))), given])
-    } finally {
-      clearTimeout(timer)
-      this.signal.removeEventListener('abort', stop)
-    }
-  }
-}
-
 /** The failure in one line of bounded length. */
 function withoutSecrets(failure: UpstreamFailure, secrets: Call['secrets']): UpstreamFailure {
-  const message = secrets
-    .reduce<string>((text, secret) => (secret ? text.replaceAll(secret, '********') : text), failure.message)
+  const message = withoutEchoes(failure.message, echoesOf(secrets.filter((secret) => secret !== null)))
     .replace(/\s+/g, ' ')
     .slice(0, MAX_MESSAGE)
   return new UpstreamFailure(failure.code, message, failure.retryable, { cause: failure.cause })
@@ -151,13 +142,10 @@ const broken = (cause: unknown) =>
     { cause },
   )
 
-const stalled = ({ stall_ms }: Limits) =>
-  new UpstreamFailure('upstream_stalled', `The agent sent nothing for ${stall_ms / 1000} seconds`, true)
-
-const endless = ({ total_ms }: Limits) =>
+const notHere = () =>
   new UpstreamFailure(
-    'upstream_stalled',
-    `The agent’s answer did not end within ${total_ms / 60_000} minutes`,
+    'upstream_error',
+    'The agent answered 202, so it goes on by callback, which only a chat can take',
     false,
   )
 

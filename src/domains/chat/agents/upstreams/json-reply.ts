@@ -29,6 +29,8 @@ export class JsonReply implements FormReader {
       const first = !this.recognised && !this.strange && this.held === null
       if (this.held !== null) yield* this.read(this.held)
       this.held = null
+      // What was held is none: `raw` has all that came with it, this value too.
+      if (this.plain) return
       if (first && !value.startsWith('{')) this.held = value
       else yield* this.read(value)
       if (this.plain) return

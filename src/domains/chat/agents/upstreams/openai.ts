@@ -1,23 +1,26 @@
+import type { Settings } from '../../../../env'
+import { asParts } from '../../attachments/told'
 import { type Call, exchange } from './exchange'
 import { LIMITS, type Limits } from './limits'
 import { repeating } from './retry'
+import { prompted } from './told'
 import { type AnsweringAgent, type Upstream, UpstreamFailure, type UpstreamRequest } from './upstream'
 
 /** Any server of the OpenAI chat-completions protocol; asked to stream, and read also where it does not. */
 export function openai(limits: Limits = LIMITS): Upstream {
   return async function* (agent, request, settings) {
     yield { kind: 'status', description: 'Sending request to the model…', level: 'info' }
-    yield* repeating(agent, limits, request.signal, () =>
-      exchange(callOf(agent, request), settings, limits, request.signal),
-    )
+    yield* repeating(agent, limits, request, async function* () {
+      yield* exchange(await callOf(agent, request, settings), settings, limits, request.signal)
+    })
   }
 }
 
-function callOf(agent: AnsweringAgent, request: UpstreamRequest): Call {
+async function callOf(agent: AnsweringAgent, request: UpstreamRequest, settings: Settings): Promise<Call> {
   if (agent.base_url === null)
     throw new UpstreamFailure('upstream_refused_address', 'The agent has no base_url', false)
-  const history = request.messages.map(({ role, content }) => ({ role, content }))
-  const prompt = agent.system_prompt ? [{ role: 'system', content: agent.system_prompt }] : []
+  const told = { settings, tenant_id: request.tenant_id }
+  const history = await Promise.all(request.messages.map((message) => message.sent ?? asParts(told, message)))
   const streamed = agent.config.stream !== false
   return {
     url: completionsUrl(agent.base_url),
@@ -34,9 +37,9 @@ function callOf(agent: AnsweringAgent, request: UpstreamRequest): Call {
       stream: streamed,
       ...(streamed ? { stream_options: { include_usage: true } } : {}),
       ...agent.config,
-      messages: [...prompt, ...history],
+      messages: [...prompted(agent, request), ...history],
     }),
-    secrets: [agent.api_key],
+    secrets: [agent.api_key, ...(agent.opened ?? [])],
   }
 }
 

@@ -2,7 +2,7 @@ import { JsonReply } from './json-reply'
 import { type Said, ShapeReader } from './shapes'
 import { formOf } from './sniff'
 import { SseReply } from './sse-reply'
-import { type UpstreamEvent, UpstreamFailure } from './upstream'
+import { type UpstreamEvent, UpstreamFailure, webPage } from './upstream'
 
 /** Reads the text of an answer whose form is known; what it yields is said, what it throws is an UpstreamFailure. */
 export interface FormReader {
@@ -25,6 +25,7 @@ export class ReplyReader {
   private reader: FormReader | null = null
   private spoke = false
   private halfPair = ''
+  private readonly shapes = new ShapeReader()
 
   constructor(private readonly contentType: string) {}
 
@@ -36,6 +37,7 @@ export class ReplyReader {
   *end(): Generator<UpstreamEvent> {
     yield* this.take(this.decoder.decode(), true)
     if (this.reader && !this.done) yield* this.say(this.reader.end())
+    if (!this.done) yield* this.say(this.shapes.end())
     if (this.halfPair) yield { kind: 'delta', text: '\ufffd' }
     else if (!this.spoke) throw nothingSaid(this.reader?.strange ?? false)
   }
@@ -56,17 +58,13 @@ export class ReplyReader {
   private readerOf(form: NonNullable<ReturnType<typeof formOf>>): FormReader {
     switch (form) {
       case 'sse':
-        return new SseReply(new ShapeReader())
+        return new SseReply(this.shapes)
       case 'json':
-        return new JsonReply(new ShapeReader(), this.contentType)
+        return new JsonReply(this.shapes, this.contentType)
       case 'text':
         return new TextReply()
       case 'html':
-        throw new UpstreamFailure(
-          'upstream_html',
-          'The agent answered with a web page; check its address',
-          false,
-        )
+        throw webPage('The agent answered with a web page; check its address')
     }
   }
 
@@ -75,9 +73,11 @@ export class ReplyReader {
       if (event.kind === 'failed')
         throw new UpstreamFailure('upstream_error', `The agent reported an error: ${event.message}`, false)
       if (event.kind === 'ended') {
+        yield* this.say(this.shapes.end())
         this.done = true
         return
       }
+      if (event.kind === 'tool') this.spoke = true
       if (event.kind !== 'delta') yield event
       else yield* this.sayText(event.text)
     }

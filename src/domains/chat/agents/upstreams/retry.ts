@@ -1,5 +1,5 @@
 import type { Limits } from './limits'
-import { type AnsweringAgent, type UpstreamEvent, UpstreamFailure } from './upstream'
+import { type AnsweringAgent, type UpstreamEvent, UpstreamFailure, type UpstreamRequest } from './upstream'
 
 /**
  * Repeats a call that failed before it said anything, where the agent is `idempotent`: a request that was sent may have
@@ -8,7 +8,7 @@ import { type AnsweringAgent, type UpstreamEvent, UpstreamFailure } from './upst
 export async function* repeating(
   agent: Pick<AnsweringAgent, 'idempotent'>,
   limits: Limits,
-  signal: AbortSignal,
+  { signal, callback }: Pick<UpstreamRequest, 'signal' | 'callback'>,
   call: () => AsyncIterable<UpstreamEvent>,
 ): AsyncGenerator<UpstreamEvent> {
   for (let attempt = 0; ; attempt++) {
@@ -21,7 +21,8 @@ export async function* repeating(
       return
     } catch (error) {
       const pause = limits.pauses_ms[attempt]
-      if (!agent.idempotent || said || pause === undefined || !mayPass(error)) throw error
+      if (!agent.idempotent || said || callback?.handedOver || pause === undefined || !mayPass(error))
+        throw error
       yield { kind: 'status', description: `${error.message}; trying again`, level: 'warning' }
       await sleep(pause, signal)
     }

@@ -1,3 +1,14 @@
+import {
+  type Fields,
+  failureMessage,
+  fieldsOf,
+  isFields,
+  itemText,
+  numberOf,
+  stringOf,
+  textOf,
+} from './fields'
+import { ToolCalls } from './tools'
 import type { UpstreamEvent } from './upstream'
 
 // What one JSON value of an answer says, in whichever of the known shapes it is written: n8n's lines, OpenAI's chunks
@@ -6,21 +17,18 @@ import type { UpstreamEvent } from './upstream'
 /** What was said: events of the port, that the agent failed, or that nothing follows. */
 export type Said = UpstreamEvent | { kind: 'failed'; message: string } | { kind: 'ended' }
 
-type Fields = Record<string, unknown>
-
-/** The fields in which a document may hold its text, in the order in which they are looked for (chat.md). */
-const TEXT_FIELDS = ['content', 'output', 'text', 'message', 'response', 'answer', 'choices']
-
 /** Types of the AI SDK's and others' streams that carry no text for the reader. */
 const SILENT =
-  /^(?:start|finish-step|text-start|text-end|ping|keepalive|(?:tool|reasoning|source|data|message)-|file$)/
+  /^(?:start|finish-step|text-start|text-end|ping|keepalive|(?:reasoning|source|data|message)-|response\.|file$)/
 
-const NESTING = 6
+const LENGTH = /^(?:length|max_tokens|model_length)$/
 
 /** Reads the values of one answer; it remembers what the meaning of the next one depends on. */
 export class ShapeReader {
   /** n8n: the next item is the first of its node, so it may be a whole document. */
   private opening = true
+  private readonly tools = new ToolCalls()
+  private thinks = false
 
   /** What `value` says, in order; null where its shape is not known. */
   read(value: unknown): Said[] | null {
@@ -28,12 +36,19 @@ export class ShapeReader {
     if (!isFields(value)) return typeof value === 'string' ? delta(value) : null
     const failure = failureOf(value)
     if (failure) return [failure]
-    if (Array.isArray(value.choices)) return completionOf(value, value.choices)
-    return (
-      (typeof value.type === 'string' && this.readTyped(value.type, value)) ||
-      ollamaOf(value) ||
-      documentOf(value)
-    )
+    if (Array.isArray(value.choices)) return this.readCompletion(value, value.choices)
+    if (typeof value.type === 'string') {
+      const said = this.readTyped(value.type, value)
+      if (said) return said
+    }
+    const calls = this.tools.whole(value.tool_calls ?? fieldsOf(value.message).tool_calls)
+    const said = this.readOllama(value) ?? documentOf(value)
+    return said || calls.length > 0 ? [...calls, ...(said ?? usageOf(value))] : null
+  }
+
+  /** What was still being put together when the answer ended. */
+  end(): Said[] {
+    return this.tools.settle()
   }
 
   /** Whole documents of one array are answers of their own, so a paragraph each; chunks go on where the last one ended. */
@@ -66,7 +81,23 @@ export class ShapeReader {
       case 'text-delta':
         return delta(stringOf(value.delta) ?? stringOf(value.textDelta) ?? stringOf(value.text))
       case 'response.output_text.delta':
+      case 'response.refusal.delta':
         return delta(stringOf(value.delta))
+      case 'response.output_item.done':
+        return this.readItem(fieldsOf(value.item))
+      case 'response.completed':
+      case 'response.incomplete':
+        return [
+          ...usageOf(fieldsOf(value.response)),
+          ...finishOf(type === 'response.completed' ? 'stop' : 'length'),
+        ]
+      case 'response.failed':
+        return [{ kind: 'failed', message: failureMessage(value.response) ?? 'it reported an error' }]
+      case 'reasoning-start':
+      case 'reasoning-delta':
+        return this.thinking()
+      case 'tool':
+        return isFields(value.data) ? nonNull(this.tools.own(value.data)) : null
       case 'content_block_delta':
         return delta(textOf(value.delta))
       case 'finish':
@@ -80,72 +111,63 @@ export class ShapeReader {
       case 'message':
         return isFields(value.data) ? documentOf(value.data) : documentOf(value)
       default:
+        if (type.startsWith('tool-')) return nonNull(this.tools.part(type, value))
+        if (type.startsWith('response.reasoning')) return this.thinking()
         return SILENT.test(type) ? [] : null
     }
   }
+
+  /** OpenAI: a chunk (`delta`), a document (`message`), or an older completion (`text`); only the first choice is asked for. */
+  private readCompletion(value: Fields, choices: unknown[]): Said[] {
+    const choice = choices.map(fieldsOf).find(({ index }) => index === undefined || index === 0) ?? {}
+    const failure = failureOf(choice)
+    if (failure) return [failure]
+    const part = fieldsOf(choice.delta ?? choice.message)
+    const text = textOf(part.content) || textOf(part.refusal) || textOf(choice.text)
+    const thinks = text ? null : part.reasoning_content || part.reasoning
+    const calls = part.tool_calls ?? (part.function_call && [{ index: 0, function: part.function_call }])
+    return [
+      ...(thinks ? this.thinking() : []),
+      ...delta(text),
+      ...(choice.delta ? this.tools.gather(calls) : this.tools.whole(calls)),
+      ...(choice.finish_reason ? this.tools.settle() : []),
+      ...usageOf(value),
+      ...finishOf(choice.finish_reason),
+    ]
+  }
+
+  private readOllama(value: Fields): Said[] | null {
+    if (typeof value.done !== 'boolean') return null
+    const thinks = value.thinking || fieldsOf(value.message).thinking
+    const said = [...(thinks ? this.thinking() : []), ...delta(textOf(value))]
+    if (!value.done) return said
+    const [prompt_tokens, completion_tokens] = [numberOf(value.prompt_eval_count), numberOf(value.eval_count)]
+    if (prompt_tokens !== null || completion_tokens !== null)
+      said.push({ kind: 'usage', prompt_tokens, completion_tokens })
+    return [...said, ...finishOf(value.done_reason)]
+  }
+
+  /** OpenAI’s newer protocol: something whole that the answer consists of. */
+  private readItem({ type, call_id, name, arguments: input }: Fields): Said[] {
+    if (type !== 'function_call') return []
+    return this.tools.whole([{ id: call_id, name, arguments: input }])
+  }
+
+  /** A model’s thoughts are not its answer: a reader is told once that it has some. */
+  private thinking(): Said[] {
+    if (this.thinks) return []
+    this.thinks = true
+    return [{ kind: 'status', description: 'Thinking…', level: 'info' }]
+  }
 }
 
-const isFields = (value: unknown): value is Fields =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-const fieldsOf = (value: unknown): Fields => (isFields(value) ? value : {})
-const stringOf = (value: unknown): string | null => (typeof value === 'string' ? value : null)
-const numberOf = (value: unknown): number | null => (typeof value === 'number' ? value : null)
+const nonNull = (said: Said | null): Said[] => (said ? [said] : [])
 
 const delta = (text: string | null): Said[] => (text ? [{ kind: 'delta', text }] : [])
-
-/** The text in a value: itself, the joined parts of an array, or the first field that holds some; null for none. */
-function textOf(value: unknown, nesting = NESTING): string | null {
-  if (typeof value === 'string') return value
-  if (typeof value === 'number') return String(value)
-  if (nesting === 0) return null
-  if (Array.isArray(value)) {
-    const parts = value.flatMap((part) => textOf(part, nesting - 1) ?? [])
-    return parts.length > 0 || value.length === 0 ? parts.join('') : null
-  }
-  if (!isFields(value)) return null
-  let found: string | null = null
-  for (const name of TEXT_FIELDS) {
-    found = textOf(value[name], nesting - 1) ?? found
-    if (found) return found
-  }
-  return found
-}
 
 function documentOf(value: unknown): Said[] | null {
   const text = textOf(value)
   return text === null ? null : [...delta(text), ...usageOf(fieldsOf(value))]
-}
-
-/** n8n prints what a node hands over: text as it is, an object as JSON, of which the answer is one field. */
-function itemText(content: unknown, opening: boolean): string | null {
-  if (isFields(content)) return textOf(content) ?? JSON.stringify(content)
-  const text = textOf(content)
-  if (!opening || text === null || !/^\s*\{[\s\S]*\}\s*$/.test(text)) return text
-  try {
-    return textOf(JSON.parse(text)) ?? text
-  } catch {
-    return text
-  }
-}
-
-/** OpenAI: a chunk (`delta`), a document (`message`), or an older completion (`text`); only the first choice is asked for. */
-function completionOf(value: Fields, choices: unknown[]): Said[] | null {
-  const choice = choices.map(fieldsOf).find(({ index }) => index === undefined || index === 0) ?? {}
-  const failure = failureOf(choice)
-  if (failure) return [failure]
-  const part = fieldsOf(choice.delta ?? choice.message)
-  const text = textOf(part.content) || textOf(part.refusal) || textOf(choice.text)
-  return [...delta(text), ...usageOf(value), ...finishOf(choice.finish_reason)]
-}
-
-function ollamaOf(value: Fields): Said[] | null {
-  if (typeof value.done !== 'boolean') return null
-  const said = delta(textOf(value))
-  if (!value.done) return said
-  const [prompt_tokens, completion_tokens] = [numberOf(value.prompt_eval_count), numberOf(value.eval_count)]
-  if (prompt_tokens !== null || completion_tokens !== null)
-    said.push({ kind: 'usage', prompt_tokens, completion_tokens })
-  return [...said, ...finishOf(value.done_reason)]
 }
 
 function statusOf(value: Fields): Said[] {
@@ -167,9 +189,17 @@ function usageOf(value: Fields): Said[] {
   return [{ kind: 'usage', prompt_tokens, completion_tokens }]
 }
 
+const FILTERED: Said = {
+  kind: 'status',
+  description: 'The model’s content filter ended the answer',
+  level: 'warning',
+}
+
 function finishOf(reason: unknown): Said[] {
   if (typeof reason !== 'string') return []
-  return [{ kind: 'finish', reason: reason === 'length' || reason === 'max_tokens' ? 'length' : 'stop' }]
+  if (reason === 'content_filter' || reason === 'content-filter')
+    return [FILTERED, { kind: 'finish', reason: 'stop' }]
+  return [{ kind: 'finish', reason: LENGTH.test(reason) ? 'length' : 'stop' }]
 }
 
 /** `{"error": …}` in any of its usual forms, or an event whose type is `error`. */
@@ -177,15 +207,4 @@ function failureOf(value: Fields): Said | null {
   const named = value.type === 'error'
   if (!named && !value.error) return null
   return { kind: 'failed', message: failureMessage(value) ?? 'it reported an error' }
-}
-
-/** What an error document says of itself; null where it says nothing. */
-export function failureMessage(value: unknown): string | null {
-  if (typeof value === 'string') return value || null
-  if (!isFields(value)) return null
-  for (const name of ['error', 'errorText', 'data', 'message', 'content', 'description', 'detail']) {
-    const message = failureMessage(value[name])
-    if (message) return message
-  }
-  return null
 }

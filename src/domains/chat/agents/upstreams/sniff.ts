@@ -2,6 +2,12 @@
 export type Form = 'sse' | 'json' | 'html' | 'text'
 
 const PAGE = ['<!doctype', '<html', '<head', '<body', '<title']
+
+/** Whether a line begins a web page. */
+export const beginsPage = (line: string): boolean => {
+  const start = line.trimStart().slice(0, 16).toLowerCase()
+  return PAGE.some((tag) => start.startsWith(tag))
+}
 const FIELDS = ['data:', 'event:', 'id:', 'retry:']
 
 /** How much is looked at before a body that begins like an event stream, and goes on unlike one, is plain text. */
@@ -17,8 +23,8 @@ export function formOf(begun: string, contentType: string, ended: boolean): Form
   if (text === '') return undecided
   if (/^[{["]/.test(text)) return 'json'
   if (text.startsWith('<')) {
+    if (beginsPage(text)) return 'html'
     const start = text.slice(0, 16).toLowerCase()
-    if (PAGE.some((tag) => start.startsWith(tag))) return 'html'
     return PAGE.some((tag) => tag.startsWith(start)) ? undecided : 'text'
   }
   if (text.startsWith('data:')) return 'sse'

@@ -1,7 +1,9 @@
 import { type SseEvent, SseParser } from '../../../../lib/sse-parser'
+import { failureMessage } from './fields'
 import type { FormReader } from './reply'
-import { failureMessage, type Said, type ShapeReader } from './shapes'
-import { UpstreamFailure } from './upstream'
+import type { Said, ShapeReader } from './shapes'
+import { beginsPage } from './sniff'
+import { UpstreamFailure, webPage } from './upstream'
 
 /** Event names by which streams say that they live, or that they are over. */
 const IDLE = /^(?:ping|heartbeat|keep-?alive)$/i
@@ -15,16 +17,22 @@ export class SseReply implements FormReader {
   /** What the data is, by the first event that had some: a token of plain text may look like JSON too. */
   private dataForm: 'json' | 'text' | null = null
   private spoke = false
+  private page = false
   /** The last data that was parsed; it is asked for twice, once to see whether it is whole. */
   private parsed: Parsed = { text: '', ok: false }
   private readonly parser = new SseParser(
     (data) => data === '[DONE]' || (data.startsWith('{') && this.parse(data).ok),
+    (line) => {
+      this.page = beginsPage(line)
+      return this.page
+    },
   )
 
   constructor(private readonly shapes: ShapeReader) {}
 
   *push(text: string): Generator<Said> {
     for (const event of this.parser.push(text)) yield* this.read(event)
+    this.refusePage()
   }
 
   *end(): Generator<Said> {
@@ -37,6 +45,12 @@ export class SseReply implements FormReader {
         )
       yield* this.read(event)
     }
+    this.refusePage()
+  }
+
+  /** What stands between an agent and here puts its own page into an answer that it can't go on with. */
+  private refusePage(): void {
+    if (this.page) throw webPage('The agent’s answer broke off into a web page')
   }
 
   private *read({ event, data }: SseEvent): Generator<Said> {

@@ -1,0 +1,59 @@
+import { eq } from 'drizzle-orm'
+import type { Context as HonoContext, MiddlewareHandler } from 'hono'
+import type { RequestContext } from '../../../data/context'
+import { directory } from '../../../data/database'
+import type { AppEnv } from '../../../http/app-env'
+import { noted } from '../../../http/notes'
+import { isUuid } from '../../../lib/ids'
+import { problem } from '../../../lib/problem'
+import { admitRun, countUnknown } from '../../metering/limits/sources'
+import { isAdmitted } from '../../tenancy/tenants/pinned'
+import { tenants } from '../../tenancy/tenants/table'
+import type { Ids } from '../room/verbs'
+import { openRunToken, RUN_TOKEN_HEADER } from './token'
+
+type WithRun = AppEnv & { Variables: { chat: Ids } }
+
+/**
+ * Whose run the path names, by the token that came with its request: 401 without it, 403 for a tenant that is not active,
+ * 429 beyond the run’s own window. Who has no such token is counted by address.
+ */
+export function runToken(): MiddlewareHandler<WithRun> {
+  const middleware: MiddlewareHandler<WithRun> = async (c, next) => {
+    const plain = c as unknown as HonoContext<AppEnv>
+    const runId = c.req.param('id') ?? ''
+    const request = c.get('request')
+    const { settings } = request
+    const ids = isUuid(runId) ? await openRunToken(settings, tokenIn(c.req.raw.headers), runId) : null
+    if (!ids || !isAdmitted(request, ids.tenant_id)) {
+      await countUnknown(plain)
+      throw problem.unauthorized('invalid_run_token', 'This is not the token of that run')
+    }
+    request.usedBy = { tenant_id: ids.tenant_id, caller: 'public' }
+    await admitRun(plain, runId)
+    await refuseFallen(request, ids.tenant_id)
+    c.set('chat', ids)
+    await next()
+  }
+  return noted(middleware, { errors: ['invalid_run_token', 'tenant_suspended', 'tenant_cancelled'] })
+}
+
+function tokenIn(headers: Headers): string {
+  const bearer = /^Bearer +(\S+)$/i.exec(headers.get('Authorization') ?? '')?.[1]
+  return headers.get(RUN_TOKEN_HEADER) ?? bearer ?? ''
+}
+
+async function refuseFallen(request: RequestContext, tenantId: string): Promise<void> {
+  const tenant = await directory(request.env)
+    .select({ status: tenants.status })
+    .from(tenants)
+    .where(eq(tenants.id, tenantId))
+    .get()
+  // For a tenant that is gone no Meter must begin anew.
+  if (!tenant) request.usedBy = undefined
+  else if (tenant.status !== 'active')
+    throw problem(
+      tenant.status === 'cancelled' ? 'tenant_cancelled' : 'tenant_suspended',
+      `The run’s tenant is ${tenant.status}`,
+    )
+}

@@ -1,0 +1,32 @@
+import { Hono } from 'hono'
+import type { AppEnv } from '../../../http/app-env'
+import { body, doc, open, params, returns } from '../../../http/route'
+import { Id } from '../../../lib/wire'
+import { tell } from '../room/client'
+import { runToken } from './proof'
+import { RunEvents, RunProgress } from './schema'
+
+/** Where agents that answer by callback post what they say. */
+export const runs = new Hono<AppEnv>().post(
+  '/:id/events',
+  doc('Post what an agent says', {
+    tag: 'Agents',
+    description:
+      'For a webhook agent that answered 202, under the token that came with its request, in `X-Causeway-Run-Token` or as a bearer. What was taken before may be sent again; what is taken is kept. `done` or `error` ends the run.',
+    idempotency: 'ignored',
+    counts: 'source',
+    errors: ['sequence_gap', 'run_ended', 'run_not_by_callback', 'not_found'],
+  }),
+  open(),
+  params({ id: Id }),
+  runToken(),
+  body(RunEvents),
+  returns(200, RunProgress),
+  async (c) =>
+    c.var.reply(
+      await tell(c.env, c.var.chat, 'runEvents', {
+        run_id: c.req.valid('param').id,
+        ...c.req.valid('json'),
+      }),
+    ),
+)
