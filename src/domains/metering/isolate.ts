@@ -20,6 +20,10 @@ export const tenantLimiter = (env: Bindings, tenantId: string): Limiter => isola
 export const addressLimiter = (env: Bindings, address: string | null): Limiter =>
   isolateOf(env).addresses.of(countedAddress(address))
 
+/** The same for a source of webhooks, by the name that nobody's address can have. */
+export const sourceLimiter = (env: Bindings, source: string): Limiter =>
+  isolateOf(env).addresses.of(`source:${source}`)
+
 /** What the limiters of this isolate did. */
 export const limiterCounts = (env: Bindings): LimiterCounts => isolateOf(env).counts
 

@@ -1,4 +1,4 @@
-import { and, asc, eq, isNull, lt, lte } from 'drizzle-orm'
+import { and, eq, isNull, lt, sql } from 'drizzle-orm'
 import { answerSealer } from '../../../data/commit'
 import type { IdempotencyClaim, RequestContext, StoredAnswer } from '../../../data/context'
 import { type Database, databaseOf, directory, tenantDatabase } from '../../../data/database'
@@ -143,19 +143,26 @@ async function stored(request: RequestContext, claim: IdempotencyClaim, row: Row
 /** Rows of one statement, and statements of one run: a backlog is worked off over several. */
 const SLICE = 500
 const ROUNDS = 20
+const ROWID = sql<number>`rowid`
 
-/** Deletes the keys that no longer stand, whoever they belong to. */
+/**
+ * Deletes the keys that no longer stand, whoever they belong to. Keys are only ever inserted anew, so rows lie in the
+ * order of their time, but for the claims of requests that ran long: no index is written for it.
+ */
 export async function dropOldKeys(env: Bindings, now: number): Promise<void> {
   const db = directory(env)
+  const gone = iso(now - KEPT_MS)
   for (let round = 0; round < ROUNDS; round++) {
-    const some = await db
-      .select({ created_at: idempotencyKeys.created_at })
+    const oldest = await db
+      .select({ rowid: ROWID, created_at: idempotencyKeys.created_at })
       .from(idempotencyKeys)
-      .where(lt(idempotencyKeys.created_at, iso(now - KEPT_MS)))
-      .orderBy(asc(idempotencyKeys.created_at))
+      .where(sql`${ROWID} > 0`)
+      .orderBy(ROWID)
       .limit(SLICE)
-    const last = some.at(-1)
+    const last = oldest.findLast(({ created_at }) => created_at < gone)
     if (!last) return
-    await db.delete(idempotencyKeys).where(lte(idempotencyKeys.created_at, last.created_at))
+    await db
+      .delete(idempotencyKeys)
+      .where(and(sql`${ROWID} <= ${last.rowid}`, lt(idempotencyKeys.created_at, gone)))
   }
 }

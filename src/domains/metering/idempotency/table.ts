@@ -1,4 +1,4 @@
-import { index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import { confined, json, tenantId, time } from '../../../data/columns'
 
 /**
@@ -23,9 +23,6 @@ export const idempotencyKeys = confined(
       body: text(),
       created_at: time().notNull(),
     },
-    (table) => [
-      primaryKey({ columns: [table.tenant_id, table.principal, table.key] }),
-      index('idempotency_keys_by_age').on(table.created_at),
-    ],
+    (table) => [primaryKey({ columns: [table.tenant_id, table.principal, table.key] })],
   ),
 )

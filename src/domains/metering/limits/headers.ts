@@ -12,10 +12,13 @@ const seconds = (reset: number): number => (Number.isFinite(reset) ? reset : NEV
 /** What the answer says about the window that binds; undefined where nothing was counted. */
 export function limitFields(verdict: Verdict | undefined): LimitFields | undefined {
   const window = verdict?.binding
-  if (!window) return undefined
-  const { limit, remaining, policy } = window
-  const reset = seconds(window.reset)
-  return { limit, remaining, reset, policy, state: `"${publicName(window.name)}";r=${remaining};t=${reset}` }
+  return window ? fieldsOf(window) : undefined
+}
+
+/** The same of one window. */
+export function fieldsOf({ name, limit, remaining, policy, reset: until }: WindowState): LimitFields {
+  const reset = seconds(until)
+  return { limit, remaining, reset, policy, state: `"${publicName(name)}";r=${remaining};t=${reset}` }
 }
 
 const WIDTHS: Record<number, string> = { 60: 'a minute', 3600: 'an hour', 86400: 'a day' }

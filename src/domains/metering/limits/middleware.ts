@@ -17,6 +17,7 @@ import type { Verdict } from './verdict'
 
 const AUTH = /^\/api\/v1\/auth(?:\/|$)/
 const LOGIN = '/api/v1/auth/login'
+const FORM = /^multipart\/form-data\b/i
 /** What a tenant needs to help itself, over its limit as well. */
 const SELF_HELP = /^\/api\/(?:v1\/(?:auth|usage|tenants\/current)|tenant\/(?:usage|current))(?:\/|$)/
 
@@ -24,8 +25,12 @@ const SELF_HELP = /^\/api\/(?:v1\/(?:auth|usage|tenants\/current)|tenant\/(?:usa
 type Row = {
   address: readonly Want[] | null
   tenant: Kind | 'stream'
+  /** It takes a form in place of JSON, and with it a file: that is an upload. */
+  takesForm: boolean
   /** Its body or cookie says the tenant: it is counted when that is known. */
   later: boolean
+  /** It is counted by its source, refused or not, and by nobody's address: many share a provider's. */
+  bySource: boolean
   /** Where requests without any credential are counted. */
   bare: readonly Want[]
 }
@@ -44,14 +49,17 @@ function rowOf(route: MatchedRoute): Row {
 function newRow({ pattern, note }: MatchedRoute): Row {
   const bare = AUTH.test(pattern) ? ADDRESS_WANTS.auth : ADDRESS_WANTS.public
   const counts = note?.counts
-  const open = note?.open === true && counts !== 'credential' && isCounted(pattern)
+  const bySource = counts === 'source'
+  const open = note?.open === true && counts !== 'credential' && !bySource && isCounted(pattern)
   return {
     bare,
+    takesForm: FORM.test(note?.body?.or?.contentType ?? ''),
     later: counts === 'credential',
+    bySource,
     address: open ? (pattern === LOGIN ? ADDRESS_WANTS.login : bare) : null,
     tenant: SELF_HELP.test(pattern)
       ? 'self_help'
-      : counts === undefined || counts === 'credential'
+      : counts === undefined || counts === 'credential' || bySource
         ? 'request'
         : counts,
   }
@@ -72,6 +80,7 @@ function countLater(c: HonoContext<AppEnv>): undefined {
   if (refusal) return heed(c, refusal)
   request.admit = ({ id }) => {
     delete request.admit
+    request.usedBy = { tenant_id: id, caller: 'user' }
     return admit(c, tenantLimiter(c.env, id), SELF_HELP_WANTS)
   }
 }
@@ -84,16 +93,24 @@ export const admitTenant: Check = (c) => {
   const ctx = c.get('ctx')
   if (!ctx) return
   const limiter = tenantLimiter(c.env, ctx.tenant.id)
-  const kind = rowOf(routeOf(c)).tenant
+  const { tenant, takesForm } = rowOf(routeOf(c))
+  const kind = takesForm && FORM.test(c.req.raw.headers.get('Content-Type') ?? '') ? 'upload' : tenant
   if (kind !== 'stream') return admit(c, limiter, wantsOf(ctx.tenant, ctx.principal, kind))
   const known = limiter.refresh(ctx.defer)
   return known?.then(() => undefined)
 }
 
+/** Counts a stream of which there was nothing to open as the request that it was; 429 `rate_limited`. */
+export function countUnopened(c: HonoContext<AppEnv>): undefined | Promise<undefined> {
+  const { tenant, principal } = c.get('ctx')
+  return admit(c, tenantLimiter(c.env, tenant.id), wantsOf(tenant, principal, 'request'))
+}
+
 /** Counts what a partner's user does in a tenant against that one as well; the platform gets into one that is over. */
 export const admitActing: Check = (c) => (c.get('ctx')?.impersonator?.partner_id ? admitTenant(c) : undefined)
 
-function admit(
+/** Counts a request against some windows, whose they are; 429 `rate_limited`. */
+export function admit(
   c: HonoContext<AppEnv>,
   limiter: Limiter,
   wants: readonly Want[],
@@ -149,7 +166,7 @@ async function refuseAlso(
 /** By which windows a refusal counts against its address; null where it does not, or did when it came. */
 function addressWants(c: HonoContext<AppEnv>, status: number, code: ProblemCode): readonly Want[] | null {
   const row = rowOf(routeOf(c))
-  if (row.address !== null) return null
+  if (row.address !== null || row.bySource) return null
   if (code === 'credential_required') return row.bare
   // A good credential is refused as well where its user or tenant is suspended, or at an address that is not its own.
   if (status === 401 || code === 'address_refused' || c.get('caller')?.refusal) return ADDRESS_WANTS.public

@@ -36,9 +36,9 @@ export class OpenStreams {
 
   /**
    * Runs `open`, which makes one more, if the tenant may have it; 429 `rate_limited`. A Meter that does not answer
-   * refuses nobody.
+   * refuses nobody. `from` is the tenant that it is for, where that is not the one it counts in: what ends there ends it.
    */
-  async admit<T>(open: () => T): Promise<T> {
+  async admit<T>(open: () => T, from?: string): Promise<T> {
     const before = this.sequence
     this.opening += 1
     let answer: Admission
@@ -47,10 +47,25 @@ export class OpenStreams {
     } finally {
       this.opening -= 1
     }
-    if (!answer || answer.admitted) return open()
+    if (!answer || answer.admitted) {
+      if (from !== undefined) await this.noteAt(from)
+      return open()
+    }
     // Who asked meanwhile has counted this one in.
     if (this.sequence > before + 1) await this.tell()
     throw full(answer.limit)
+  }
+
+  private async noteAt(home: string): Promise<void> {
+    const { holder, tenantId: tenant_id } = this
+    const noted = meterOf(this.env, home).then((meter) => meter.noteHost({ holder, tenant_id }))
+    const late = scheduler.wait(PATIENCE_MS).then(() => {
+      throw new Error(`no answer within ${PATIENCE_MS} ms`)
+    })
+    // It ends with what would come next, then.
+    await Promise.race([noted, late]).catch((error: unknown) =>
+      log.warn('guest_not_noted', { tenant_id, cause: String(error) }),
+    )
   }
 
   private ask(): Promise<Admission> {

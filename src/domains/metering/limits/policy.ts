@@ -10,7 +10,8 @@ import type { Want } from './held-window'
 /** What a request of a tenant counts as; a message and an upload are requests too. */
 export type Kind = 'request' | 'message' | 'upload' | 'self_help'
 
-export type Policy = Record<Kind, readonly Want[]>
+/** `files` alone counts what a request that was counted already uploads beside its first. */
+export type Policy = Record<Kind | 'files', readonly Want[]>
 
 /** In an outage an isolate lets so much of a limit pass by itself, for there are others. */
 const ALONE = 1 / 10
@@ -35,6 +36,33 @@ export const ADDRESS_WANTS = {
   auth: [strict('auth', 10)],
   public: [want('public', 'minute', 100)],
 } satisfies Record<string, readonly Want[]>
+
+/** By address: what it asked for that is not there, on routes that count nothing else. */
+export const GUESS_WANTS: readonly Want[] = [want('guesses', 'minute', 100)]
+
+/** What a provider may bring a minute, for all tenants together. */
+const OF_PROVIDER = 6_000
+/** So many refusals of a source are answered one by one and kept in its log; more only say that they are too many. */
+const OF_REFUSALS = 100
+
+/** By source of incoming webhooks. */
+export const PROVIDER_WANTS: readonly Want[] = [want('source', 'minute', OF_PROVIDER)]
+/** By run, what its agent posts (limits.md: public routes). */
+export const RUN_WANTS: readonly Want[] = [want('run', 'minute', 100)]
+export const REFUSAL_WANTS: readonly Want[] = [want('refused', 'minute', OF_REFUSALS)]
+
+/** By file: requests by its signed URLs. */
+export const FILE_WANTS: readonly Want[] = [want('file', 'minute', 100)]
+
+const bySource = new Map<number, readonly Want[]>()
+
+/** The window of a tenant's source; the same list for the same number, of which there are few. */
+export function sourceWants(perMinute: number): readonly Want[] {
+  const known = bySource.get(perMinute) ?? [want('source', 'minute', perMinute)]
+  if (bySource.size >= MOST_POLICIES) bySource.clear()
+  bySource.set(perMinute, known)
+  return known
+}
 
 /** By tenant, whatever its plan: over its limit it can still revoke a leaked key, and see why. */
 export const SELF_HELP_WANTS: readonly Want[] = [want('self_help', 'minute', 60)]
@@ -74,10 +102,12 @@ function newPolicy(limits: Limits): Policy {
     want('hour', 'hour', limits.requests_per_hour),
     want('day', 'day', limits.requests_per_day),
   ]
+  const uploads = want('uploads', 'minute', limits.uploads_per_minute)
   return {
     request,
     message: [...request, want('messages', 'minute', limits.messages_per_minute)],
-    upload: [...request, want('uploads', 'minute', limits.uploads_per_minute)],
+    upload: [...request, uploads],
+    files: [uploads],
     self_help: SELF_HELP_WANTS,
   }
 }
@@ -106,9 +136,9 @@ export function wantsOf(tenant: Terms, caller: Counted, kind: Kind): readonly Wa
   let known = byKey.get(limits)
   if (known?.of !== policy) {
     const own = keyWants(id, limits)
-    const { request, message, upload, self_help } = policy
+    const { request, message, upload, files, self_help } = policy
     const more = { request: [...request, ...own], message: [...message, ...own], upload: [...upload, ...own] }
-    known = { of: policy, policy: { ...more, self_help } }
+    known = { of: policy, policy: { ...more, files, self_help } }
     byKey.set(limits, known)
   }
   return known.policy[kind]

@@ -1,6 +1,7 @@
 import type { Context } from '../../../data/context'
 import { meterOf } from '../../../data/objects'
 import { problem } from '../../../lib/problem'
+import { storageUsed } from '../../files/storage'
 import { type Limits, limitsOf, type PlanName } from '../../tenancy/plans'
 import { tenantLimiter } from '../isolate'
 import type { WindowUse } from '../meter/grants'
@@ -15,6 +16,8 @@ const PATIENCE_MS = 2_000
 /** How each limit of the caller's tenant stands, and those of the key that asks. 503 while the Meter does not answer. */
 export async function limitsNow(ctx: Context): Promise<LimitsNow> {
   const wants = wantsShown(ctx)
+  const stored = storageUsed(ctx)
+  ctx.defer(stored)
   const asked = meterOf(ctx.env, ctx.tenant.id).then((meter) =>
     Promise.all([
       meter.look(wants.map(({ name, period, limit }) => ({ name, period, limit }))),
@@ -30,9 +33,15 @@ export async function limitsNow(ctx: Context): Promise<LimitsNow> {
     })
   const [uses, streams] = answer
   const limits = limitsOf(ctx.tenant)
+  const bytes = await stored
   return {
     plan: ctx.tenant.plan as PlanName,
-    windows: [...uses.map((use) => shown(ctx, use)), openStreams(streams), deliveries(limits)],
+    windows: [
+      ...uses.map((use) => shown(ctx, use)),
+      openStreams(streams),
+      deliveries(limits),
+      storage(limits, bytes),
+    ],
   }
 }
 
@@ -66,4 +75,10 @@ const openStreams = ({ open, limit }: StreamUse): LimitUse => ({
 const deliveries = ({ deliveries_per_second: limit }: Limits): LimitUse => ({
   ...{ window: 'deliveries', per: 'second', limit },
   ...{ used: null, remaining: null, resets: null },
+})
+
+const storage = ({ storage_bytes: limit }: Limits, used: number): LimitUse => ({
+  ...{ window: 'storage_bytes', per: null, limit, used },
+  remaining: Math.max(0, limit - used),
+  resets: null,
 })

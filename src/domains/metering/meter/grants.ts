@@ -23,6 +23,9 @@ export type Decision = {
   fresh: boolean
 }
 
+/** What is left of a window, the milliseconds until more is, and how long to wait where that was too little. */
+export type Taken = { left: number; reset: number; wait: number | null }
+
 /** How a window stands; `reset` are the milliseconds until its oldest bucket leaves, 0 where it is empty. */
 export type WindowUse = {
   name: string
@@ -65,6 +68,20 @@ export class Grants {
     this.leases.set(isolate, lease)
     this.keep(now)
     return { sequence, life, phase: now % PERIODS.minute.bucket, grants, fresh: true }
+  }
+
+  /** Takes `count` of a window at once, or nothing; `wait`: milliseconds until they may be had, null where they are taken. */
+  take(name: string, period: Period, limit: number, count: number, wall: number): Taken {
+    const now = this.clock.read(wall)
+    const { counter, steps, room } = this.open({ name, period, limit, rate: 0, wanted: count }, '', now)
+    const reset = () => (counter.window.nextLeave(now) ?? now + PERIODS[period].length) - now
+    if (room < count) {
+      const at = steps.find((step) => step.room >= count)?.at ?? now + PERIODS[period].length
+      return { left: Math.max(0, room), reset: reset(), wait: at - now }
+    }
+    counter.add(counter.window.bucketAt(now), count)
+    this.keep(now)
+    return { left: room - count, reset: reset(), wait: null }
   }
 
   /** How each window stands, for showing. */

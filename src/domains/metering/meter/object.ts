@@ -1,6 +1,5 @@
 import { DurableObject } from 'cloudflare:workers'
 import { tellGauge } from '../../../data/gauges'
-import { objectOf } from '../../../data/objects'
 import { keepWatch } from '../../../data/outbox'
 import { committedChanges } from '../../../data/tell'
 import type { Bindings } from '../../../env'
@@ -10,7 +9,10 @@ import { termsNow } from '../../tenancy/tenants/limits'
 import type { GroupBy, UsageGroup } from '../usage/book'
 import { UsageKeeper } from '../usage/keeper'
 import type { Sample, UsageReport } from '../usage/line'
-import { Grants, type WindowUse } from './grants'
+import type { Stat } from '../usage/stat'
+import { Grants, type Taken, type WindowUse } from './grants'
+import { type Host, Hosts } from './guests'
+import { openStreamsOf, recheckHolder } from './holders'
 import type { LeaseAnswer, LeaseRequest } from './lease'
 import type { Told } from './ledger'
 import { News } from './news'
@@ -31,29 +33,45 @@ function endsTenant({ kind, data }: Told): boolean {
   return (JSON.parse(tenant) as { status: string }).status !== 'active'
 }
 
+async function recheckAll<T>(all: readonly T[], recheck: (one: T) => Promise<unknown>): Promise<void> {
+  for (let at = 0; at < all.length; at += RECHECKED_AT_ONCE) {
+    const some = all.slice(at, at + RECHECKED_AT_ONCE).map(recheck)
+    const failed = (await Promise.allSettled(some)).filter(({ status }) => status === 'rejected')
+    // Readers of these end with the next thing that is said to them.
+    if (failed.length > 0) log.warn('streams_not_rechecked', { holders: failed.length })
+  }
+}
+
 /** Owns the windows of one tenant, and tells its isolates what changed. Its name is the tenant's id. */
 export class Meter extends DurableObject<Bindings> {
-  private readonly store: SqliteStore
-  private readonly grants: Grants
-  private readonly news: News
-  private readonly usage: UsageKeeper
-  private readonly streams: Streams
+  private grants!: Grants
+  private news!: News
+  private usage!: UsageKeeper
+  private streams!: Streams
+  private hosts!: Hosts
   private readonly gauge: StreamGauge
   private readonly deliveries = new Pace()
 
   constructor(ctx: DurableObjectState, env: Bindings) {
     super(ctx, env)
-    this.store = new SqliteStore(ctx.storage)
-    this.grants = new Grants(this.store, Date.now())
-    const readAll = () => committedChanges(env, ctx.id.name ?? '', Date.now())
-    this.news = new News(this.store, readAll, Date.now())
-    this.usage = new UsageKeeper(ctx, env)
-    this.streams = new Streams(ctx.storage.sql)
+    this.begin()
     this.gauge = new StreamGauge(
       () => this.streams.open,
       (value) => tellGauge(env, { metric: 'open_streams', source: ctx.id.name ?? '', value }),
       (work) => ctx.waitUntil(work),
     )
+  }
+
+  /** Takes up what is kept, or begins with nothing. */
+  private begin(): void {
+    const { ctx, env } = this
+    const store = new SqliteStore(ctx.storage)
+    this.grants = new Grants(store, Date.now())
+    const readAll = () => committedChanges(env, ctx.id.name ?? '', Date.now())
+    this.news = new News(store, readAll, Date.now())
+    this.usage = new UsageKeeper(ctx, env)
+    this.streams = new Streams(ctx.storage.sql)
+    this.hosts = new Hosts(ctx.storage.sql)
   }
 
   /** Answers that objects of this class run (`/health/ready`); it counts nothing. */
@@ -75,28 +93,39 @@ export class Meter extends DurableObject<Bindings> {
     return { ...decision, life: news.more ? Math.min(life, MIN_LIFE_MS) : life, ...news }
   }
 
+  /** Takes several of a window for one request, all or none, in one go: what isolates hold of it is left to them. */
+  async take(name: string, period: Period, limit: number, count: number): Promise<Taken> {
+    return this.grants.take(name, period, limit, count, Date.now())
+  }
+
   /** Makes changes known to every isolate within ten seconds of its next request; returns the last revision. */
   async tell(changes: Told[]): Promise<number> {
     await this.news.ready(Date.now())
     const revision = this.news.tell(changes, Date.now())
     if (changes.some(endsTenant)) this.ctx.waitUntil(this.recheckStreams())
+    this.ctx.waitUntil(this.recheckHosts())
     return revision
   }
 
   /** Has every holder of streams look at its readers' rights now: where nothing is said nobody would notice. */
-  private async recheckStreams(): Promise<void> {
+  private recheckStreams(): Promise<void> {
     const tenant_id = this.ctx.id.name ?? ''
-    const recheck = async (holder: string) => {
-      const room = await objectOf(this.env, this.env.CHATS, tenant_id, holder)
-      await room.recheck({ tenant_id, chat_id: holder.slice(tenant_id.length + 1) })
-    }
-    const { holders } = this.streams
-    for (let at = 0; at < holders.length; at += RECHECKED_AT_ONCE) {
-      const some = holders.slice(at, at + RECHECKED_AT_ONCE).map(recheck)
-      const failed = (await Promise.allSettled(some)).filter(({ status }) => status === 'rejected')
-      // Readers of these end with the next thing that is said to them.
-      if (failed.length > 0) log.warn('streams_not_rechecked', { tenant_id, holders: failed.length })
-    }
+    return recheckAll(this.streams.holders, (holder) => recheckHolder(this.env, tenant_id, holder))
+  }
+
+  /** Somebody from here, who acts in another tenant, was let in at an object of that. */
+  async noteHost(host: Host): Promise<void> {
+    this.hosts.note(host, Date.now())
+  }
+
+  /** Has those look at the rights of who is from here; where nobody listens any more, nobody looks the next time. */
+  private recheckHosts(): Promise<void> {
+    const asked = Date.now()
+    return recheckAll(this.hosts.all(), async ({ holder, tenant_id }) => {
+      await recheckHolder(this.env, tenant_id, holder)
+      const { open } = await openStreamsOf(this.env, tenant_id, holder)
+      if (open === 0) this.hosts.forget(holder, asked)
+    })
   }
 
   /** How the windows stand. What isolates hold counts as used until they report it. */
@@ -112,6 +141,11 @@ export class Meter extends DurableObject<Bindings> {
   /** What was used from `from` on and before `to` (milliseconds since 1970), of the last seven days. */
   async usageGroups(by: GroupBy, from: number, to: number): Promise<UsageGroup[]> {
     return this.usage.book.groups(by, from, to)
+  }
+
+  /** What was used in each of these times, of the last seven days. */
+  async usageTotals(spans: readonly { from: number; to: number }[]): Promise<Stat[]> {
+    return spans.map(({ from, to }) => this.usage.book.total(from, to))
   }
 
   /** Failed and slow requests of the last day, newest first, before the one of that id. */
@@ -158,14 +192,13 @@ export class Meter extends DurableObject<Bindings> {
   async erase(): Promise<void> {
     await this.ctx.storage.deleteAlarm()
     await this.ctx.storage.deleteAll()
+    // Isolates ask for some seconds yet: they find a Meter that begins, and not one without its tables.
+    this.begin()
   }
 
   private auditStreams(except?: string): Promise<void> {
-    // The chats' objects are the only holders there are; their names are the holders'.
     const tenantId = this.ctx.id.name ?? ''
-    const ask = async (holder: string) =>
-      (await objectOf(this.env, this.env.CHATS, tenantId, holder)).openStreams()
-    return audit(this.streams, ask, Date.now(), except)
+    return audit(this.streams, (holder) => openStreamsOf(this.env, tenantId, holder), Date.now(), except)
   }
 
   private async limits(): Promise<Limits> {

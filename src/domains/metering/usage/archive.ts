@@ -35,13 +35,15 @@ type Row = readonly [
   request_size_bytes: number,
   response_size_bytes: number,
   latency: string,
+  answers: string | null,
 ]
 
 function rowsOf({ grain, at, totals }: Archived): Row[] {
   const row = (part: Part | 'total', name: string, stat: Stat): Row => {
-    const { requests, errors, request_size_bytes, response_size_bytes, latency } = stat
+    const { requests, errors, request_size_bytes, response_size_bytes, latency, answers } = stat
     const sizes = [request_size_bytes, response_size_bytes] as const
-    return [grain, part, iso(at), name, requests, errors, ...sizes, JSON.stringify(latency)]
+    const answered = answers ? JSON.stringify(answers) : null
+    return [grain, part, iso(at), name, requests, errors, ...sizes, JSON.stringify(latency), answered]
   }
   const parts = PARTS.flatMap((part) =>
     Object.entries(totals.parts[part]).map(([name, stat]) => row(part, name, stat)),
@@ -55,7 +57,7 @@ function upsert(ctx: Context, rows: Row[]) {
   return ctx.db
     .insert(usageLogs)
     .select(
-      sql`select ${ctx.tenant.id}, ${field(0)}, ${field(1)}, ${field(2)}, ${field(3)}, ${field(4)}, ${field(5)}, ${field(6)}, ${field(7)}, ${field(8)}
+      sql`select ${ctx.tenant.id}, ${field(0)}, ${field(1)}, ${field(2)}, ${field(3)}, ${field(4)}, ${field(5)}, ${field(6)}, ${field(7)}, ${field(8)}, ${field(9)}
         from json_each(${JSON.stringify(rows)}) as counted where true`,
     )
     .onConflictDoUpdate({
@@ -66,6 +68,7 @@ function upsert(ctx: Context, rows: Row[]) {
         request_size_bytes: sql`excluded.request_size_bytes`,
         response_size_bytes: sql`excluded.response_size_bytes`,
         latency: sql`excluded.latency`,
+        answers: sql`excluded.answers`,
       },
     })
 }

@@ -1,4 +1,4 @@
-import { type Sample, USERS, type UsageLine, type UsageReport } from './line'
+import { PUBLIC, type Sample, USERS, type UsageLine, type UsageReport } from './line'
 import {
   addLine,
   addParts,
@@ -73,6 +73,14 @@ export class UsageBook {
     }
   }
 
+  /** What the requests from `from` on and before `to` came to together, to the minute. */
+  total(from: number, to: number): Stat {
+    const sum = emptyStat()
+    for (const [grain, start, end] of grains(from, to))
+      for (const { total } of this.store.totalsBetween(grain, start, end)) addStat(sum, total)
+    return sum
+  }
+
   /** Failed and slow requests of the last day, newest first, before the one of that id. */
   samples(now: number, before: number | null, limit: number): (Sample & { id: number })[] {
     return this.store.samples(now - SAMPLES_KEPT_MS, before, limit)
@@ -141,20 +149,22 @@ export class UsageBook {
   /** Whole hours as such, what lies before and behind them by minutes. */
   private part(part: Part, from: number, to: number): Record<string, Stat> {
     const found: Record<string, Stat> = {}
-    const add = (grain: 'minute' | 'hour', start: number, end: number) => {
-      if (start >= end) return
+    for (const [grain, start, end] of grains(from, to))
       for (const stats of this.store.partsBetween(grain, start, end, part))
         for (const [name, stat] of Object.entries(stats)) addStat(statOf(found, name), stat)
-    }
-    const [first, last] = [ceilTo(HOUR_MS, from), floorTo(HOUR_MS, to)]
-    if (first >= last) add('minute', from, to)
-    else {
-      add('minute', from, first)
-      add('hour', first, last)
-      add('minute', last, to)
-    }
     return found
   }
+}
+
+/** A time as whole hours, and what lies before and behind them as minutes. */
+function grains(from: number, to: number): ['minute' | 'hour', from: number, to: number][] {
+  const [first, last] = [ceilTo(HOUR_MS, from), floorTo(HOUR_MS, to)]
+  if (first >= last) return [['minute', from, to]]
+  return [
+    ['minute', from, first],
+    ['hour', first, last],
+    ['minute', last, to],
+  ]
 }
 
 /** Where a minute is counted: isolates' clocks may be wrong, and what is older than what is kept would be lost. */
@@ -164,7 +174,7 @@ const kept = (at: number, now: number): number =>
     Math.min(at, floorTo(MINUTE_MS, now + AHEAD_MS)),
   )
 
-const isKey = (caller: string): boolean => caller !== USERS && caller !== OTHERS
+const isKey = (caller: string): boolean => caller !== USERS && caller !== PUBLIC && caller !== OTHERS
 
 const statOfLine = (line: UsageLine): Stat => ({
   requests: line.requests,
@@ -172,4 +182,5 @@ const statOfLine = (line: UsageLine): Stat => ({
   request_size_bytes: line.request_size_bytes,
   response_size_bytes: line.response_size_bytes,
   latency: line.latency,
+  ...(line.answers ? { answers: line.answers } : {}),
 })

@@ -1,9 +1,13 @@
+import type { Answers } from './answers'
 import type { Latencies } from './latency'
 
 // What an isolate measured, as its Meter is told.
 
 /** What users' requests are counted under; an API key's are under its id. */
 export const USERS = 'user'
+
+/** What comes by no credential of a user or key, but is the tenant's: signed URLs, public links, sources, agents' runs. */
+export const PUBLIC = 'public'
 
 /** Alike requests of one minute; none, where only bytes of their streams passed in it. */
 export type UsageLine = {
@@ -20,6 +24,8 @@ export type UsageLine = {
   latency: Latencies
   /** When the last of them was answered, in milliseconds since 1970; 0 where none was. */
   last_at: number
+  /** Answers of agents that ended in it: no requests, but beside those that asked for them. */
+  answers?: Answers
 }
 
 /** One request that failed or was slow. */

@@ -5,7 +5,7 @@ import { isContinuation } from '../../../http/continuation'
 import { routeOf } from '../../../http/notes'
 import { Problem } from '../../../lib/problem'
 import { tenantLimiter } from '../isolate'
-import { USERS } from './line'
+import { PUBLIC, USERS } from './line'
 import type { Measured } from './sums'
 
 /**
@@ -13,10 +13,11 @@ import type { Measured } from './sums'
  * on for hours. What belongs to a request that is measured already is not measured again.
  */
 export function usageMeter(c: HonoContext<AppEnv>): void {
-  if (c.get('ctx') === undefined || isContinuation(c.req.raw) || isStranger(c)) return
+  const tenantId = c.get('ctx')?.tenant.id ?? c.get('request').usedBy?.tenant_id
+  if (tenantId === undefined || isContinuation(c.req.raw) || isStranger(c)) return
   const request = measured(c)
   const { defer } = c.get('request')
-  const limiter = tenantLimiter(c.env, c.get('ctx').tenant.id)
+  const limiter = tenantLimiter(c.env, tenantId)
   const size = responseSize(c)
   if (typeof size === 'number') {
     request.response_size_bytes = size
@@ -38,11 +39,10 @@ const isStranger = ({ res, error }: HonoContext<AppEnv>): boolean =>
 
 function measured(c: HonoContext<AppEnv>): Measured {
   const { now, requestId } = c.get('request')
-  const { principal } = c.get('ctx')
   const at = Date.now()
   return {
     at,
-    caller: principal.kind === 'api_key' ? principal.id : USERS,
+    caller: callerOf(c),
     method: c.req.method,
     endpoint: routeOf(c).pattern,
     status: c.res.status,
@@ -53,13 +53,20 @@ function measured(c: HonoContext<AppEnv>): Measured {
   }
 }
 
+function callerOf(c: HonoContext<AppEnv>): string {
+  const principal = c.get('ctx')?.principal
+  if (!principal) return c.get('request').usedBy?.caller === 'user' ? USERS : PUBLIC
+  return principal.kind === 'api_key' ? principal.id : USERS
+}
+
 /** The bytes of the body as it was announced, or read. One that was announced over its limit is refused unread. */
 function requestSize(c: HonoContext<AppEnv>): number {
   if (c.req.method === 'GET' || c.req.method === 'HEAD') return 0
   const announced = c.req.raw.headers.get('Content-Length')
   if (announced === null) return c.get('requestBytes') ?? 0
   const size = Number(announced) || 0
-  return size <= (routeOf(c).note?.bodyLimit ?? DEFAULT_LIMIT) ? size : 0
+  const { bodyLimit = DEFAULT_LIMIT, formLimit = 0 } = routeOf(c).note ?? {}
+  return size <= Math.max(bodyLimit, formLimit) ? size : 0
 }
 
 /**

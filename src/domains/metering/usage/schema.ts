@@ -12,6 +12,8 @@ const percentile = z
     example: 12,
   })
 
+const percentiles = z.object({ p50: percentile, p95: percentile, p99: percentile })
+
 const time = (what: string) =>
   z.iso
     .datetime()
@@ -30,12 +32,25 @@ export const UsageRow = z
     api_key_id: z.string().nullable().optional().meta({
       description: 'Null for requests by users, and where there were too many keys to tell them apart.',
     }),
-    principal: z.enum(['user', 'api_key', 'others']).optional(),
+    principal: z.enum(['user', 'api_key', 'public', 'others']).optional().meta({
+      description:
+        'public: by signed URLs and public links, of webhook sources, and of agents that answer by callback.',
+    }),
     requests: z.int(),
     errors: z.int().meta({ description: 'Answered with 400 or more.' }),
-    latency_ms: z.object({ p50: percentile, p95: percentile, p99: percentile }),
+    latency_ms: percentiles,
     request_size_bytes: z.int(),
     response_size_bytes: z.int(),
+    answers: z
+      .object({
+        runs: z.int().meta({ description: 'Answers of agents that ended, stopped and failed ones too.' }),
+        prompt_tokens: z.int().meta({ description: 'Where the agent told them.' }),
+        completion_tokens: z.int(),
+        time_to_first_token_ms: percentiles,
+        duration_ms: percentiles,
+      })
+      .optional()
+      .meta({ description: 'Where agents answered.' }),
   })
   .meta({ id: 'UsageRow' })
 

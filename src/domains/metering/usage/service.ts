@@ -7,8 +7,8 @@ import { problem } from '../../../lib/problem'
 import { tenantLimiter } from '../isolate'
 import { archivedParts, archivedTimes } from './archive'
 import { type GroupBy, isTime, type UsageGroup } from './book'
-import { percentile } from './latency'
-import { USERS } from './line'
+import { type Latencies, percentile } from './latency'
+import { PUBLIC, USERS } from './line'
 import { dayBefore, earliest, type Span, spansOf } from './plan'
 import type { NotedRequest, UsageQuery, UsageRow } from './schema'
 import { addStat, OTHERS, type Stat } from './stat'
@@ -20,13 +20,32 @@ const PATIENCE_MS = 5_000
 export async function usage(ctx: Context, input: UsageQuery): Promise<UsageRow[]> {
   const by = input.group_by === 'api_key' ? 'caller' : input.group_by
   const { from, to } = spanAsked(by, input, ctx.now)
+  const groups = await usageGroups(ctx, by, from, to)
+  return groups.map(({ group, stat }) => ({ ...named(by, group), ...shown(stat) }))
+}
+
+/** The same as it is added up, for whoever goes on reckoning; what is before minutes or hours are kept has none. */
+export async function usageGroups(
+  ctx: Context,
+  by: GroupBy,
+  from: number,
+  to: number,
+): Promise<UsageGroup[]> {
   const spans = spansOf(by, from, to, ctx.now)
   if (spans.some(({ source }) => source === 'meter')) await settle(ctx)
   const parts = await Promise.all(spans.map((span) => read(ctx, by, span)))
   const groups = merged(parts.flat())
-  if (isTime(by)) groups.sort((a, b) => Number(a.group) - Number(b.group))
-  else groups.sort((a, b) => b.stat.requests - a.stat.requests || (a.group < b.group ? -1 : 1))
-  return groups.map(({ group, stat }) => ({ ...named(by, group), ...shown(stat) }))
+  if (isTime(by)) return groups.sort((a, b) => Number(a.group) - Number(b.group))
+  return groups.sort((a, b) => b.stat.requests - a.stat.requests || (a.group < b.group ? -1 : 1))
+}
+
+/** What the requests of each of these times came to, to the minute; of the last seven days. */
+export async function usageTotals(
+  ctx: Context,
+  spans: readonly { from: number; to: number }[],
+): Promise<Stat[]> {
+  await settle(ctx)
+  return ask(ctx, (meter) => meter.usageTotals(spans))
 }
 
 /** Failed and slow requests of the last 24 hours, newest first. */
@@ -112,14 +131,29 @@ function named(by: GroupBy, group: number | string): Partial<UsageRow> {
   }
 }
 
-const keyOf = (caller: string): string | null => (caller === USERS || caller === OTHERS ? null : caller)
-const principalOf = (caller: string) => (caller === USERS ? 'user' : caller === OTHERS ? 'others' : 'api_key')
+/** The callers that are no API key, by what a row says of them. */
+const NO_KEY = { [USERS]: 'user', [PUBLIC]: 'public', [OTHERS]: 'others' } as const
 
-function shown({ requests, errors, request_size_bytes, response_size_bytes, latency }: Stat) {
-  const latency_ms = {
-    p50: percentile(latency, 0.5),
-    p95: percentile(latency, 0.95),
-    p99: percentile(latency, 0.99),
+const nameOf = (caller: string) =>
+  Object.hasOwn(NO_KEY, caller) ? NO_KEY[caller as keyof typeof NO_KEY] : null
+const keyOf = (caller: string): string | null => (nameOf(caller) === null ? caller : null)
+const principalOf = (caller: string) => nameOf(caller) ?? 'api_key'
+
+function shown({ requests, errors, request_size_bytes, response_size_bytes, latency, answers }: Stat) {
+  const sizes = { request_size_bytes, response_size_bytes }
+  const counted = { requests, errors, latency_ms: percentiles(latency), ...sizes }
+  if (!answers) return counted
+  const { time_to_first_token, duration, ...tokens } = answers
+  const times = {
+    time_to_first_token_ms: percentiles(time_to_first_token),
+    duration_ms: percentiles(duration),
   }
-  return { requests, errors, latency_ms, request_size_bytes, response_size_bytes }
+  return { ...counted, answers: { ...tokens, ...times } }
 }
+
+/** What an answer took, as it is shown. */
+export const percentiles = (latency: Latencies) => ({
+  p50: percentile(latency, 0.5),
+  p95: percentile(latency, 0.95),
+  p99: percentile(latency, 0.99),
+})

@@ -1,3 +1,4 @@
+import { type Answers, addAnswers } from './answers'
 import type { Latencies } from './latency'
 import type { UsageLine } from './line'
 
@@ -9,6 +10,7 @@ export type Stat = {
   request_size_bytes: number
   response_size_bytes: number
   latency: Latencies
+  answers?: Answers | null
 }
 
 /** How a time's requests are told apart, each way by itself. */
@@ -36,6 +38,7 @@ export function addStat(stat: Stat, more: Stat): void {
   stat.response_size_bytes += more.response_size_bytes
   const { latency } = stat
   for (const bucket in more.latency) latency[bucket] = (latency[bucket] ?? 0) + (more.latency[bucket] ?? 0)
+  if (more.answers) stat.answers = addAnswers(stat.answers, more.answers)
 }
 
 /** The one of that name, made where there is none; with `most` of them there, all others share one. */

@@ -1,10 +1,12 @@
+import type { Context } from '../../../data/context'
 import { withinLimit } from '../../../data/metrics'
 import { meterOf } from '../../../data/objects'
 import type { Bindings } from '../../../env'
 import { describeError, log } from '../../../lib/log'
 import { tenantLimiter } from '../isolate'
 import type { Defer } from '../limits/ports'
-import { USERS } from './line'
+import { type AnswerCost, oneAnswer } from './answers'
+import { PUBLIC, USERS } from './line'
 import { type Passed, UsageSums } from './sums'
 
 // The bytes of answers that go on: whoever holds a stream or socket counts them among those of its tenant's requests, as
@@ -17,16 +19,45 @@ export type Streamed = { kind: string; id: string; method: string; endpoint: str
 export type CountBytes = (sent: number, received?: number) => void
 
 const counter =
-  ({ kind, id, method, endpoint, status }: Streamed, add: (passed: Passed) => void): CountBytes =>
-  (response_size_bytes, request_size_bytes = 0) => {
-    const sizes = { request_size_bytes, response_size_bytes }
-    const caller = kind === 'api_key' ? id : USERS
-    add({ at: Date.now(), caller, method, endpoint, status, ...sizes })
-  }
+  (of: Streamed, add: (passed: Passed) => void): CountBytes =>
+  (response_size_bytes, request_size_bytes = 0) =>
+    add({ ...lineOf(of), request_size_bytes, response_size_bytes })
+
+const lineOf = ({ kind, id, method, endpoint, status }: Streamed) => ({
+  // A public link is one that has no id.
+  ...{ at: Date.now(), caller: kind === 'api_key' && id !== '' ? id : kind === 'user' ? USERS : PUBLIC },
+  ...{ method, endpoint, status },
+})
 
 /** For a stream that a request holds: its isolate's lease carries the bytes. */
 export function streamMeter(env: Bindings, tenantId: string, of: Streamed, defer: Defer): CountBytes {
   return counter(of, (passed) => tenantLimiter(env, tenantId).measureBytes(passed, defer))
+}
+
+/** For a socket whose caller its first frame has named: the request that opened it, and what passes from then on. */
+export function socketMeter(
+  ctx: Pick<Context, 'env' | 'tenant' | 'principal' | 'requestId' | 'now' | 'defer'>,
+  route: Pick<Streamed, 'method' | 'endpoint' | 'status'>,
+): CountBytes {
+  const { env, tenant, principal, requestId, now, defer } = ctx
+  const of = { kind: principal.kind, id: principal.id ?? '', ...route }
+  const sizes = { request_size_bytes: 0, response_size_bytes: 0 }
+  const line = lineOf(of)
+  const latency_ms = Math.max(0, line.at - now)
+  tenantLimiter(env, tenant.id).measure({ ...line, ...sizes, latency_ms, request_id: requestId }, defer)
+  return streamMeter(env, tenant.id, of, defer)
+}
+
+/** For an agent’s answer that a request waited for: its isolate’s lease carries what that came to. */
+export function meterAnswer(
+  env: Bindings,
+  tenantId: string,
+  of: Streamed,
+  cost: AnswerCost,
+  defer: Defer,
+): void {
+  const passed = { ...lineOf(of), request_size_bytes: 0, response_size_bytes: 0, answers: oneAnswer(cost) }
+  tenantLimiter(env, tenantId).measureBytes(passed, defer)
 }
 
 /** Once nothing more has passed for so long it is told, so that an object whose streams are idle can sleep. */

@@ -1,3 +1,4 @@
+import { type Answers, addAnswers } from './answers'
 import { BUCKETS, bucketOf, type Latencies } from './latency'
 import type { Sample, UsageLine, UsageReport } from './line'
 import { OTHERS } from './stat'
@@ -5,8 +6,8 @@ import { OTHERS } from './stat'
 /** A request once it is answered. */
 export type Measured = Sample
 
-/** Bytes that passed after that, of a stream or a socket. */
-export type Passed = Omit<Sample, 'latency_ms' | 'request_id'>
+/** Bytes that passed after that, of a stream or a socket; and what an agent’s answer came to that ended with them. */
+export type Passed = Omit<Sample, 'latency_ms' | 'request_id'> & { answers?: Answers }
 
 /** Slower than this is worth a look (`GET /usage/requests`). */
 export const SLOW_MS = 1_000
@@ -70,6 +71,7 @@ export class UsageSums {
     const line = this.lineOf(passed)
     line.request_size_bytes += passed.request_size_bytes
     line.response_size_bytes += passed.response_size_bytes
+    if (passed.answers) line.answers = addAnswers(line.answers, passed.answers)
   }
 
   /** What to tell the Meter: the report that was not answered yet, else all that was measured; null if there is nothing. */

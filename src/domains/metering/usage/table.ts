@@ -1,5 +1,6 @@
 import { integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import { confined, json, tenantId, time } from '../../../data/columns'
+import type { Answers } from './answers'
 import type { Latencies } from './latency'
 
 /** What a tenant's requests of an hour or a day came to, told apart in each way by itself. Written by its Meter. */
@@ -21,6 +22,8 @@ export const usageLogs = confined(
       response_size_bytes: integer().notNull(),
       /** How many took how long, by the buckets of latency.ts. */
       latency: json<Latencies>().notNull(),
+      /** What agents answered in chats, where any did. */
+      answers: json<Answers>(),
     },
     (table) => [
       primaryKey({ columns: [table.tenant_id, table.grain, table.part, table.started_at, table.name] }),
