@@ -1,0 +1,138 @@
+import { and, desc, eq, isNotNull, type SQL, sql } from 'drizzle-orm'
+import type { Context } from '../../../data/context'
+import { CONSUMED, interactions } from '../interactions/table'
+import { listItems } from '../items/service'
+import { items as catalogue } from '../items/table'
+import { count, emptyTally, type Recent } from './counting'
+import { doneBy } from './done'
+import type { Weighed } from './ranking'
+import type { Filters } from './schema'
+import { itemWeights } from './table'
+
+/** The last interactions of a user that recommendations are made from, counted or not: one that was just made too. */
+const MOST_DONE = 50
+/** The most popular items that are looked at for those that pass. */
+const MOST_POPULAR = 300
+
+/** What a user did lately. */
+export type Past = { recent: Recent; weighed: Map<string, Known> }
+
+/** An item with what was counted of it and what it is called. */
+export type Known = Weighed & { title: string | null }
+
+/** A user's last items, and what was counted of each; one call to D1. */
+export async function pastOf(ctx: Context, userId: string): Promise<Past> {
+  const own = eq(interactions.user_id, userId)
+  const items = ctx.db
+    .select({ item_id: interactions.item_id })
+    .from(interactions)
+    .where(and(eq(interactions.tenant_id, ctx.tenant.id), own, isNotNull(interactions.item_id)))
+    .orderBy(desc(interactions.id))
+    .limit(MOST_DONE)
+  const [done, rows] = await ctx.db.batch([
+    doneBy(ctx, own).orderBy(desc(interactions.id)).limit(MOST_DONE),
+    weights(ctx, sql`${itemWeights.item_id} in ${items}`),
+  ])
+  const tally = emptyTally()
+  const recent = done.reduceRight<Recent>((before, one) => count(tally, before, one), [])
+  return { recent, weighed: byItem(rows) }
+}
+
+/** What was counted of one item; undefined where nothing was. */
+export async function weighedOf(ctx: Context, itemId: string): Promise<Known | undefined> {
+  const [row] = await weights(ctx, eq(itemWeights.item_id, itemId))
+  return row
+}
+
+const weights = (ctx: Context, which: SQL) =>
+  ctx.db
+    .select({
+      item_id: itemWeights.item_id,
+      title: catalogue.title,
+      weight: itemWeights.weight,
+      neighbours: itemWeights.neighbours,
+    })
+    .from(itemWeights)
+    .leftJoin(
+      catalogue,
+      and(eq(catalogue.tenant_id, itemWeights.tenant_id), eq(catalogue.external_id, itemWeights.item_id)),
+    )
+    .where(and(eq(itemWeights.tenant_id, ctx.tenant.id), which))
+
+const byItem = (rows: readonly Known[]) => new Map(rows.map((row) => [row.item_id, row]))
+
+/** An item that may be recommended, with what it is called and what it weighs now. */
+export type Allowed = { item_id: string; title: string | null; weight: number }
+
+/** Who asks for what: null is nobody in particular. */
+export type Wish = { userId: string | null; filters: Filters }
+
+/**
+ * Those of `names` that pass the filters and that the user has not consumed. An item that the catalogue lacks passes only
+ * where there is no catalogue: it was deleted, or never was one.
+ */
+export function allowedOf(ctx: Context, names: readonly string[], wish: Wish): Promise<Allowed[]> {
+  const from = sql`json_each(${JSON.stringify(names)}) as c
+    left join items as i on i.tenant_id = ${ctx.tenant.id} and i.external_id = c.value
+    left join item_weights as w on w.tenant_id = ${ctx.tenant.id} and w.item_id = c.value`
+  return allowed(ctx, sql`c.value`, from, wish)
+}
+
+/** The most popular items, the most popular first, of those that pass likewise. */
+export async function popular(ctx: Context, wish: Wish): Promise<Allowed[]> {
+  const from = sql`(select item_id, weight from item_weights where tenant_id = ${ctx.tenant.id}
+      order by weight desc limit ${MOST_POPULAR}) as w
+    left join items as i on i.tenant_id = ${ctx.tenant.id} and i.external_id = w.item_id`
+  const rows = await allowed(ctx, sql`w.item_id`, from, wish)
+  return rows.sort((a, b) => b.weight - a.weight)
+}
+
+function allowed(ctx: Context, name: SQL, from: SQL, { userId, filters }: Wish): Promise<Allowed[]> {
+  const { category, tags, available = true } = filters
+  const uncatalogued =
+    category === undefined && tags.length === 0 && available
+      ? sql`(i.id is null and not exists (select 1 from items as any_item where any_item.tenant_id = ${ctx.tenant.id} limit 1))`
+      : sql`0`
+  const all = sql`not exists (select 1 from json_each(${JSON.stringify(tags)}) as wanted
+    where wanted.value not in (select value from json_each(i.tags)))`
+  const passes = sql`(i.available = ${available ? 1 : 0} and ${category === undefined ? sql`1` : sql`i.category = ${category}`} and ${all})`
+  // By an index of its own, so that it holds at once and however long ago that was.
+  const consumed =
+    userId === null
+      ? sql`0`
+      : sql`exists (select 1 from interactions as u indexed by interactions_consumed where u.tenant_id = ${ctx.tenant.id}
+          and u.user_id = ${userId} and u.item_id = ${name} and ${CONSUMED})`
+  return ctx.db
+    .select({
+      item_id: sql<string>`${name}`.as('item_id'),
+      title: sql<string | null>`i.title`.as('title'),
+      weight: sql<number>`coalesce(w.weight, 0)`.as('weight'),
+    })
+    .from(from)
+    .where(sql`(${uncatalogued} or ${passes}) and not ${consumed}`)
+}
+
+/** Items of the catalogue that pass the filters, the newest first: where nobody has chosen anything yet. */
+export async function newest(ctx: Context, { filters }: Wish): Promise<Pick<Allowed, 'item_id' | 'title'>[]> {
+  const { category, tags, available = true } = filters
+  const { items } = await listItems(ctx, { limit: 100, category, tag: tags, available })
+  return items.map(({ external_id, title }) => ({ item_id: external_id, title }))
+}
+
+/** What an item is called, and where it belongs; undefined where neither the catalogue nor an interaction knows it. */
+export async function namedOf(ctx: Context, itemId: string): Promise<Named | undefined> {
+  const named = await ctx.db
+    .select({ title: catalogue.title, category: catalogue.category })
+    .from(catalogue)
+    .where(and(eq(catalogue.tenant_id, ctx.tenant.id), eq(catalogue.external_id, itemId)))
+    .get()
+  if (named) return named
+  const done = await ctx.db
+    .select({ id: interactions.id })
+    .from(interactions)
+    .where(and(eq(interactions.tenant_id, ctx.tenant.id), eq(interactions.item_id, itemId)))
+    .limit(1)
+  return done.length > 0 ? { title: null, category: null } : undefined
+}
+
+export type Named = { title: string | null; category: string | null }
