@@ -1,9 +1,10 @@
 import type { RequestContext } from '../../../data/context'
+import { readGauges } from '../../../data/gauges'
 import { METRICS_SHARDS, report, shardName, withinLimit } from '../../../data/metrics'
 import type { Bindings } from '../../../env'
 import { equalInConstantTime } from '../../../lib/crypto'
 import { describeError, log } from '../../../lib/log'
-import { printMetrics } from '../../../lib/metrics'
+import { type GaugeName, printMetrics } from '../../../lib/metrics'
 import { problem } from '../../../lib/problem'
 import { type Counted, Tally } from '../../../lib/tally'
 import { type Backlog, backlog } from '../../webhooks/deliveries/backlog'
@@ -61,14 +62,17 @@ export async function totalsOf(env: Bindings): Promise<{ counted: Counted; open_
   return { counted: tally.take(), open_streams }
 }
 
-const kept = new WeakMap<object, { at: number; value: Backlog }>()
+type Waiting = Backlog & Partial<Record<GaugeName, number>>
+
+const kept = new WeakMap<object, { at: number; value: Waiting }>()
 
 /** The backlog, or nothing of it where D1 is away: the rest is needed then more than ever. */
-export async function backlogOf({ env, now, requestId }: Caller): Promise<Partial<Backlog>> {
+export async function backlogOf({ env, now, requestId }: Caller): Promise<Partial<Waiting>> {
   const last = kept.get(env)
   if (last && Math.abs(now - last.at) < KEPT_MS) return last.value
   try {
-    const value = await withinLimit(backlog(env, now), PATIENCE_MS)
+    const both = Promise.all([backlog(env, now), readGauges(env, now)])
+    const value = Object.assign({}, ...(await withinLimit(both, PATIENCE_MS))) as Waiting
     kept.set(env, { at: now, value })
     return value
   } catch (error) {
