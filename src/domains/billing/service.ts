@@ -1,0 +1,69 @@
+import { and, desc, eq, lt } from 'drizzle-orm'
+import { commit } from '../../data/commit'
+import type { Context } from '../../data/context'
+import { type Page, pageOf } from '../../data/page'
+import type { Position } from '../../lib/cursor'
+import { iso, newId } from '../../lib/ids'
+import { problem } from '../../lib/problem'
+import { insideTenant } from '../tenancy/platform/service'
+import { BOOKED_TWICE, booked, lastTransaction } from './ledger'
+import type { GrantCredits, ListTransactions } from './schema'
+import { CREDIT_KINDS, type CreditTransactionRow, creditTransactions } from './table'
+
+type Granted = Omit<CreditTransactionRow, 'tenant_id' | 'seq' | 'balance_after'>
+export type BalanceView = { balance: number; updated_at: string | null }
+
+/** What the tenant has left. */
+export async function getBalance(ctx: Context): Promise<BalanceView> {
+  const last = await lastTransaction(ctx)
+  return { balance: last?.balance_after ?? 0, updated_at: last?.created_at ?? null }
+}
+
+/** The tenant's transactions, the last first. */
+export function listTransactions(ctx: Context, input: ListTransactions): Promise<Page<CreditTransactionRow>> {
+  const { kind, reference } = input
+  const list = `credit:${ctx.tenant.id}:${JSON.stringify([kind, reference])}`
+  const of = (after: Position | null) =>
+    and(
+      eq(creditTransactions.tenant_id, ctx.tenant.id),
+      kind && eq(creditTransactions.kind, kind),
+      reference === undefined ? undefined : eq(creditTransactions.reference, reference),
+      after ? lt(creditTransactions.seq, Number(after.key)) : undefined,
+    )
+  const read = (after: Position | null, limit: number) =>
+    ctx.db
+      .select()
+      .from(creditTransactions)
+      .where(of(after))
+      .orderBy(desc(creditTransactions.seq))
+      .limit(limit)
+  // Of one reference there are a few at most, one of a kind: an index leads to them, and they are put in order here.
+  const readFew = async (after: Position | null, limit: number) => {
+    const rows = await ctx.db.select().from(creditTransactions).where(of(after)).limit(CREDIT_KINDS.length)
+    return rows.sort((one, other) => other.seq - one.seq).slice(0, limit)
+  }
+  return pageOf(list, input, reference === undefined ? read : readFew, (row) => row.seq)
+}
+
+/** Gives a tenant credits that nobody pays for; under one reference, once. 404, 409 `already_exists`. */
+export async function grantCredits(
+  ctx: Context,
+  tenantId: string,
+  { amount, reference }: GrantCredits,
+): Promise<Granted> {
+  const inside = await insideTenant(ctx, tenantId)
+  if (inside.tenant.status === 'cancelled') throw problem('conflict', 'The tenant was cancelled')
+  const row = {
+    ...{ id: newId(ctx.now), kind: 'grant' as const, amount },
+    ...{ reference: reference ?? null, created_at: iso(ctx.now) },
+  }
+  return commit(inside, {
+    statements: booked(inside, { id: row.id, kind: 'grant', amount, reference }),
+    audit: {
+      ...{ action: 'credit.grant', resource: 'tenant', resource_id: tenantId },
+      after: { amount, reference: reference ?? null },
+    },
+    unique: BOOKED_TWICE,
+    result: row,
+  })
+}
