@@ -8,6 +8,8 @@ import { ROOT } from './lib/wrangler.mjs'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'causeway-test-'))
 const total = { passed: 0, failed: 0, skipped: 0 }
+/** What failed, said again at the end: where only the last lines are kept, they tell. */
+const failures = []
 
 /** Runs a package's command with what it prints on show; answers whether it succeeded. */
 function run(title, bin, args) {
@@ -24,13 +26,26 @@ function run(title, bin, args) {
 
 /** One check that either passes or fails. */
 function check(title, bin, args) {
-  total[run(title, bin, args) ? 'passed' : 'failed'] += 1
+  if (run(title, bin, args)) {
+    total.passed += 1
+    return
+  }
+  total.failed += 1
+  failures.push(title)
 }
 
 /** A run of many tests: its own counts, and one failure more where it failed without naming a test. */
 function add(counts, succeeded) {
   for (const name of Object.keys(total)) total[name] += counts[name]
   if (!succeeded && counts.failed === 0) total.failed += 1
+}
+
+/** The beginning of what was thrown, and where. */
+function firstLines(message) {
+  return message
+    .split('\n', 6)
+    .map((line) => `  ${line}`)
+    .join('\n')
 }
 
 function vitest() {
@@ -47,6 +62,13 @@ function vitest() {
     counts.passed = report.numPassedTests
     counts.failed = report.numFailedTests
     counts.skipped = report.numPendingTests + report.numTodoTests
+    for (const { name, message, assertionResults } of report.testResults) {
+      const failed = assertionResults.filter(({ status }) => status === 'failed')
+      const at = path.relative(ROOT, name)
+      for (const test of failed)
+        failures.push(`${at}: ${test.fullName}\n${firstLines(test.failureMessages[0])}`)
+      if (failed.length === 0 && message) failures.push(`${at}\n${firstLines(message)}`)
+    }
   } catch {
     // No report: it fell over before its first test, and counts as one failure.
   }
@@ -54,13 +76,13 @@ function vitest() {
 }
 
 function endToEnd() {
-  const title = 'end-to-end tests, against wrangler dev'
+  const title = 'contracts, and end-to-end tests against wrangler dev'
   const file = path.join(folder, 'end-to-end.tap')
   const reporters = [
     ...['--test-reporter=spec', '--test-reporter-destination=stdout'],
     ...['--test-reporter=tap', `--test-reporter-destination=${file}`],
   ]
-  const files = globSync('test/end-to-end/*.test.mjs', { cwd: ROOT }).sort()
+  const files = globSync(['test/pact/*.test.mjs', 'test/end-to-end/*.test.mjs'], { cwd: ROOT }).sort()
   console.log(`\n── ${title} ${'─'.repeat(Math.max(0, 90 - title.length))}\n`)
   // One file at a time: each starts a service of its own, and kills it.
   const args = ['--test', '--test-concurrency=1', ...reporters, ...files]
@@ -71,6 +93,8 @@ function endToEnd() {
   } catch {
     // As above.
   }
+  for (const [, indent, name] of report.matchAll(/^( *)not ok \d+ - (.*)$/gm))
+    failures.push(`${indent}${name}`)
   const count = (name) => Number(new RegExp(`^# ${name} (\\d+)$`, 'm').exec(report)?.[1] ?? 0)
   add(
     {
@@ -89,6 +113,7 @@ vitest()
 endToEnd()
 rmSync(folder, { recursive: true, force: true })
 
+if (failures.length > 0) console.log(`\nfailed:\n${failures.join('\n')}`)
 const { passed, failed, skipped } = total
 console.log(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
 process.exitCode = failed > 0 ? 1 : 0

@@ -68,6 +68,8 @@ export const LEGACY_PATHS: LegacyPath[] = [
     method: 'POST',
     to: '/api/v1/interactions',
     tenant: true,
+    // A recording, of whatever length, was transcribed before the answer.
+    query: { wait: '30' },
     body: same,
   },
 ]

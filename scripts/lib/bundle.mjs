@@ -1,6 +1,7 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { builtinModules, createRequire } from 'node:module'
 import path from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { unstable_readConfig } from 'wrangler'
 import { strip } from './strip.mjs'
 
@@ -17,9 +18,12 @@ const LIKE_WRANGLER = {
 }
 const CONDITIONS = ['workerd', 'worker', 'browser']
 
+/** Modules that stay files of their own, next to the Worker, since hardly any request needs them. */
+const LAZY = { 'unpdf/pdfjs': 'lazy/pdfjs.js' }
+
 /**
- * Writes the Worker as one file, as it is deployed: the source without what only the document is made from, and without
- * the modules of packages that nothing uses then.
+ * Writes the Worker as it is deployed: the source without what only the document is made from, as one file, and what is
+ * `LAZY` beside it.
  */
 export async function bundleWorker(root, outfile) {
   const { outputFiles } = await esbuild.build({
@@ -31,10 +35,31 @@ export async function bundleWorker(root, outfile) {
     write: false,
     conditions: ['deployed', ...CONDITIONS],
     define: { 'process.env.NODE_ENV': '"production"' },
-    plugins: [aliases(root), leftOut, stripped(root)],
+    plugins: [lazy, aliases(root), stripped(root)],
   })
-  mkdirSync(path.dirname(outfile), { recursive: true })
+  const folder = path.dirname(outfile)
+  mkdirSync(folder, { recursive: true })
   for (const { path: file, text } of outputFiles) writeFileSync(file, text)
+  for (const [name, file] of Object.entries(LAZY)) {
+    mkdirSync(path.dirname(path.join(folder, file)), { recursive: true })
+    copyFileSync(fileURLToPath(import.meta.resolve(name)), path.join(folder, file))
+  }
+}
+
+/** Their imports are left to run time; a name that is put together there is followed by no bundler, wrangler's among them. */
+const lazy = {
+  name: 'lazy',
+  setup(build) {
+    build.onLoad({ filter: /\/node_modules\/unpdf\/dist\/index\.mjs$/ }, ({ path: file }) => {
+      let contents = readFileSync(file, 'utf8')
+      for (const [name, at] of Object.entries(LAZY)) {
+        const literal = `import('${name}')`
+        if (!contents.includes(literal)) throw new Error(`${file} does not import ${name} any more`)
+        contents = contents.replaceAll(literal, `import(['.', '${at}'].join('/'))`)
+      }
+      return { contents, loader: 'js' }
+    })
+  },
 }
 
 /** What `export const …` of `code` is when it runs here, on Node; `code` imports as a file at the root does. */
@@ -58,26 +83,6 @@ function aliases(root) {
       alias?.[wanted] ? { path: path.resolve(root, alias[wanted]) } : undefined,
     )
   return { name: 'aliases', setup }
-}
-
-/** How zod makes JSON Schemas, which only the document has. */
-const UNUSED = /[\\/]zod[\\/]v4[\\/]core[\\/](?:json-schema-processors|to-json-schema)\.js$/
-
-/** What is asked for when schemas are made, and whose answer is not used. */
-const ASKED = /^create\w+Method$/
-
-/** Modules of packages of which the deployed Worker calls nothing; what they export throws if that was wrong. */
-const leftOut = {
-  name: 'left out',
-  setup(build) {
-    build.onLoad({ filter: UNUSED }, ({ path: file }) => {
-      const names = readFileSync(file, 'utf8').matchAll(/^export (?:const|function|class) ([\w$]+)/gm)
-      const said = `${path.basename(file)} is left out of the deployed Worker (scripts/lib/bundle.mjs)`
-      const never = `const never = () => { throw new Error(${JSON.stringify(said)}) }\n`
-      const line = ([, name]) => `export const ${name} = ${ASKED.test(name) ? '() => undefined' : 'never'}\n`
-      return { contents: never + [...names].map(line).join('') }
-    })
-  },
 }
 
 const stripped = (root) => ({

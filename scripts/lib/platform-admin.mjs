@@ -16,12 +16,16 @@ export async function makePlatformAdmin({ email, password, where }) {
   const folder = mkdtempSync(path.join(tmpdir(), 'causeway-'))
   try {
     const file = path.join(folder, 'platform-admin.sql')
-    writeFileSync(file, statements(email.toLowerCase(), hashPassword(password), newId), { mode: 0o600 })
+    writeFileSync(file, platformAdminSql(email, password, newId), { mode: 0o600 })
     wrangler(['d1', 'execute', 'DB', ...where, '--yes', '--file', file])
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
 }
+
+/** What is said to D1 for that. */
+export const platformAdminSql = (email, password, newId) =>
+  statements(email.toLowerCase(), hashPassword(password), newId)
 
 /** The PHC string that the service makes and verifies (src/domains/identity/users/password.ts). */
 function hashPassword(password) {

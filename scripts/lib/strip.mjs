@@ -86,7 +86,9 @@ function cutOut(source, cuts) {
     const rest = text.slice(end)
     const skipped = comma ? (/^\s*,/.exec(rest)?.[0].length ?? 0) : 0
     const lines = text.slice(start, end + skipped).replace(/[^\n]/g, '')
-    text = text.slice(0, start) + by + lines + rest.slice(skipped)
+    // TypeScript takes an `as` for the beginning of a statement where a line ends before it.
+    const [cast = ''] = /^ as [^\n]*/.exec(rest) ?? []
+    text = text.slice(0, start) + by + cast + lines + rest.slice(skipped + cast.length)
   }
   return text
 }

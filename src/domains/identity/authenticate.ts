@@ -7,10 +7,10 @@ import type { Check } from '../../http/checks'
 import { routeOf } from '../../http/notes'
 import { allowedOrigin } from '../../http/security'
 import { problem } from '../../lib/problem'
-import { callerByKey } from './api-keys/verify'
-import { type KnownCaller, recall, TokenCaller } from './callers'
-import { callerByIssuedToken } from './issuers/standing'
+import type { KnownCaller } from './callers'
+import { bearerOf, callerByCredential } from './credentials'
 import { callerByToken } from './sessions/standing'
+import { takeTicketed } from './tickets'
 
 /**
  * Settles who is calling, for every route that is not `open()`: a token or key from a header, else the cookie. The
@@ -40,9 +40,16 @@ function callerOf(c: HonoContext<AppEnv>): KnownCaller | Promise<KnownCaller> {
   if (bearer !== null && header !== null) return theSame(c, bearer, header)
   const given = bearer ?? header
   if (given !== null) return byCredential(c, given)
+  const ticket = routeOf(c).note?.ticket ? c.req.query('ticket') : undefined
+  if (ticket !== undefined) return byTicket(c, ticket)
   const cookie = headers.has('Cookie') ? getCookie(c, 'access_token') : undefined
   if (!cookie) throw missing()
   return byCookie(c, cookie)
+}
+
+async function byTicket(c: HonoContext<AppEnv>, ticket: string): Promise<KnownCaller> {
+  const { credential, named } = await takeTicketed(c.get('request'), ticket)
+  return callerByCredential(c.get('request'), credential, named)
 }
 
 async function theSame(c: HonoContext<AppEnv>, bearer: string, header: string): Promise<KnownCaller> {
@@ -67,22 +74,8 @@ async function byCookie(c: HonoContext<AppEnv>, token: string): Promise<KnownCal
 
 const missing = () => problem.unauthorized('credential_required', 'This needs a credential')
 
-function bearerOf(header: string | null): string | null {
-  if (header === null) return null
-  // Nearly every header is written like this, and the expression takes its time over a long one.
-  const plain = header.startsWith('Bearer ') && !header.includes(' ', 7)
-  const token = plain ? header.slice(7) : /^Bearer +([^\s]+)\s*$/i.exec(header)?.[1]
-  if (!token) throw problem.unauthorized('invalid_token', 'Authorization must be: Bearer <token>')
-  return token
-}
-
-function byCredential(c: HonoContext<AppEnv>, credential: string): KnownCaller | Promise<KnownCaller> {
-  const request = c.get('request')
-  if (credential.startsWith('sk_')) return callerByKey(request, credential)
-  const known = recall(request.env, credential)
-  if (known instanceof TokenCaller) return callerByToken(request, credential, known)
-  return callerByIssuedToken(request, credential, tenantNamed(c)) ?? callerByToken(request, credential)
-}
+const byCredential = (c: HonoContext<AppEnv>, credential: string) =>
+  callerByCredential(c.get('request'), credential, tenantNamed(c))
 
 /** The tenant that a header names: a token of a tenant's own issuer counts where it is named, and nowhere else. */
 function tenantNamed(c: HonoContext<AppEnv>): string | null {

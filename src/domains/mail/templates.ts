@@ -139,6 +139,25 @@ const TEMPLATES = {
     ],
     usefulMs: 7 * 24 * HOUR_MS,
   }),
+  endpoint_failing: (link, endpoint) => ({
+    subject: 'A webhook endpoint does not answer',
+    lines: [
+      `Nothing that was sent to your webhook endpoint at ${endpoint} has arrived for a day or more.`,
+      'Its events are kept, and it is tried again every quarter of an hour. After five days without success it is disabled.',
+      'What came of each attempt is in the list of its deliveries:',
+      link,
+    ],
+    usefulMs: 2 * 24 * HOUR_MS,
+  }),
+  endpoint_given_up: (link, endpoint) => ({
+    subject: 'A webhook endpoint was disabled',
+    lines: [
+      `Nothing that was sent to your webhook endpoint at ${endpoint} has arrived for five days, so it was disabled.`,
+      'Its events are kept for as long as their payloads are. Enable it once it answers again, and they are sent:',
+      link,
+    ],
+    usefulMs: 7 * 24 * HOUR_MS,
+  }),
 } as const satisfies Record<string, (link: string, tenant: string) => Text>
 
 export type Template = keyof typeof TEMPLATES

@@ -3,8 +3,9 @@ import type { AppEnv } from '../../../http/app-env'
 import { body, doc, params, query, returns, returnsNothing, returnsPage } from '../../../http/route'
 import { Id } from '../../../lib/wire'
 import { allow } from '../../tenancy/authorize'
+import { listInvitations } from './list'
 import { CreateInvitation, Invitation, invitationFilters } from './schema'
-import { getInvitation, invite, listInvitations, resendInvitation, revokeInvitation } from './service'
+import { getInvitation, invite, resendInvitation, revokeInvitation } from './service'
 
 const tag = 'Users'
 const id = params({ id: Id })

@@ -1,7 +1,6 @@
-import { and, desc, eq, gt, lt, lte, type SQL, sql } from 'drizzle-orm'
+import { and, eq, lte, type SQL, sql } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
-import { type Page, pageOf } from '../../../data/page'
 import { find, revise } from '../../../data/revise'
 import { randomBytes, sha256 } from '../../../lib/crypto'
 import { base64url } from '../../../lib/encoding'
@@ -12,7 +11,7 @@ import { refuseBeyond } from '../members/admins'
 import { memberExists, roomFor, roomOf } from '../members/room'
 import { countInvited } from '../users/mail-limit'
 import { users } from '../users/table'
-import type { CreateInvitation, InvitationFilters } from './schema'
+import type { CreateInvitation } from './schema'
 import { type InvitationRow, invitations } from './table'
 import { inviterOf, nameForMail } from './words'
 
@@ -25,7 +24,8 @@ export type InvitationView = Omit<InvitationRow, 'version' | 'sent_at'> & {
   version: string
 }
 
-const view = (ctx: Pick<Context, 'now'>, row: InvitationRow): InvitationView => {
+/** An invitation as it is shown, with how it stands now. */
+export const view = (ctx: Pick<Context, 'now'>, row: InvitationRow): InvitationView => {
   const status = statusOf(ctx, row)
   // It expires without a change of the row, which changes the ETag all the same.
   const version = `${row.version}${status === 'expired' ? '.1' : ''}`
@@ -148,33 +148,6 @@ export const withdrawal = (ctx: Context, email: string, such?: SQL) =>
 
 const isNobody = (ctx: Context, email: string) =>
   sql`not exists (select 1 from ${users} where ${and(eq(users.tenant_id, ctx.tenant.id), eq(users.email, email))})`
-
-/** The tenant's invitations, newest first. */
-export function listInvitations(
-  ctx: Context,
-  { limit, cursor, status }: InvitationFilters,
-): Promise<Page<InvitationView>> {
-  const now = iso(ctx.now)
-  const open = status === 'pending' || status === 'expired'
-  const state = open ? 'open' : status
-  return pageOf(`invitations:${ctx.tenant.id}:${status ?? ''}`, { limit, cursor }, async (after, most) => {
-    const rows = await ctx.db
-      .select()
-      .from(invitations)
-      .where(
-        and(
-          eq(invitations.tenant_id, ctx.tenant.id),
-          state === undefined ? undefined : eq(invitations.state, state),
-          status === 'pending' ? gt(invitations.expires_at, now) : undefined,
-          status === 'expired' ? lte(invitations.expires_at, now) : undefined,
-          after ? lt(invitations.id, after.id) : undefined,
-        ),
-      )
-      .orderBy(desc(invitations.id))
-      .limit(most)
-    return rows.map((row) => view(ctx, row))
-  })
-}
 
 /** One invitation; 404. */
 export async function getInvitation(ctx: Context, id: string): Promise<InvitationView> {

@@ -35,6 +35,9 @@ export const invitations = ofIdentity(
         .on(table.tenant_id, table.email)
         .where(sql`accepted_at is null and revoked_at is null`),
       index('invitations_by_state').on(table.tenant_id, table.state, table.id),
+      index('invitations_by_expiry')
+        .on(table.tenant_id, table.expires_at, table.id)
+        .where(sql`accepted_at is null and revoked_at is null`),
     ],
   ),
 )

@@ -1,9 +1,9 @@
-import { sql } from 'drizzle-orm'
+import { and, asc, eq, sql } from 'drizzle-orm'
 import type { Check } from '../../../data/commit'
 import type { Context } from '../../../data/context'
 import { problem } from '../../../lib/problem'
 import { type Role, scopesOf } from '../../tenancy/scopes'
-import type { UserRow } from '../users/table'
+import { type UserRow, users } from '../users/table'
 
 /** A condition within a statement: somebody else is an active admin of the tenant. */
 export const anotherAdmin = (ctx: Context, userId: string) =>
@@ -13,6 +13,17 @@ export const anotherAdmin = (ctx: Context, userId: string) =>
 /** Whether a user is one of those of whom a tenant must have one. */
 export const isActiveAdmin = ({ role, status }: Pick<UserRow, 'role' | 'status'>): boolean =>
   role === 'admin' && status === 'active'
+
+/** The addresses of at most `limit` of the tenant's active admins, those of long standing first. */
+export async function adminAddresses(ctx: Context, limit: number): Promise<string[]> {
+  const rows = await ctx.db
+    .select({ email: users.email })
+    .from(users)
+    .where(and(eq(users.tenant_id, ctx.tenant.id), eq(users.role, 'admin'), eq(users.status, 'active')))
+    .orderBy(asc(users.id))
+    .limit(limit)
+  return rows.map(({ email }) => email)
+}
 
 const lastAdmin = () => problem('last_admin', 'This is the tenant’s last active admin')
 

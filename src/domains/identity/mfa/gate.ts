@@ -35,6 +35,7 @@ export async function finishLogin(
   options: OpenOptions = {},
 ): Promise<Tokens> {
   refuseStanding(candidate)
+  request.usedBy = { tenant_id: candidate.tenant.id, caller: 'user' }
   if (method !== 'passkey') {
     const totp = await totpOf(loginContext(request, candidate), candidate.user.id)
     if (totp?.confirmed_at) throw await challenge(request, candidate, method, options)

@@ -1,4 +1,4 @@
-import { and, eq, getTableName, sql } from 'drizzle-orm'
+import { and, eq, getTableName, type SQL, sql } from 'drizzle-orm'
 import { confinedTables } from '../../../data/columns'
 import { type Change, commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
@@ -29,7 +29,7 @@ type Step = { name: string; run: Slice }
 /** Sending ends first, so webhooks go first; then what is outside of tables, while the tables still name it. */
 export function stepsOf(): Step[] {
   const tables = tablesInOrder().map((table): Step & { first: boolean } => ({
-    name: getTableName(table),
+    name: nameOf(table),
     first: /^(?:deliveries|endpoints)$/.test(getTableName(table)),
     run: rowsOf(table),
   }))
@@ -48,6 +48,12 @@ export function stepsOf(): Step[] {
     ...entries,
     ...tables.filter(({ first }) => !first),
   ]
+}
+
+/** A table’s step. That of what is in R2 is called `files`, so the rows of files are something else. */
+const nameOf = (table: (typeof confinedTables)[number]): string => {
+  const name = getTableName(table)
+  return name === 'files' ? 'file_rows' : name
 }
 
 /** What refers to another is declared after it, so it goes before it: nothing is removed unseen by a cascade. */
@@ -90,7 +96,7 @@ function rowsOf(table: (typeof confinedTables)[number]): Slice {
     const some = sql`(select rowid from ${table} where ${table.tenant_id} = ${row.id} limit ${ROWS})`
     const removal = ctx.db.delete(table).where(and(eq(table.tenant_id, row.id), sql`rowid in ${some}`))
     const step = sql`case when changes() < ${ROWS} then ${next} else ${row.step} end`
-    return advance(ctx, row, { removed: counted(getTableName(table), sql`changes()`), step }, [removal])
+    return advance(ctx, row, { removed: counted(nameOf(table), sql`changes()`), step }, [removal])
   }
 }
 
@@ -156,11 +162,16 @@ export async function end(ctx: Context, row: DeletionRow, first: string): Promis
   }
 }
 
+/** D1 takes an expression of 100 levels at most, and each AND is one. */
+const TABLES_TOGETHER = 25
+
 /** The condition that no table has a row of the tenant. */
-const isEmpty = (tenantId: string) =>
-  sql.join(
-    confinedTables.map(
-      (table) => sql`not exists (select 1 from ${table} where ${table.tenant_id} = ${tenantId} limit 1)`,
-    ),
-    sql` and `,
+function isEmpty(tenantId: string): SQL {
+  const none = confinedTables.map(
+    (table) => sql`not exists (select 1 from ${table} where ${table.tenant_id} = ${tenantId} limit 1)`,
   )
+  const groups: SQL[] = []
+  for (let i = 0; i < none.length; i += TABLES_TOGETHER)
+    groups.push(sql`(${sql.join(none.slice(i, i + TABLES_TOGETHER), sql` and `)})`)
+  return sql.join(groups, sql` and `)
+}

@@ -5,7 +5,7 @@ import { body, doc, params, query, returns, returnsNothing, returnsPage } from '
 import { Id, paging } from '../../../lib/wire'
 import { NewApiKey } from '../../identity/api-keys/schema'
 import { forgetKeys } from '../../identity/tokens/keys'
-import { resealSecrets } from '../../identity/tokens/resealing'
+import { resealByItself, resealSecrets } from '../../identity/tokens/resealing'
 import { rotateSigningKey } from '../../identity/tokens/rotation'
 import { Resealed, SigningKey } from '../../identity/tokens/schema'
 import { allow } from '../authorize'
@@ -85,12 +85,13 @@ export const platform = new Hono<AppEnv>()
     doc('Make the key that signs access tokens next', {
       tag,
       description:
-        'It is published at once and signs six minutes later; the one before stays until its last token has ended.',
+        'It is published at once and signs six minutes later; the one before stays until its last token has ended. Where the settings name a master key from before, tenants’ data keys and whatever else was sealed under it are wrapped anew first.',
       errors: ['conflict'],
     }),
     allow('platform:*'),
     returns(201, SigningKey, { location: () => '/.well-known/jwks.json' }),
     async (c) => {
+      await resealByItself(c.env, c.var.ctx.now)
       const made = await rotateSigningKey(c.var.ctx)
       forgetKeys(c.env)
       return c.var.reply(made)

@@ -128,17 +128,22 @@ function withLimits(own: OwnLimits, sent: SetRateLimits | undefined): OwnLimits 
   return next
 }
 
+/** The context for what the platform does in a tenant; 404. */
+export async function insideTenant(ctx: Context, id: string): Promise<Context> {
+  const row = await directory(ctx.env).select().from(tenants).where(eq(tenants.id, id)).get()
+  if (!row) throw problem.notFound('tenant', id)
+  return contextFor(ctx, tenantView(row), ctx.principal)
+}
+
 /** Makes an API key for a tenant, without a maker in it. 409 for one that was cancelled. */
 export async function createTenantKey(ctx: Context, input: CreateTenantKey) {
-  const row = await directory(ctx.env).select().from(tenants).where(eq(tenants.id, input.tenant_id)).get()
-  if (!row) throw problem.notFound('tenant', input.tenant_id)
+  const inside = await insideTenant(ctx, input.tenant_id)
   const held = scopesOf('admin')
   const scopes = input.permissions
     ? scopesByAction(input.permissions)
     : (input.scopes ?? held.filter((scope) => !isAdministrative(scope)))
-  const inside = contextFor(ctx, tenantView(row), ctx.principal)
   return insertKey(inside, input, [...new Set(scopes)], null, {
-    holds: isKept(row.id),
+    holds: isKept(input.tenant_id),
     otherwise: problem('conflict', 'The tenant was cancelled'),
   })
 }

@@ -9,9 +9,14 @@ export function tenantMeant(
   return named || request.settings.SINGLE_TENANT_ID || undefined
 }
 
+/** Whether SINGLE_TENANT_ID, where it is set, pins this tenant. */
+export function isAdmitted({ settings }: Pick<RequestContext, 'settings'>, tenantId: string | null): boolean {
+  const single = settings.SINGLE_TENANT_ID
+  return !single || single === tenantId
+}
+
 /** Refuses a tenant that SINGLE_TENANT_ID does not admit, or any new one (null): 403 `tenant_mismatch`. */
 export function refuseOtherTenant(request: Pick<RequestContext, 'settings'>, tenantId: string | null): void {
-  const single = request.settings.SINGLE_TENANT_ID
-  if (single && single !== tenantId)
+  if (!isAdmitted(request, tenantId))
     throw problem('tenant_mismatch', 'This service is for one tenant, and not for this one')
 }

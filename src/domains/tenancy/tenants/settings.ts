@@ -15,7 +15,14 @@ export const TenantSettings = z.strictObject({
     .max(1_000_000)
     .meta({ description: 'The most users the tenant may have; at most the plan’s.' }),
   conversation_window_minutes: z.int().min(1).max(1440),
-  payload_retention_days: z.int().min(1).max(30),
+  payload_retention_days: z.int().min(1).max(30).meta({ description: 'How long events keep their data.' }),
+  metadata_retention_days: z.int().min(1).max(90).meta({
+    description:
+      'How long events, deliveries and what attempts were answered are kept; with them goes the data.',
+  }),
+  unknown_event_types: z.enum(['accept', 'refuse']).meta({
+    description: 'Whether the tenant’s events may be of a type that was not made first.',
+  }),
   service_enabled: z.boolean().meta({ description: 'Whether interactions are taken.' }),
 })
 
@@ -29,6 +36,8 @@ export function effectiveSettings(plan: string, set: Partial<TenantSettings>): T
     require_verified_email: false,
     conversation_window_minutes: 30,
     payload_retention_days: 30,
+    metadata_retention_days: 90,
+    unknown_event_types: 'accept',
     service_enabled: true,
     ...set,
     max_users: Math.min(set.max_users ?? most, most),
