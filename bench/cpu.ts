@@ -14,6 +14,12 @@ export function workerdTime(): (() => number) | null {
     )
 }
 
+/** The id of that workerd. */
+export const workerdPid = (): number | null => {
+  const pid = childNamed('workerd')
+  return pid === null ? null : Number(pid)
+}
+
 const firstNumber = (file: string) => Number.parseInt(readFileSync(file, 'utf8'), 10)
 
 function childNamed(name: string): string | null {

@@ -32,7 +32,7 @@ function bytesOf(shot: Shot): Buffer {
 }
 
 /** Whether `answer` is whole: 0 while it is not, else its status. */
-function statusWhenWhole(answer: Buffer): number {
+export function statusWhenWhole(answer: Buffer): number {
   const headEnd = answer.indexOf(HEAD_END)
   if (headEnd < 0) return 0
   const head = answer.toString('latin1', 0, headEnd)

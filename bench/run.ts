@@ -4,9 +4,13 @@ import path from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Outcome } from '../test/metering/accuracy.ts'
 import { type Bundle, bundle, bundleUncounted, quietWorkerd, ROOT } from './bundle.ts'
+import { campaignLine, measureCampaign } from './campaigns.ts'
 import { type Cost, measureCosts } from './costs.ts'
+import { itemsLine, measureItems } from './items.ts'
+import { knowledgeLines, measureKnowledge } from './knowledge.ts'
 import { measureAccuracy, measureBursts } from './limits.ts'
 import { record } from './notes.ts'
+import { measureRecommendations, recommendationsLines } from './recommendations.ts'
 import {
   bundleTable,
   costTable,
@@ -25,7 +29,7 @@ import { measureStreams } from './stream.ts'
 import { countUsage } from './usage.ts'
 import type { Plan, Recorded } from './workers/floor.ts'
 
-// npm run bench [-- --quick | --costs | --rows | --only=one,list,streams]
+// npm run bench [-- --quick | --costs | --rows | --only=one,list,streams,items]
 
 const { values: options } = parseArgs({
   options: {
@@ -48,6 +52,16 @@ async function main(): Promise<void> {
   console.log(`${machine()}\n`)
   const state = path.join(directory, 'state')
   if (options.rows) return printRows(state)
+  if (only?.includes('recommendations')) {
+    console.log(
+      `${recommendationsLines(await measureRecommendations(directory, options.quick ? 300 : 1_000))}\n`,
+    )
+    if (only.length === 1) return
+  }
+  if (only?.includes('knowledge')) {
+    console.log(`${knowledgeLines(await measureKnowledge(directory, options.quick ? 300 : 1_000))}\n`)
+    if (only.length === 1) return
+  }
   const { seeded, recorded, costs } = await prepare(state)
   if (options.costs) {
     const page = path.join(ROOT, 'docs/costs.md')
@@ -93,6 +107,10 @@ and fails where one reads more of the larger tenant; it writes this part. Agents
 and are few in both. What a write sets going is counted along, and so is, now and then, a sweep or a seal that happens to
 go on at the same time: hence differences of a few rows.
 
+Chats, events, deliveries and jobs are asked by two filters at once, too, by what all rows have and by what none has, 15 a page;
+hardly any of the deliveries arrived. Where a list has no index for what it is asked (deliveries by \`delivered\`, or on their way to one
+endpoint or of one type; undelivered events by a channel), it looks at five rows for each that it may show, and the page is short.
+
 Not so, since an index is a row written with every row:
 
 ${MAY_GROW.map(([, what, why]) => `- \`${what}\`: ${why}`).join('\n')}
@@ -117,14 +135,17 @@ async function prepare(state: string): Promise<Prepared> {
     const plan = (method: string, route: string, body?: unknown) =>
       record(recorder, async () => {
         // The credential is looked up first, as it is for all but an isolate's first request.
-        await ask(recorder, 'GET', '/api/v1/webhooks/event-types', { headers })
+        await ask(recorder, 'GET', '/api/v1/webhooks/event-types?built_in=true', { headers })
         await ask(recorder, 'GET', '/notes')
         await ask(recorder, method, route, { headers, body })
       })
+    // A type that an isolate has seen, it knows.
+    await ask(recorder, 'POST', EVENTS, { headers, body: EVENT })
     const PLANS = {
       one: await plan('GET', one(seeded)),
       list: await plan('GET', LIST),
       post: await plan('POST', POST, saying(0)),
+      accept: await plan('POST', EVENTS, EVENT),
     }
     const ANSWER = answerOf(await ask(recorder, 'GET', TYPES, { headers }))
     return { seeded, recorded: { PLANS, ANSWER }, costs: await measureCosts(recorder, seeded) }
@@ -144,10 +165,15 @@ function answerOf({ headers, text }: Asked): Recorded {
   return { headers: Object.entries(headers).filter(([name]) => !ADDED.has(name)), body: text, logged }
 }
 
-const TYPES = '/api/v1/webhooks/event-types'
+const TYPES = '/api/v1/webhooks/event-types?built_in=true'
 const one = ({ interactionId }: Seeded) => `/api/v1/interactions/${interactionId}`
 const LIST = '/api/v1/interactions?limit=20'
 const POST = '/api/v1/interactions'
+const EVENTS = '/api/v1/events'
+const EVENT = {
+  type: 'order.shipped',
+  data: { order_id: 'A-1001', lines: [{ sku: 'LAMP-01', quantity: 1 }] },
+}
 
 async function measure(
   state: string,
@@ -187,6 +213,11 @@ async function measure(
       const bursts = await measureBursts(miniflare, pace.connections)
       console.log(`${limitsTable(bursts, await measureAccuracy(simulate))}\n`)
     }
+    if (wanted('items'))
+      console.log(`${itemsLine(await measureItems(miniflare, seeded, options.quick ? 10_000 : 50_000))}\n`)
+    // Takes minutes, since it goes by the clock.
+    if (only?.includes('campaigns'))
+      console.log(`${campaignLine(await measureCampaign(miniflare, seeded, options.quick ? 2 : 5))}\n`)
     if (wanted('usage')) {
       const run = { requests: 20_000, connections: pace.connections }
       console.log(`${usageLine(await countUsage(miniflare, ports.service, seeded, run))}\n`)
@@ -211,9 +242,9 @@ function pairs(ports: { service: number; uncounted: number; floor: number }, see
       floor: { ...shot, port: ports.floor, url: ORIGIN + floor },
     }
   }
-  const posting = ({ service, floor, ...rest }: Pair): Pair => {
+  const posting = (sent: object, { service, floor, ...rest }: Pair): Pair => {
     const headers = { ...service.headers, 'Content-Type': 'application/json' }
-    const shot = { headers, method: 'POST', status: 201, body: JSON.stringify(saying(0)) }
+    const shot = { headers, method: 'POST', status: 201, body: JSON.stringify(sent) }
     return { ...rest, service: { ...service, ...shot }, floor: { ...floor, ...shot } }
   }
   const uncounted = ({ floor, ...rest }: Pair): Pair => ({
@@ -230,7 +261,8 @@ function pairs(ports: { service: number; uncounted: number; floor: number }, see
     pair('event-types by API key', 0.6, TYPES, '/hello', { 'X-API-Key': seeded.key }),
     pair('one', 0.75, one(seeded), '/plans/one', token),
     pair('list of 20', 0.75, LIST, '/plans/list', token),
-    posting(pair('post', 0.75, POST, '/plans/post', token)),
+    posting(saying(0), pair('post', 0.75, POST, '/plans/post', token)),
+    posting(EVENT, pair('accept an event', 0.75, EVENTS, '/plans/accept', token)),
   ]
 }
 

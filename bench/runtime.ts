@@ -14,6 +14,9 @@ const SETTINGS = {
   MASTER_KEY: 'a key that only the benchmark uses 0123456789',
   LOG_LEVEL: 'info',
   PRIVATE_TARGET_HOSTS: '127.0.0.1',
+  CALL_PROVIDER: 'simulated',
+  CALL_SIMULATED_SPEED: '100',
+  CALL_CREDITS_PER_MINUTE: '0',
 }
 
 type Named = { name: string; file: string }
@@ -65,6 +68,41 @@ export async function startRecorder(state: string, file: string): Promise<Minifl
   ])
   await migrate(await miniflare.getD1Database('DB'))
   return miniflare
+}
+
+/**
+ * The service as it is deployed with everything that follows a request at work, on a database that is up to date; and
+ * the floor beside it, where there is one.
+ */
+export async function startService(state: string, file: string, floor?: string): Promise<Miniflare> {
+  const CHATS = { className: 'ChatRoom', scriptName: 'service', useSQLite: true }
+  const options = configured()
+  const { durableObjects, queueConsumers } = options
+  const miniflare = shared(state, [
+    worker(
+      { name: 'service', file },
+      { ...bindingsOf(options), durableObjects, queueConsumers, bindings: SETTINGS },
+    ),
+    ...(floor === undefined ? [] : [worker({ name: 'floor', file: floor }, { durableObjects: { CHATS } })]),
+  ])
+  await migrate(await miniflare.getD1Database('DB'))
+  return miniflare
+}
+
+/** A worker that makes one bare hop for each request (`workers/hops.ts`). */
+export function startHops(state: string, file: string, receiver: string): Miniflare {
+  return shared(state, [
+    worker(
+      { name: 'hops', file },
+      {
+        d1Databases: { DB: 'hops' },
+        durableObjects: { HOPS: { className: 'Hop', useSQLite: true } },
+        queueProducers: { QUEUE: { queueName: 'hops' } },
+        queueConsumers: { hops: { maxBatchSize: 100, maxBatchTimeout: 0 } },
+        bindings: { RECEIVER: receiver },
+      },
+    ),
+  ])
 }
 
 /**

@@ -6,10 +6,17 @@ const AS_THEY_ARE = new Set([
   'agents',
   'endpoints',
   'issuers',
+  'webhook_sources',
+  'webhook_keys',
+  'partner_tenants',
+  'partner_users',
   'member_counts',
   'audit_seals',
   'audit_unsealed',
 ])
+
+/** What the other tenants have none of, or have by itself. */
+const ONCE = new Set(['member_counts', 'partner_tenants', 'partner_users'])
 
 /** Columns that name another row that is told apart likewise. */
 const FOLLOWS: Record<string, string[]> = {
@@ -73,8 +80,10 @@ export async function otherTenants(database: D1Database, like: string, tenants: 
       .run()
   }
   await copy('tenants', 'id')
+  // Nobody else is the same person, and what is found by words is found by whose it is.
+  const person = { user_id: `substr(t.user_id, 1, 24) || printf('%06x', n.i) || substr(t.user_id, -6)` }
   for (const table of await tenantTables(database))
-    if (table !== 'member_counts') await copy(table, 'tenant_id')
+    if (!ONCE.has(table)) await copy(table, 'tenant_id', table === 'chats' ? person : {})
 }
 
 /** The tables of tenants, those that others refer to first. */

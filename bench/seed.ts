@@ -60,7 +60,7 @@ export const by = (token: string) => ({ Authorization: `Bearer ${token}` })
 /** Nothing that is measured may be refused, and no limit be near: these are counted all the same. */
 export const LIMITS = {
   ...{ requests_per_minute: 1_000_000, requests_per_hour: 50_000_000, requests_per_day: 1_000_000_000 },
-  ...{ messages_per_minute: 100_000, deliveries_per_second: 10_000 },
+  ...{ messages_per_minute: 100_000, deliveries_per_second: 10_000, open_streams: 1_000_000 },
 }
 
 /** Signs a tenant up, logs in, makes an API key and registers interactions. */

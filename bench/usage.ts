@@ -22,7 +22,13 @@ export async function countUsage(
     return rows.find(({ endpoint }) => endpoint === ROUTE) ?? { requests: 0, errors: 0 }
   }
   const before = await used()
-  const shot = { port, method: 'GET', url: ORIGIN + ROUTE, headers: { 'X-API-Key': key }, status: 200 }
+  const shot = {
+    port,
+    method: 'GET',
+    url: `${ORIGIN}${ROUTE}?built_in=true`,
+    headers: { 'X-API-Key': key },
+    status: 200,
+  }
   let sent = 0
   while (sent < requests) {
     const { answers, refused } = await fire({ shot, connections, milliseconds: 1_000 })

@@ -13,7 +13,15 @@ export type Plan = PlannedCall[]
 /** An answer of the service, as it was, with the fields of the line that it logged. */
 export type Recorded = { headers: [string, string][]; body: string; logged: Record<string, unknown> }
 
-type Env = { Bindings: { DB: D1Database; PLANS: Record<string, Plan>; ANSWER: Recorded } }
+/** What of a chat’s object is asked here: which life of it this is. */
+type Room = { openStreams: () => Promise<{ life: string }> }
+type Bindings = {
+  DB: D1Database
+  PLANS: Record<string, Plan>
+  ANSWER: Recorded
+  CHATS: DurableObjectNamespace
+}
+type Env = { Bindings: Bindings }
 
 const SLOT = /\{\{(\d+)\}\}/g
 
@@ -41,6 +49,13 @@ app.post('/pipe', async (c) => {
   const { url } = await c.req.json<{ url: string }>()
   const upstream = await fetch(url, { method: 'POST', body: '{}' })
   return new Response(upstream.body, { headers: { 'Content-Type': 'text/event-stream' } })
+})
+
+// Not a floor: tells whether the chat’s object has slept, as its own routes do not.
+app.get('/life/:tenant/:chat', async (c) => {
+  const { tenant, chat } = c.req.param()
+  const room = c.env.CHATS.getByName(`${tenant}/${chat}`) as unknown as Room
+  return c.text((await room.openStreams()).life)
 })
 
 async function carryOut({ DB, PLANS }: Env['Bindings'], name: string): Promise<unknown> {

@@ -145,6 +145,24 @@ export class EndpointSender extends objects.EndpointSender {
   }
 }
 
+export class DeliveryReporter extends objects.DeliveryReporter {
+  constructor(state: DurableObjectState, env: Bindings) {
+    super(state, recording(env, 'object'))
+  }
+}
+
+export class JobRunner extends objects.JobRunner {
+  constructor(state: DurableObjectState, env: Bindings) {
+    super(state, recording(env, 'object'))
+  }
+}
+
+export class RealtimeChannel extends objects.RealtimeChannel {
+  constructor(state: DurableObjectState, env: Bindings) {
+    super(state, recording(env, 'object'))
+  }
+}
+
 export class Sweeper extends objects.Sweeper {
   constructor(state: DurableObjectState, env: Bindings) {
     super(state, recording(env, 'sweeper'))
@@ -152,7 +170,7 @@ export class Sweeper extends objects.Sweeper {
 }
 
 /** Bound like the others; what they say to D1, no request has asked for. */
-export const { Meter, AddressMeter, MetricsShard } = objects
+export const { Meter, AddressMeter, MetricsShard, RealtimeTicket } = objects
 
 const handlers: ExportedHandler<Bindings, EventNudge> = service
 
