@@ -9,6 +9,8 @@ declare global {
     interface Env extends Bindings {
       TEST_MIGRATIONS: D1Migration[]
       RECEIVER_URL: string
+      SCHEDULES: string
+      SCHEDULE_SEED: string
     }
   }
 }

@@ -1,7 +1,15 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { MOST } from '../src/domains/tenancy/plans'
 import { noteOf } from '../src/http/notes'
-import { isOf, OPERATIONS, type Operation, PATHS, routesOfApp, type Schema } from './contract/operations'
+import {
+  isOf,
+  MUST_ASK,
+  OPERATIONS,
+  type Operation,
+  PATHS,
+  routesOfApp,
+  type Schema,
+} from './contract/operations'
 import { pathOf, rowsOf, type Seeded, seed, seedPartner, settledRowsOf } from './contract/seeds'
 import { expectError } from './http/expect-error'
 import { call, makeWorld, type World } from './world'
@@ -9,22 +17,43 @@ import { call, makeWorld, type World } from './world'
 // Made from the OpenAPI document: a route joins these tests by existing. One with an id in its path needs a seed.
 
 /** Whose id in the path is the caller's own word for it: another tenant's means nothing there. */
-const NAMES_ITS_OWN = ['PUT /api/v1/webhooks/by-uid/{uid}']
+const NAMES_ITS_OWN = [
+  'PUT /api/v1/webhooks/by-uid/{uid}',
+  'PUT /api/v1/secrets/{name}',
+  'PATCH /api/v1/auth/providers/{kind}',
+  'PUT /api/v1/event-type/{event_type_name}',
+]
+/** Whose id is any text of the tenant's own. */
+const BY_OWN_WORDS = /^\/api\/v1\/(?:speakers|conversations)\/\{id\}/
+/** Routes that show of a tenant what everybody may see. */
+const PUBLISHED = ['GET /.well-known/webhooks/{tenant_id}/jwks.json']
 /** Routes about a user's own ways in: a key is told so, whatever the id. */
 const FOR_USERS = [
   'DELETE /api/v1/auth/sessions/{id}',
   'DELETE /api/v1/auth/passkeys/{id}',
   'DELETE /api/v1/auth/oauth/accounts/{id}',
 ]
+/** Names in paths that are no tenant’s own. */
+const NOT_SECRET = ['github', 'stripe', 'tts']
 /** Lists of what the service itself has. */
-const THE_SAME_FOR_ALL = ['GET /api/v1/webhooks/event-types']
+const THE_SAME_FOR_ALL: string[] = []
 /** Lists of what was asked, which names no resource. */
 const ABOUT_REQUESTS = ['GET /api/v1/usage/requests', 'GET /api/tenant/usage/requests']
 /** Where every field may be left out, and a body with it. */
 const MAY_BE_EMPTY = [
   'POST /api/v1/auth/refresh',
   'POST /api/v1/auth/api-keys/{id}/rotate',
+  'POST /api/v1/webhooks/{id}/secret/rotate',
+  'POST /api/v1/webhooks/{id}/filter/test',
+  'POST /api/v1/app/{app_id}/endpoint/{endpoint_id}/secret/rotate',
   'POST /api/v1/chats/{id}/stop',
+  'POST /api/v1/chats/{id}/messages/{message_id}/regenerate',
+  'POST /api/v1/chats/{id}/read',
+  'POST /api/v1/chats/{id}/typing',
+  'POST /api/v1/webhooks/signing-keys/rotate',
+  'POST /api/v1/files/{id}/complete',
+  'POST /api/v1/files/{id}/url',
+  'POST /api/v1/workflows/{id}/start',
 ]
 
 let a: Seeded
@@ -51,7 +80,13 @@ function ask(
   const named: Record<string, string> = NAMES_ITS_TENANT.test(op.path)
     ? { 'X-Tenant-ID': tenantOf(credential) }
     : {}
-  const headers = { ...upgrade, ...named, ...init.headers }
+  const run: Record<string, string> = op.path.startsWith('/api/v1/runs/')
+    ? { 'X-Causeway-Run-Token': a.runToken }
+    : {}
+  const onCall: Record<string, string> = op.path.startsWith('/api/v1/calls/tools/')
+    ? { 'X-Causeway-Call-Token': a.callToken }
+    : {}
+  const headers = { ...upgrade, ...named, ...run, ...onCall, ...init.headers }
   const path = init.path ?? pathOf(a, op.path)
   if (init.raw !== undefined) return call(op.method, path, { ...credential, headers, raw: init.raw })
   if (init.body !== undefined || op.body)
@@ -126,9 +161,9 @@ describe('the document', () => {
       if (notes.some((note) => note.hidden)) hidden.push(route)
     }
     expect(hidden.sort()).toEqual([
-      ...['GET /accept-invitation', 'GET /account/:file'],
+      ...['GET /accept-invitation', 'GET /account/:file', 'GET /api/v1/dev/checkouts/:at'],
       ...['GET /docs', 'GET /docs/:file', 'GET /favicon.svg', 'GET /forgot-password', 'GET /redoc'],
-      ...['GET /reset-password', 'GET /verify-email'],
+      ...['GET /reset-password', 'GET /verify-email', 'POST /api/v1/dev/checkouts/:at'],
     ])
   })
 
@@ -139,7 +174,7 @@ describe('the document', () => {
     const free = secured.filter((op) => op.scopes.length === 0).map((op) => op.name)
     // Routes about the caller need no scope, nor does asking why one is refused.
     const own =
-      / \/api\/(?:tenant|v1)\/(?:auth\/(?:me|logout|logout-all|sessions|clients|mfa|passkeys|password\/change|oauth\/accounts)|usage\/limits$|partners\/portal(?:\/|$))/
+      / \/api\/(?:tenant|v1)\/(?:auth\/(?:me|logout|logout-all|sessions|clients|mfa|passkeys|password\/change|oauth\/accounts)|usage\/limits$|partners\/portal(?:\/|$)|realtime\/ticket$)/
     expect(free.filter((name) => !own.test(name))).toEqual([])
   })
 })
@@ -149,10 +184,10 @@ describe('without a credential', () => {
     it(`401: ${op.name}`, async () => {
       const answer = await ask(op, {})
       expect(answer.headers.get('WWW-Authenticate')).toMatch(/^Bearer error="invalid_token"/)
-      await expectError(answer, 'credential_required')
+      await expectError(answer, 'credential_required', op.note.dialect)
       const bad = await ask(op, { token: 'nonsense' })
       expect(bad.headers.get('WWW-Authenticate')).toMatch(/^Bearer error="invalid_token"/)
-      await expectError(bad, 'invalid_token')
+      await expectError(bad, 'invalid_token', op.note.dialect)
     })
 })
 
@@ -160,7 +195,8 @@ describe('without the scope', () => {
   for (const op of ofTenants.filter(({ scopes }) => scopes.length > 0))
     it(`403: ${op.name}`, async () => {
       for (const scope of op.scopes) {
-        const error = await expectError(ask(op, { key: a.keysWithout[scope] ?? '' }), 'insufficient_scope')
+        const refused = ask(op, { key: a.keysWithout[scope] ?? '' })
+        const error = await expectError(refused, 'insufficient_scope', op.note.dialect)
         expect(error.details.missing).toBe(scope)
       }
     })
@@ -175,13 +211,13 @@ describe('on the other side of the boundary', () => {
 
   for (const op of ofTenants.filter(({ path }) => !/^\/api\/v1\/(?:auth|partners)\//.test(path)))
     it(`a platform credential is refused: ${op.name}`, async () => {
-      await expectError(ask(op, { token: a.platform.token }), 'target_tenant_required')
+      await expectError(ask(op, { token: a.platform.token }), 'target_tenant_required', op.note.dialect)
     })
 
   for (const op of ofTenants)
     it(`a header that names another tenant is refused: ${op.name}`, async () => {
       const headers = { 'X-Tenant-ID': b.tenant.id }
-      await expectError(ask(op, admin(op), { headers }), 'tenant_mismatch')
+      await expectError(ask(op, admin(op), { headers }), 'tenant_mismatch', op.note.dialect)
     })
 })
 
@@ -189,18 +225,19 @@ describe('another tenant’s id', () => {
   // Once, for nothing here may change it.
   let shown: Awaited<ReturnType<typeof everythingShown>> | undefined
 
-  for (const op of withIds.filter(({ platform }) => !platform))
+  for (const op of withIds.filter(({ platform, name }) => !platform && !PUBLISHED.includes(name)))
     it(`404, and nothing changes: ${op.name}`, { timeout: 30_000 }, async () => {
       shown ??= await everythingShown()
       const stranger = NAMES_ITS_OWN.includes(op.name) ? await makeWorld() : b
       const byToken = await ask(op, { token: stranger.admin.token })
       const byKey = await ask(op, { key: stranger.apiKey })
       if (NAMES_ITS_OWN.includes(op.name)) {
-        expect([byToken.status, byKey.status]).toEqual([200, 200])
-        expect(await byToken.text()).toContain(stranger.tenant.id)
+        for (const { status } of [byToken, byKey]) expect([200, 201]).toContain(status)
+        if (!op.note.dialect) expect(await byToken.text()).toContain(stranger.tenant.id)
       } else {
-        await expectError(byToken, 'not_found')
-        await expectError(byKey, FOR_USERS.includes(op.name) ? 'user_required' : 'not_found')
+        await expectError(byToken, 'not_found', op.note.dialect)
+        const code = FOR_USERS.includes(op.name) ? 'user_required' : 'not_found'
+        await expectError(byKey, code, op.note.dialect)
       }
       expect(await rowsOf(a.world.tenant.id)).toEqual(asSeeded)
       const now = await everythingShown(op)
@@ -210,9 +247,9 @@ describe('another tenant’s id', () => {
   it('is there for its own tenant', async () => {
     shown ??= await everythingShown()
     expect(Object.keys(shown).length).toBeGreaterThan(9)
-    // The picture was never set.
+    // The picture was never set, and what was said is no recording.
     for (const [name, { status }] of Object.entries(shown))
-      expect([name, status]).toEqual([name, name.endsWith('/avatar') ? 404 : 200])
+      expect([name, status]).toEqual([name, /\/(?:avatar|audio)$/.test(name) ? 404 : 200])
   })
 })
 
@@ -235,7 +272,15 @@ async function everythingShown(
   // Reading a signing secret is on record, and so is no quiet look.
   for (const op of reads.filter(({ path }) => !path.endsWith('/secret'))) {
     const answer = await ask(op, { token: a.world.admin.token })
-    const { data } = (await answer.json()) as { data?: unknown }
+    const isJson = answer.headers.get('Content-Type')?.startsWith('application/json') === true
+    // A URL that is signed for the answer is another one each second.
+    const text = (await answer.text())
+      .replaceAll(/expires=\d+&signature=[\w-]+/g, 'signed')
+      .replaceAll(
+        /"expires_at":"[^"]+"(?=[^{}]*signed)|(?<=signed"[^{}]*)"expires_at":"[^"]+"/g,
+        '"signed":0',
+      )
+    const data = isJson ? (JSON.parse(text) as { data?: unknown }).data : text
     shown[op.name] = { status: answer.status, data }
   }
   return shown
@@ -247,9 +292,11 @@ describe('a list', () => {
 
   for (const op of lists)
     it(`shows the tenant’s own alone: ${op.name}`, async () => {
-      const secrets = [...Object.values(a.ids), a.world.tenant.id, 'A secret of this tenant']
+      const all = [...Object.values(a.ids), a.world.tenant.id, 'A secret of this tenant']
+      const secrets = all.filter((one) => !NOT_SECRET.includes(one))
       const limit = op.note.query && 'limit' in op.note.query.shape ? '?limit=100' : ''
-      const path = `${pathOf(a, op.path)}${limit}`
+      const wanted = MUST_ASK[op.name]
+      const path = `${pathOf(a, op.path)}${limit}${wanted ? `&${wanted}` : ''}`
       const own = await (await ask(op, { token: a.world.admin.token }, { path })).text()
       const seeded = a.ids[`${op.path}/{id}`]
       // What A sees there is what B must not see.
@@ -259,7 +306,7 @@ describe('a list', () => {
       if (op.params.length > 0) return
       for (const credential of [{ token: b.admin.token }, { key: b.apiKey }]) {
         if (op.scopes.length === 0 && 'key' in credential) continue
-        const answer = await ask(op, credential)
+        const answer = await ask(op, credential, wanted ? { path: `${op.path}?${wanted}` } : {})
         expect(answer.status).toBe(200)
         const theirs = await answer.text()
         for (const secret of secrets) expect(theirs).not.toContain(secret)
@@ -270,35 +317,45 @@ describe('a list', () => {
 describe('an id that is none', () => {
   for (const op of withIds)
     it(`422: ${op.name}`, async () => {
-      for (const wrong of ['not an id!', '%00', '1;drop', '..%2F..%2Fetc', 'a'.repeat(200)]) {
+      const unlike = BY_OWN_WORDS.test(op.path) ? [] : ['not an id!', '1;drop', '..%2F..%2Fetc']
+      for (const wrong of [...unlike, '%00', 'a'.repeat(300)]) {
         const path = op.path.replace(/\{\w+\}/g, wrong.includes('%') ? wrong : encodeURIComponent(wrong))
-        const error = await expectError(ask(op, admin(op), { path }), 'validation_failed')
+        const refused = ask(op, admin(op), { path })
+        const error = await expectError(refused, 'validation_failed', op.note.dialect)
         expect(Object.keys(error.details.fields ?? {})).toEqual(op.params)
       }
     })
 })
 
+/** A tool’s arguments have the names that the tool has for them; others are told to the model. */
+const NAMED_BY_MODELS = new Set(['/api/v1/calls/tools/{id}'])
+
 describe('a body', () => {
   for (const { op, body } of withJson) {
-    it(`with an unknown field is refused by its name: ${op.name}`, async () => {
-      const example = isObject(body.example) ? body.example : {}
-      const error = await expectError(
-        ask(op, admin(op), { body: { ...example, zz_unknown: 1, tenantid: 'x' } }),
-        'validation_failed',
-      )
-      expect(error.details.fields).toMatchObject({
-        zz_unknown: 'is not a known field',
-        tenantid: 'is not a known field',
+    // Where another product's protocol is spoken, what it may have besides is ignored.
+    const unknown = op.note.dialect ? { zz_unknown: 1 } : {}
+
+    if (!op.note.dialect && !NAMED_BY_MODELS.has(op.path))
+      it(`with an unknown field is refused by its name: ${op.name}`, async () => {
+        const example = isObject(body.example) ? body.example : {}
+        const error = await expectError(
+          ask(op, admin(op), { body: { ...example, zz_unknown: 1, tenantid: 'x' } }),
+          'validation_failed',
+        )
+        expect(error.details.fields).toMatchObject({
+          zz_unknown: 'is not a known field',
+          tenantid: 'is not a known field',
+        })
       })
-    })
 
     it(`that is not JSON is refused: ${op.name}`, async () => {
       const headers = { 'Content-Type': 'application/json' }
-      await expectError(ask(op, admin(op), { headers, raw: '{"a":' }), 'malformed_json')
+      const { dialect } = op.note
+      await expectError(ask(op, admin(op), { headers, raw: '{"a":' }), 'malformed_json', dialect)
       if (!MAY_BE_EMPTY.includes(op.name))
-        await expectError(ask(op, admin(op), { headers, raw: '' }), 'malformed_json')
+        await expectError(ask(op, admin(op), { headers, raw: '' }), 'malformed_json', dialect)
       for (const raw of ['[]', 'null', '"x"', '7'])
-        await expectError(ask(op, admin(op), { headers, raw }), 'validation_failed')
+        await expectError(ask(op, admin(op), { headers, raw }), 'validation_failed', dialect)
     })
 
     it(`of another type is refused: ${op.name}`, async () => {
@@ -306,6 +363,7 @@ describe('a body', () => {
         await expectError(
           ask(op, admin(op), { headers: { 'Content-Type': type }, raw: JSON.stringify(body.example) }),
           'unsupported_media_type',
+          op.note.dialect,
         )
     })
 
@@ -313,7 +371,7 @@ describe('a body', () => {
       const limit = op.note.bodyLimit ?? 1024 * 1024
       const headers = { 'Content-Type': 'application/json' }
       const raw = `{"zz":"${'x'.repeat(limit)}"}`
-      const error = await expectError(ask(op, admin(op), { headers, raw }), 'body_too_large')
+      const error = await expectError(ask(op, admin(op), { headers, raw }), 'body_too_large', op.note.dialect)
       expect(error.details.limit_bytes).toBe(limit)
     })
 
@@ -323,10 +381,12 @@ describe('a body', () => {
         const wrong = wrongFor(schema)
         if (wrong === undefined) continue
         const error = await expectError(
-          ask(op, admin(op), { body: { ...example, [name]: wrong } }),
+          ask(op, admin(op), { body: { ...example, [name]: wrong, ...unknown } }),
           'validation_failed',
+          op.note.dialect,
         )
         const named = Object.keys(error.details.fields ?? {})
+        expect(named).not.toContain('zz_unknown')
         expect([name, named.some((field) => field === name || field.startsWith(`${name}.`))]).toEqual([
           name,
           true,
@@ -334,7 +394,8 @@ describe('a body', () => {
       }
       for (const name of body.schema.required ?? []) {
         const { [name]: _gone, ...rest } = example
-        const error = await expectError(ask(op, admin(op), { body: rest }), 'validation_failed')
+        const refused = ask(op, admin(op), { body: rest })
+        const error = await expectError(refused, 'validation_failed', op.note.dialect)
         expect(Object.keys(error.details.fields ?? {})).toContain(name)
       }
     })

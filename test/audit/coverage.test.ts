@@ -1,11 +1,16 @@
 import { env } from 'cloudflare:workers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { newId } from '../../src/lib/ids'
+import { asked } from '../chat/callbacks'
 import { OPERATIONS, type Operation } from '../contract/operations'
 import { pathOf, type Seeded, seed } from '../contract/seeds'
+import { pathOf as filePath, presign, upload } from '../files/kit'
 import { settleKeys } from '../identity/keys-kit'
 import { PASSWORD, someone, tenantOf } from '../identity/kit'
 import { codeOf, withApp } from '../identity/mfa-kit'
 import { insertPasskey, newAuthenticator } from '../identity/passkey-kit'
+import { insertJob } from '../jobs/kit'
+import { makeSource, ofGithub, ofStripe, ofTelnyx, ofUltravox, type Sent } from '../webhooks/incoming/kit'
 import { eventually } from '../webhooks/receiver'
 import { call, callJson, makePerson, makeWorld } from '../world'
 import { rows } from './kit'
@@ -17,9 +22,11 @@ import { rows } from './kit'
 type Recorded = { action: string; tenant?: 'platform' | 'another' } | { none: string }
 
 const OWN_CHAT = 'what people do to their own chats is no administration'
+const OWN_FILE = 'what people do with their own files is no administration'
 const HIGH_RATE = 'high-rate data, with an event of its own'
 const CEREMONY = 'begins what is on record once it has succeeded'
 const CALLS = 'calls out and changes nothing'
+const COUNTS = 'counts, and changes nothing but for the job that does'
 
 const of = (action: string, tenant?: 'platform' | 'another'): Recorded =>
   tenant ? { action, tenant } : { action }
@@ -55,6 +62,7 @@ const IN_AUTH: Record<string, Recorded> = {
   'PATCH /issuers/{id}': of('issuer.update'),
   'DELETE /issuers/{id}': of('issuer.delete'),
   'DELETE /oauth/accounts/{id}': of('oauth.unlink'),
+  'PATCH /providers/{kind}': of('provider.update'),
 }
 
 const IN_V1: Record<string, Recorded> = {
@@ -80,6 +88,54 @@ const IN_V1: Record<string, Recorded> = {
   'DELETE /partners/{id}/users/{user_id}': of('partner.remove_user'),
   'POST /interactions': none(HIGH_RATE),
   'DELETE /interactions/{id}': none(HIGH_RATE),
+  'POST /interactions/batch': none(HIGH_RATE),
+  'DELETE /interactions': of('interactions.erase'),
+  'POST /items': none(HIGH_RATE),
+  'PATCH /items/{id}': none(HIGH_RATE),
+  'DELETE /items/{id}': none(HIGH_RATE),
+  'POST /items/import': of('items.import'),
+  'POST /kb': of('knowledge_base.create'),
+  'PATCH /kb/{id}': of('knowledge_base.update'),
+  'DELETE /kb/{id}': of('knowledge_base.delete'),
+  'POST /kb/{id}/files/presign': none(OWN_FILE),
+  'POST /kb/{id}/files/ingest': of('knowledge.ingest'),
+  'DELETE /kb/{id}/documents/{document_id}': of('knowledge_document.delete'),
+  'POST /kb/{id}/search': none('asks, and changes nothing'),
+  'POST /campaigns': of('campaign.create'),
+  'PATCH /campaigns/{id}': of('campaign.update'),
+  'POST /campaigns/{id}/contacts/presign': none(OWN_FILE),
+  'POST /campaigns/{id}/contacts': of('campaign.add_contacts'),
+  'POST /campaigns/{id}/schedule': of('campaign.schedule'),
+  'POST /campaigns/{id}/pause': of('campaign.pause'),
+  'POST /campaigns/{id}/resume': of('campaign.resume'),
+  'POST /campaigns/{id}/cancel': of('campaign.cancel'),
+  'POST /calls': of('call.create'),
+  'POST /calls/{id}/end': of('call.end'),
+  'POST /calls/tools/{id}': none(CALLS),
+  'POST /calls/tools/knowledge': none('looks things up, and changes nothing'),
+  'POST /voices': of('voice.create'),
+  'POST /voices/files/presign': none(OWN_FILE),
+  'PATCH /voices/{id}': of('voice.update'),
+  'DELETE /voices/{id}': of('voice.delete'),
+  'POST /tools': of('tool.create'),
+  'PATCH /tools/{id}': of('tool.update'),
+  'DELETE /tools/{id}': of('tool.delete'),
+  'POST /tools/{id}/test': none('asks, and changes nothing here'),
+  'POST /billing/checkout': of('checkout.create'),
+  'POST /billing/subscription': of('checkout.create'),
+  'POST /billing/portal': none(CALLS),
+  'POST /speakers': none(HIGH_RATE),
+  'PATCH /speakers/{id}': none('what is known of a speaker is data of the tenant, as what was said is'),
+  'DELETE /speakers/{id}': none('what is known of a speaker is data of the tenant, as what was said is'),
+  'POST /recommendations': none('asks, and changes nothing'),
+  'POST /recommendations/similar': none('asks, and changes nothing'),
+  'POST /alerts/rules': of('alert_rule.create'),
+  'PATCH /alerts/rules/{id}': of('alert_rule.update'),
+  'DELETE /alerts/rules/{id}': of('alert_rule.delete'),
+  'POST /alerts/{id}/acknowledge': of('alert.acknowledge'),
+  'POST /tickets': of('ticket.create'),
+  'PATCH /tickets/{id}': of('ticket.update'),
+  'POST /tickets/{id}/comments': none('a comment is its own record, and is never changed'),
   'PATCH /service': of('tenant.update'),
   'POST /agents': of('agent.create'),
   'PATCH /agents/{id}': of('agent.update'),
@@ -87,14 +143,34 @@ const IN_V1: Record<string, Recorded> = {
   'DELETE /agents/{id}': of('agent.delete'),
   'POST /agents/{id}/avatar': of('agent.update'),
   'POST /agents/{id}/test': none(CALLS),
+  'POST /openai/chat/completions': none(CALLS),
   'POST /chats': none(OWN_CHAT),
   'PUT /chats/{id}': none(OWN_CHAT),
   'PATCH /chats/{id}': none(OWN_CHAT),
   'DELETE /chats/{id}': none(OWN_CHAT),
   'POST /chats/{id}/messages': none(OWN_CHAT),
+  'PATCH /chats/{id}/messages/{message_id}': none(OWN_CHAT),
+  'POST /chats/{id}/messages/{message_id}/regenerate': none(OWN_CHAT),
+  'PUT /chats/{id}/active_leaf': none(OWN_CHAT),
+  'POST /chats/{id}/feedback': none(OWN_CHAT),
+  'POST /chats/{id}/fork': none(OWN_CHAT),
   'POST /chats/{id}/stop': none(OWN_CHAT),
+  'POST /chats/{id}/read': none(OWN_CHAT),
+  'POST /chats/{id}/typing': none(OWN_CHAT),
+  'POST /push/subscriptions': none('where a user’s own browser is told'),
+  'DELETE /push/subscriptions/{id}': none('where a user’s own browser is told'),
+  'POST /chats/import': of('chat.import'),
   'PUT /chats/{id}/shares': of('chat.share'),
   'DELETE /chats/{id}/shares': of('chat.unshare'),
+  'POST /chats/{id}/attachments': none(OWN_CHAT),
+  'PUT /chats/{id}/attachments/{file_id}': none(OWN_CHAT),
+  'DELETE /chats/{id}/attachments/{file_id}': none(OWN_CHAT),
+  'POST /files/presign': none(OWN_FILE),
+  'POST /files/{id}/presign': none(OWN_FILE),
+  'POST /files/{id}/complete': none(OWN_FILE),
+  'POST /files/{id}/url': none(OWN_FILE),
+  'DELETE /files/{id}': none(OWN_FILE),
+  'PUT /files/signed/{file_id}': none(OWN_FILE),
   'POST /webhooks': of('endpoint.create'),
   'PATCH /webhooks/{id}': of('endpoint.update'),
   'DELETE /webhooks/{id}': of('endpoint.delete'),
@@ -104,14 +180,71 @@ const IN_V1: Record<string, Recorded> = {
   'POST /webhooks/{id}/enable': of('endpoint.enable'),
   'POST /webhooks/{id}/pause': of('endpoint.pause'),
   'GET /webhooks/{id}/secret': of('endpoint.read_secret'),
+  'POST /webhooks/{id}/secret/rotate': of('endpoint.rotate_secret'),
+  'POST /webhooks/signing-keys/rotate': of('webhook_key.rotate'),
+  'POST /webhooks/filter/test': none('looks at the last events, and changes nothing'),
+  'POST /webhooks/{id}/filter/test': none('looks at the last events, and changes nothing'),
+  'PUT /secrets/{name}': of('secret.replace'),
+  'DELETE /secrets/{name}': of('secret.delete'),
+  'POST /webhooks/sources': of('webhook_source.create'),
+  'PATCH /webhooks/sources/{id}': of('webhook_source.update'),
+  'DELETE /webhooks/sources/{id}': of('webhook_source.delete'),
+  'POST /webhooks/in/{source_id}': none(HIGH_RATE),
+  'POST /webhooks/stripe': none(HIGH_RATE),
+  'POST /runs/{id}/events': none(OWN_CHAT),
+  'POST /webhooks/telnyx': none(HIGH_RATE),
+  'POST /webhooks/ultravox': none(HIGH_RATE),
   'POST /deliveries/{id}/retry': of('delivery.retry'),
+  'POST /deliveries/{id}/cancel': of('delivery.cancel'),
+  'POST /webhooks/{id}/recover': of('endpoint.recover'),
+  'POST /realtime/ticket': none('a ticket lives for seconds, and stands for who asked'),
+  'POST /jobs/{id}/cancel': of('job.cancel'),
+  'POST /workflows': of('workflow.create'),
+  'PATCH /workflows/{id}': of('workflow.update'),
+  'DELETE /workflows/{id}': of('workflow.delete'),
+  'POST /workflows/{id}/start': of('workflow.start'),
+  'POST /jobs/{id}/retry': of('job.retry'),
+  'POST /webhooks/event-types': of('event_type.create'),
+  'PATCH /webhooks/event-types/{name}': of('event_type.update'),
+  'DELETE /webhooks/event-types/{name}': of('event_type.delete'),
   'POST /events': none(HIGH_RATE),
+  'POST /app': of('application.create'),
+  'PUT /app/{app_id}': of('application.update'),
+  'PATCH /app/{app_id}': of('application.update'),
+  'DELETE /app/{app_id}': of('application.delete'),
+  'POST /app/{app_id}/endpoint': of('endpoint.create'),
+  'PUT /app/{app_id}/endpoint/{endpoint_id}': of('endpoint.update'),
+  'PATCH /app/{app_id}/endpoint/{endpoint_id}': of('endpoint.update'),
+  'DELETE /app/{app_id}/endpoint/{endpoint_id}': of('endpoint.delete'),
+  'GET /app/{app_id}/endpoint/{endpoint_id}/secret': of('endpoint.read_secret'),
+  'POST /app/{app_id}/endpoint/{endpoint_id}/secret/rotate': of('endpoint.rotate_secret'),
+  'PUT /app/{app_id}/endpoint/{endpoint_id}/headers': of('endpoint.update'),
+  'PATCH /app/{app_id}/endpoint/{endpoint_id}/headers': of('endpoint.update'),
+  'PATCH /app/{app_id}/endpoint/{endpoint_id}/transformation': none('there are none, and it stays so'),
+  'POST /app/{app_id}/endpoint/{endpoint_id}/recover': of('endpoint.recover'),
+  'POST /app/{app_id}/endpoint/{endpoint_id}/replay-missing': of('endpoint.recover'),
+  'POST /app/{app_id}/endpoint/{endpoint_id}/bulk-replay': of('endpoint.recover'),
+  'POST /app/{app_id}/endpoint/{endpoint_id}/send-example': of('endpoint.send_example'),
+  'POST /app/{app_id}/msg': none(HIGH_RATE),
+  'POST /app/{app_id}/msg/precheck/active': none('asks, and changes nothing'),
+  'DELETE /app/{app_id}/msg/{msg_id}/content': of('event.erase'),
+  'DELETE /app/{app_id}/msg/{msg_id}/attempt/{attempt_id}/content': of('attempt.erase'),
+  'POST /app/{app_id}/msg/{msg_id}/endpoint/{endpoint_id}/resend': of('delivery.retry'),
+  'POST /stats/usage/app': none(COUNTS),
+  'PUT /stats/usage/event-types': none(COUNTS),
+  'POST /event-type': of('event_type.create'),
+  'PUT /event-type/{event_type_name}': of('event_type.update'),
+  'PATCH /event-type/{event_type_name}': of('event_type.update'),
+  'DELETE /event-type/{event_type_name}': of('event_type.update'),
+  'POST /events/batch': none(HIGH_RATE),
+  'DELETE /events': of('event.erase'),
 }
 
 const OF_PLATFORM: Record<string, Recorded> = {
   'POST /tenants': of('tenant.create', 'another'),
   'PATCH /tenants/{id}': of('tenant.update'),
   'DELETE /tenants/{id}': of('tenant.cancel'),
+  'POST /tenants/{id}/credits': of('credit.grant'),
   'POST /api-keys': of('api_key.create'),
   'DELETE /api-keys/{id}': of('api_key.revoke'),
   'POST /keys/rotate': of('signing_key.rotate', 'platform'),
@@ -127,7 +260,8 @@ const RECORDED = Object.fromEntries([
   ...under('/api/admin', OF_PLATFORM),
 ])
 
-type Asked = { token?: string | null; body?: object; path?: string }
+/** `signed`: bytes, with the headers of who sent them; no credential but the token. */
+type Asked = { token?: string | null; body?: object; path?: string; signed?: Sent }
 type Registration = { challenge: string; user: { id: string } }
 
 const mailed = (email: string, path: string) =>
@@ -145,6 +279,9 @@ const READY: Record<string, (a: Seeded) => Promise<Asked>> = {
     expect((await call('DELETE', path, { token: a.platform.token })).status).toBe(204)
     return {}
   },
+  'POST /api/v1/app/{app_id}/endpoint/{endpoint_id}/send-example': async () => ({
+    body: { eventType: 'seed.signup' },
+  }),
   'POST /api/v1/auth/password/forgot': async () => {
     const email = someone()
     await tenantOf(email, { verified: true })
@@ -215,11 +352,104 @@ const READY: Record<string, (a: Seeded) => Promise<Asked>> = {
     await insertPasskey(world.admin.user)
     return {}
   },
+  'POST /api/v1/deliveries/{id}/cancel': async ({ world }) => {
+    const id = newId(Date.now())
+    // One like another, but for its end.
+    await env.DB.prepare(
+      `insert into deliveries (tenant_id, id, event_id, event_type, endpoint_id, status, created_at)
+       select tenant_id, ?, event_id, event_type, endpoint_id, 'held', created_at from deliveries
+       where tenant_id = ? and status = 'delivered' limit 1`,
+    )
+      .bind(id, world.tenant.id)
+      .run()
+    return { path: `/api/v1/deliveries/${id}/cancel` }
+  },
+  // One that waits, and one that failed.
+  'POST /api/v1/jobs/{id}/cancel': async ({ world }) => ({
+    path: `/api/v1/jobs/${await insertJob(world.tenant.id, { status: 'queued' })}/cancel`,
+  }),
+  'POST /api/v1/jobs/{id}/retry': async ({ world }) => ({
+    path: `/api/v1/jobs/${await insertJob(world.tenant.id, { status: 'failed', next_at: null })}/retry`,
+  }),
+  'POST /api/v1/event-type': async () => ({ body: { name: `user.${crypto.randomUUID()}` } }),
+  'POST /api/v1/webhooks/event-types': async () => ({ body: { name: `order.${crypto.randomUUID()}` } }),
+  'POST /api/v1/interactions/batch': async ({ world }) => ({
+    token: world.admin.token,
+    signed: { body: '{"text":"Seed"}', headers: { 'Content-Type': 'application/x-ndjson' } },
+  }),
+  'DELETE /api/v1/interactions': async () => ({ path: '/api/v1/interactions?user_id=customer-42' }),
+  'POST /api/v1/items/import': async ({ world }) => {
+    const file = await upload(world.admin, 'external_id,title\nseed,Seed\n', { filename: 'seed.csv' })
+    return { body: { file_id: file.id } }
+  },
+  'POST /api/admin/tenants/{id}/credits': async () => ({ body: { reference: crypto.randomUUID() } }),
+  ...Object.fromEntries(
+    [
+      ['schedule', 'draft'],
+      ['pause', 'scheduled'],
+      ['resume', 'paused'],
+    ].map(([verb, status]) => [
+      `POST /api/v1/campaigns/{id}/${verb}`,
+      async ({ world }: Seeded) => {
+        await env.DB.prepare('update campaigns set status = ? where tenant_id = ?')
+          .bind(status, world.tenant.id)
+          .run()
+        return {}
+      },
+    ]),
+  ),
+  'POST /api/v1/kb/{id}/files/ingest': async ({ world }) => ({
+    body: { file_ids: [(await upload(world.admin, 'Seed', { filename: 'seed.md' })).id] },
+  }),
+  'POST /api/v1/files/{id}/presign': async ({ world }) => ({
+    path: `/api/v1/files/${(await presign(world.admin, { size: 5 })).data.file_id}/presign`,
+  }),
+  'POST /api/v1/speakers': async () => ({ body: { id: crypto.randomUUID() } }),
+  'DELETE /api/v1/events': async () => ({ path: '/api/v1/events?subject=customer-42' }),
   'PUT /api/v1/teams/{id}/members/{user_id}': async ({ world, ids }) => ({
     path: `/api/v1/teams/${ids['/api/v1/teams/{id}']}/members/${world.viewer.user.id}`,
   }),
   'POST /api/platform/keys/rotate': () => settleKeys().then(() => ({})),
   'POST /api/admin/keys/rotate': () => settleKeys().then(() => ({})),
+  'PUT /api/v1/files/signed/{file_id}': async ({ world }) => {
+    const { data } = await presign(world.admin, { size: 5 })
+    return {
+      path: filePath(data.url),
+      signed: { body: 'hello', headers: { ...data.headers, 'Content-Length': '5' } },
+    }
+  },
+  'POST /api/v1/webhooks/in/{source_id}': async ({ world }) => ({
+    path: `/api/v1/webhooks/in/${await makeSource(world, { kind: 'github' })}`,
+    signed: ofGithub('{}'),
+  }),
+  'POST /api/v1/runs/{id}/events': async ({ world }) => {
+    const { agent } = await asked(world)
+    const body = JSON.stringify({ sequence: 1, events: [{ type: 'done', data: {} }] })
+    const headers = { 'X-Causeway-Run-Token': agent.token, 'Content-Type': 'application/json' }
+    return { path: `/api/v1/runs/${agent.runId}/events`, signed: { body, headers } }
+  },
+  'POST /api/v1/calls/tools/{id}': async ({ world, ids, callToken }) => {
+    const tool = ids['/api/v1/calls/tools/{id}'] ?? ''
+    const body = { tools: [tool] }
+    await callJson('PATCH', `/api/v1/agents/${ids['/api/v1/agents/{id}']}`, {
+      token: world.admin.token,
+      body,
+    })
+    return { path: `/api/v1/calls/tools/${tool}`, signed: onCall(callToken, {}) }
+  },
+  'POST /api/v1/calls/tools/knowledge': async ({ callToken }) => ({
+    signed: onCall(callToken, { query: 'parcels' }),
+  }),
+  'POST /api/v1/webhooks/stripe': async () => ({ signed: ofStripe({ id: crypto.randomUUID(), type: 'x' }) }),
+  'POST /api/v1/webhooks/telnyx': async () => ({
+    signed: ofTelnyx({ data: { id: crypto.randomUUID(), event_type: 'x' } }),
+  }),
+  'POST /api/v1/webhooks/ultravox': async () => ({
+    signed: ofUltravox({ event: 'x', call: { callId: crypto.randomUUID() } }),
+  }),
+  'POST /api/v1/chats/import': async ({ ids }) => ({
+    path: `/api/v1/chats/import?agent_id=${ids['/api/v1/agents/{id}']}`,
+  }),
   'PATCH /api/v1/users/{id}': async () => ({ body: { full_name: 'Grace Hopper' } }),
   'PATCH /api/v1/auth/me': async () => ({ body: { full_name: 'Grace Hopper' } }),
   'PATCH /api/v1/service': async () => ({ body: { service_enabled: false } }),
@@ -231,9 +461,14 @@ const SOURCES = import.meta.glob<string>('../../src/**/*.ts', {
   eager: true,
 })
 
+const onCall = (token: string, body: object) => ({
+  body: JSON.stringify(body),
+  headers: { 'X-Causeway-Call-Token': token, 'Content-Type': 'application/json' },
+})
+
 /** What ends what others need: each has a tenant of its own. */
 const isAlone = ({ method, path }: Operation) =>
-  method === 'DELETE' || /\/(logout|logout-all|retry|suspend|cancel|service)$/.test(path)
+  method === 'DELETE' || /\/(logout|logout-all|retry|suspend|cancel|end|service)$/.test(path)
 
 let shared: Seeded
 beforeAll(async () => {
@@ -252,11 +487,14 @@ function bodyOf(a: Seeded, example: unknown): object {
   const some = crypto.randomUUID()
   const real: Record<string, string> = {
     agent_id: a.ids['/api/v1/agents/{id}'] ?? '',
+    model: a.ids['/api/v1/agents/{id}'] ?? '',
     team_id: a.ids['/api/v1/teams/{id}'] ?? '',
+    message_id: a.ids['/api/v1/chats/{id}/messages/{message_id}'] ?? '',
     tenant_id: a.world.tenant.id,
     slug: `t-${some.slice(0, 12)}`,
     email: `${some}@example.com`,
-    name: `Name ${some}`,
+    // Of letters that a tool’s may have.
+    name: `Name-${some}`,
     iss: `https://${some}.example.com/`,
     url: `${env.RECEIVER_URL}/hook/to?key=${some}`,
     webhook_url: `${env.RECEIVER_URL}/upstream/none`,
@@ -282,6 +520,17 @@ async function ask(a: Seeded, op: Operation, ready: Asked, more: Record<string, 
     headers['Content-Type'] = request.headers.get('Content-Type') ?? ''
     headers['Content-Length'] = String(raw.byteLength)
     return { requestId, sent: {}, answer: await call(op.method, path, { ...credential, headers, raw }) }
+  }
+  if (ready.signed) {
+    const signed = { ...headers, ...ready.signed.headers }
+    return {
+      requestId,
+      sent: {},
+      answer: await call(op.method, path, {
+        ...(ready.token ? { token: ready.token } : {}),
+        ...{ raw: ready.signed.body, headers: signed },
+      }),
+    }
   }
   const sent = op.body ? { ...bodyOf(a, op.body.example), ...ready.body } : undefined
   const body = sent === undefined ? {} : { body: sent }

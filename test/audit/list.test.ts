@@ -164,7 +164,10 @@ describe('the list of what was done', () => {
     const [small, large] = [await makeLogless(), await makeLogless()]
     await grown(small, 1, 100)
     for (let i = 0; i < 30; i++) await grown(large, i * 1000 + 1, (i + 1) * 1000)
-    for (const query of [{}, { actor: 'worker' }, { action: 'thing.change' }, { resource_id: 'thing-50' }]) {
+    for (const query of [
+      ...[{}, { actor: 'worker' }, { action: 'thing.change' }, { resource_id: 'thing-50' }],
+      ...[{ resource: 'nothing' }, { request_id: 'nobody' }],
+    ]) {
       const [few, many] = [await reads(small, query), await reads(large, query)]
       expect([query, few.rows]).toEqual([query, many.rows])
       expect(many.rows).toBeLessThanOrEqual(24)
@@ -173,10 +176,6 @@ describe('the list of what was done', () => {
     const span = { created_after: '2026-01-01T01:00:00.000Z', created_before: '2026-01-01T01:10:00.000Z' }
     expect(await reads(large, span)).toMatchObject({ items: 10, more: false })
     expect((await reads(large, span)).rows).toBeLessThan(100)
-    // Where no index leads to them.
-    const rare = await reads(large, { resource: 'nothing' })
-    expect(rare).toMatchObject({ items: 0, more: true })
-    expect(rare.rows).toBeLessThan(5_010)
     const collected: number[] = []
     let cursor: string | null = null
     do {

@@ -1,6 +1,6 @@
 import { env } from 'cloudflare:workers'
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { lineUp } from '../../src/domains/chat/room/line-up'
+import { lineUp } from '../../src/domains/chat/room/readers/line-up'
 import type { Seen } from '../receiver/upstreams'
 import { call, callJson, makeWorld, type World } from '../world'
 

@@ -2,7 +2,7 @@ import { env } from 'cloudflare:workers'
 import { and, eq } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { auditLog } from '../../src/domains/audit/table'
-import { getAnsweringAgent } from '../../src/domains/chat/agents/service'
+import { createAgent, getAnsweringAgent } from '../../src/domains/chat/agents/service'
 import { agents as table } from '../../src/domains/chat/agents/table'
 import { call, callJson, makeWorld, type World } from '../world'
 
@@ -59,6 +59,14 @@ describe('creating', () => {
       base_url: null,
       api_key: null,
       idempotent: false,
+      voice_id: null,
+      language: null,
+      greeting: null,
+      tools: [],
+      knowledge_base_ids: [],
+      provider_agent_id: null,
+      sync_status: null,
+      sync_error: null,
       created_by: world.developer.user.id,
       created_at: expect.stringMatching(/Z$/),
       updated_at: expect.stringMatching(/Z$/),
@@ -106,6 +114,24 @@ describe('creating', () => {
     expect(kept).not.toContain(SECRET)
   })
 
+  it('makes a workers_ai agent where the service has Workers AI, and says so where it has none', async () => {
+    const body = { name: 'Llama', kind: 'workers_ai', config: { model: '@cf/meta/llama' }, idempotent: true }
+    const refused = await send('POST', PATH, body)
+    expect(refused).toMatchObject({ status: 409, error: { code: 'workers_ai_not_bound' } })
+    const AI = { run: async () => ({ response: 'Hi' }) }
+    const ctx = { ...world.ctx, env: { ...world.ctx.env, AI } }
+    const { id } = await createAgent(ctx, body as Parameters<typeof createAgent>[1])
+    expect((await send('GET', `${PATH}/${id}`)).data).toMatchObject({ ...body, signing_secret: null })
+    // It can be changed and asked, though there is none any more.
+    expect((await send('PATCH', `${PATH}/${id}`, { name: 'Old' })).status).toBe(200)
+    const answer = await call('POST', `${PATH}/${id}/test`, {
+      token: world.developer.token,
+      body: { content: 'Hello' },
+    })
+    expect(await answer.text()).toContain('"code":"workers_ai_not_bound"')
+    expect((await send('GET', `${PATH}?kind=workers_ai`)).data).toMatchObject([{ id }])
+  })
+
   it('names every field that is wrong', async () => {
     const refused = async (body: unknown) => {
       const { status, error } = await send('POST', PATH, body)
@@ -113,13 +139,13 @@ describe('creating', () => {
       return Object.keys(error.details.fields ?? {}).sort()
     }
     expect(await refused({})).toEqual(['name'])
-    expect(await refused({ name: ' ', kind: 'ultravox', is_active: 'yes', colour: 1 })).toEqual([
+    expect(await refused({ name: ' ', kind: 'telepathy', is_active: 'yes', colour: 1 })).toEqual([
       'colour',
       'is_active',
       'kind',
       'name',
     ])
-    expect(await refused({ name: 'x', kind: 'workers_ai' })).toEqual(['kind'])
+    expect(await refused({ name: 'x', kind: 'workers_ai' })).toEqual(['config.model'])
     expect(await refused({ name: 'x', kind: 'webhook' })).toEqual(['webhook_url'])
     expect(await refused({ name: 'x', kind: 'openai' })).toEqual(['config.model'])
     expect(

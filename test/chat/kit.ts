@@ -54,7 +54,8 @@ export class EventReader {
         else if (line.startsWith('data: ')) data = line.slice(6)
         else if (line.startsWith('retry: ')) this.retry = Number(line.slice(7))
         else if (line.startsWith(':')) this.comments.push(line)
-        else throw new Error(`not a line of an event stream: ${line}`)
+        // One that stands alone is no event.
+        else if (line !== '') throw new Error(`not a line of an event stream: ${line}`)
       }
       if (data !== null) this.ready.push({ id, ...JSON.parse(data) })
     }
@@ -156,8 +157,13 @@ export class TestChat {
     await this.inObject((object) => void object.furnish(this.ids))
   }
 
-  post(body: unknown, headers: Record<string, string> = {}, token = this.person.token): Promise<Response> {
-    return call('POST', `${this.path}/messages`, { token, body, headers })
+  post(
+    body: unknown,
+    headers: Record<string, string> = {},
+    token = this.person.token,
+    query = '',
+  ): Promise<Response> {
+    return call('POST', `${this.path}/messages${query}`, { token, body, headers })
   }
 
   /** Sends a message and reads its stream. */
@@ -275,6 +281,7 @@ export class Socket {
 
   private acknowledgeIfDue(): void {
     if (this.every === null || this.bytes < this.due || !this.seen.at(-1)?.id) return
+    if (this.ws.readyState !== WebSocket.OPEN) return
     this.due = this.bytes + this.every
     this.ack()
   }
@@ -341,7 +348,7 @@ export async function openChat(
 export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
 /** Waits until `look` answers something true. */
-export async function eventually<T>(look: () => Promise<T> | T, ms = 5000): Promise<NonNullable<T>> {
+export async function eventually<T>(look: () => Promise<T> | T, ms = 20_000): Promise<NonNullable<T>> {
   for (const end = Date.now() + ms; ; await sleep(10)) {
     const found = await look()
     if (found) return found

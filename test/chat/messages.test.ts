@@ -1,7 +1,7 @@
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
 import type { UpstreamEvent } from '../../src/domains/chat/agents/upstreams/upstream'
-import { TIMINGS } from '../../src/domains/chat/room/run'
+import { TIMINGS } from '../../src/domains/chat/room/runs/run'
 import { call, callJson, makeWorld } from '../world'
 import { chatAt, chatWith, EventReader, eventually, gatedChat, openChat, sleep, textOf } from './kit'
 
@@ -256,7 +256,7 @@ describe('a message is refused', () => {
     [{ content: 'x', client_message_id: '' }, 'client_message_id'],
     [{ content: 'x', client_message_id: 'x'.repeat(256) }, 'client_message_id'],
     [{ content: 'x', role: 'system' }, 'role'],
-    [{ content: 'x', attachments: [] }, 'attachments'],
+    [{ content: 'x', attachments: ['x'] }, 'attachments.0'],
   ])('where a field is wrong (%#)', async (body, field) => {
     const world = await makeWorld()
     const chat = await chatWith(world, { name: 'Echo', kind: 'echo' })
@@ -510,7 +510,7 @@ describe('the way to the agent', () => {
         role: 'member',
         scopes: ['chats:read', 'chats:write'],
       }
-      const order = { caller, traceparent: '', input: { content: 'x' } }
+      const order = { caller, traceparent: '', input: { kind: 'send' as const, content: 'x' } }
       const counted: number[] = []
       let found = 0
       const find = room.access.find.bind(room.access)

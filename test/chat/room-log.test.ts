@@ -3,8 +3,8 @@ import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
 import type { Message } from '../../src/domains/chat/messages/schema'
 import { Alarms } from '../../src/domains/chat/room/alarms'
-import { Conversation } from '../../src/domains/chat/room/conversation'
-import { ChatLog } from '../../src/domains/chat/room/log'
+import { Conversation } from '../../src/domains/chat/room/log/conversation'
+import { ChatLog } from '../../src/domains/chat/room/log/log'
 import { Store } from '../../src/domains/chat/room/store'
 import { newId } from '../../src/lib/ids'
 
@@ -168,6 +168,9 @@ describe('resuming', () => {
       expect(log.resumes({ epoch: 2, seq: 1 })).toBe(false)
       log.beginEpoch()
       expect(log.resumes({ epoch: 1, seq: 2 })).toBe(false)
+      // No entry and no snapshot of the new epoch stands before this place: nobody was given such a cursor.
+      expect(log.resumes({ epoch: 2, seq: 1 })).toBe(false)
+      expect(log.resumes({ epoch: 2, seq: 2 })).toBe(true)
     }))
 
   it('reads on over epochs where nothing was lost in between', () =>
@@ -247,6 +250,29 @@ describe('compacting', () => {
       const longest = parts.store.row<{ n: number }>('select max(length(data)) as n from log')?.n ?? 0
       expect(longest).toBeLessThan(300_000)
       expect(parts.log.textBetween(run.first, parts.log.head).length).toBe(1_200_000)
+    }))
+})
+
+describe('reading', () => {
+  it('takes no more text at once than a call of the object can answer, and goes on from there', () =>
+    inStorage((parts) => {
+      const run = ask(parts)
+      for (let i = 0; i < 3_000; i += 1) {
+        parts.log.delta('ö'.repeat(2000))
+        parts.log.flush(NOW)
+      }
+      finish(parts, run)
+      parts.conversation.compact(parts.log, NOW)
+      let text = ''
+      for (let at = 0, page = 1; page > 0; ) {
+        const events = parts.log.after(at, 1000, NOW)
+        page = events.length
+        const said = events.map(({ type, data }) => (type === 'message' ? data.content : '')).join('')
+        expect(said.length).toBeLessThan(2_500_000)
+        text += said
+        at = events.at(-1)?.seq ?? at
+      }
+      expect(text).toBe('ö'.repeat(6_000_000))
     }))
 })
 

@@ -253,7 +253,7 @@ describe('deleting a chat', () => {
     const chat = await chatWith(await makeWorld(), echo)
     await chat.exchange('Hello')
     await settled(chat)
-    await chat.inObject((object) => object.expectRemoval(chat.ids))
+    await chat.inObject((object) => object.tell(chat.ids, 'expectRemoval'))
     await env.DB.prepare('delete from chats where id = ?').bind(chat.id).run()
     await chat.inObject((_, state) =>
       state.storage.sql.exec(`update alarms set due = 0 where name = 'removal'`),

@@ -1,7 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { wantedAnswer } from '../../src/domains/chat/messages/accept'
 import type { Message } from '../../src/domains/chat/messages/schema'
-import { lined, lineUp } from '../../src/domains/chat/room/line-up'
 import {
   cut,
   type Frame,
@@ -11,9 +10,10 @@ import {
   parseCursor,
   printCursor,
   type RoomEvent,
-} from '../../src/domains/chat/room/protocol'
-import { snapshotFrames as framesOfSnapshot, type Snapshot } from '../../src/domains/chat/room/snapshot'
-import { titleOf } from '../../src/domains/chat/room/title'
+} from '../../src/domains/chat/room/log/protocol'
+import { snapshotFrames as framesOfSnapshot, type Snapshot } from '../../src/domains/chat/room/log/snapshot'
+import { titleOf } from '../../src/domains/chat/room/log/title'
+import { lined, lineUp } from '../../src/domains/chat/room/readers/line-up'
 
 // As production prints it; a room of another file may have switched the lining up on.
 beforeEach(() => lineUp(false))
@@ -191,6 +191,7 @@ describe('a title', () => {
     ['  Where is\n\nmy   order? ', 'Where is my order?'],
     ['# **Help** with `code`', 'Help with code'],
     ['***', '***'],
+    ['***\n***', '*** ***'],
   ])('of %j is %j', (content, title) => expect(titleOf(content)).toBe(title))
 
   it('ends at a word and within a line', () => {

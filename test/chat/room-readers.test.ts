@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from 'vitest'
 import type { Caller } from '../../src/domains/chat/room/caller'
-import { Pipe, STUCK_MS } from '../../src/domains/chat/room/pipe'
-import { isLoss, Rights } from '../../src/domains/chat/room/rights'
+import { Pipe, STUCK_MS } from '../../src/domains/chat/room/readers/pipe'
+import { isLoss, Rights } from '../../src/domains/realtime/rights'
 import { callJson, makeWorld } from '../world'
 import { chatWith, gatedChat, sleep, textOf } from './kit'
 
@@ -83,7 +83,7 @@ describe('a pipe', () => {
 describe('rights', () => {
   it('are looked up together, and again only when they are old', async () => {
     const asked: string[][] = []
-    const rights = new Rights(async (callers) => {
+    const rights = new Rights<Caller>(async (callers) => {
       asked.push(callers.map(({ key }) => key))
       return new Map(callers.map((one) => [one.key, one]))
     }, 50)
@@ -99,7 +99,7 @@ describe('rights', () => {
   })
 
   it('are gone for who is not found, and stay so whatever the front door remembers', async () => {
-    const rights = new Rights(async () => new Map())
+    const rights = new Rights<Caller>(async () => new Map())
     rights.admit(caller('a'), Date.now() - 10_000)
     const verdict = await rights.settle(caller('a'))
     expect(isLoss(verdict) && verdict.code).toBe(4401)
@@ -110,7 +110,7 @@ describe('rights', () => {
   it('that were forgotten are none that were looked up, or verified, before', async () => {
     const { promise: held, resolve: release } = Promise.withResolvers<void>()
     const answers = ['before', 'after'].map((role) => ({ ...caller('a'), role }))
-    const rights = new Rights(async () => {
+    const rights = new Rights<Caller>(async () => {
       const answer = answers.shift() ?? caller('a')
       if (answer.role === 'before') await held
       return new Map([['a', answer]])

@@ -1,7 +1,8 @@
 import { describe, expect, it, vi } from 'vitest'
 import { type UpstreamEvent, UpstreamFailure } from '../../src/domains/chat/agents/upstreams/upstream'
-import { MAX_DELTA } from '../../src/domains/chat/room/protocol'
-import { Run, type RunEnd, type RunSink } from '../../src/domains/chat/room/run'
+import type { Source } from '../../src/domains/chat/messages/schema'
+import { type DataOf, MAX_DELTA } from '../../src/domains/chat/room/log/protocol'
+import { Run, type RunEnd, type RunSink } from '../../src/domains/chat/room/runs/run'
 import { sleep } from './kit'
 
 const FAST = { frameMs: 20, rowMs: 60 }
@@ -11,11 +12,26 @@ class Notes implements RunSink {
   readonly frames: { text: string; at: number }[] = []
   readonly statuses: { description: string; after: number }[] = []
   readonly ends: RunEnd[] = []
+  readonly tools: DataOf['tool'][] = []
+  readonly told: Source[][] = []
   flushes = 0
+  handed = 0
   full = Number.POSITIVE_INFINITY
 
   status(data: { description: string }): void {
     this.statuses.push({ description: data.description, after: this.frames.length })
+  }
+
+  handedOver(): void {
+    this.handed += 1
+  }
+
+  sources(sources: Source[]): void {
+    this.told.push(sources)
+  }
+
+  tool(data: DataOf['tool']): void {
+    this.tools.push(data)
   }
 
   text(content: string): boolean {
@@ -64,9 +80,35 @@ describe('a run', () => {
     expect(notes.frames.length).toBeLessThanOrEqual(duration / FAST.frameMs + 2)
     expect(notes.frames.length).toBeGreaterThan(5)
     const gaps = notes.frames.slice(1, -1).map(({ at }, i) => at - (notes.frames[i]?.at ?? 0))
-    for (const gap of gaps) expect(gap).toBeGreaterThanOrEqual(FAST.frameMs - 2)
+    for (const gap of gaps) expect(gap).toBeGreaterThanOrEqual(FAST.frameMs / 2 - 2)
     expect(notes.flushes).toBeLessThanOrEqual(duration / FAST.rowMs + 1)
     expect(notes.flushes).toBeGreaterThan(1)
+  })
+
+  it('keeps the beat of an upstream that speaks as often as frames may go', async () => {
+    vi.useFakeTimers({ toFake: ['Date', 'setTimeout', 'clearTimeout'] })
+    try {
+      const spoken: number[] = []
+      const notes = new Notes()
+      const one = new Run('run', notes, { frameMs: 50, rowMs: 250 })
+      const pumped = one.pump(async function* () {
+        const start = Date.now()
+        for (let i = 0; i < 100; i += 1) {
+          // The first is late, and now and then another one.
+          const due = start + i * 50 + (i === 0 || i % 10 === 7 ? 20 : 0)
+          await new Promise((resolve) => setTimeout(resolve, due - Date.now()))
+          spoken.push(Date.now())
+          yield delta(`${i} `)
+        }
+      })
+      await vi.advanceTimersByTimeAsync(6_000)
+      await pumped
+      expect(notes.frames.length).toBe(100)
+      const waits = notes.frames.map(({ at }, i) => at - (spoken[i] ?? 0)).slice(40)
+      expect(Math.max(...waits)).toBeLessThanOrEqual(1)
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   it('ends once, with how it finished and what it used', async () => {

@@ -1,10 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Caller } from '../../src/domains/chat/room/caller'
-import { QUEUE_BYTES, STUCK_MS } from '../../src/domains/chat/room/pipe'
-import { type Frame, frameOf, parseCursor } from '../../src/domains/chat/room/protocol'
-import { type Snapshot, snapshotFrames } from '../../src/domains/chat/room/snapshot'
-import { type Attachment, FIRST_ACK_MS, SocketReader } from '../../src/domains/chat/room/socket-reader'
-import { SendWindow } from '../../src/domains/chat/room/window'
+import { type Frame, frameOf, parseCursor } from '../../src/domains/chat/room/log/protocol'
+import { type Snapshot, snapshotFrames } from '../../src/domains/chat/room/log/snapshot'
+import { QUEUE_BYTES, STUCK_MS } from '../../src/domains/chat/room/readers/pipe'
+import {
+  type Attachment,
+  FIRST_ACK_MS,
+  SocketReader,
+} from '../../src/domains/chat/room/readers/socket-reader'
+import { SendWindow } from '../../src/domains/chat/room/readers/window'
 
 const STEP = 16 * 1024
 const caller: Caller = {

@@ -1,9 +1,14 @@
 import { evictDurableObject } from 'cloudflare:test'
 import { describe, expect, it } from 'vitest'
-import { call, callJson, makeWorld } from '../world'
-import { chatWith, gatedChat, sleep, textOf } from './kit'
+import { call, callJson, makePlatformAdmin, makeWorld } from '../world'
+import { chatWith, gatedChat, Socket, sleep, textOf } from './kit'
 
 const echo = { name: 'Echo', kind: 'echo' }
+
+function socketOf(answer: Response): Socket {
+  if (!answer.webSocket) throw new Error(`no socket: ${answer.status}`)
+  return new Socket(answer.webSocket)
+}
 
 describe('a socket to a chat', () => {
   it('shows the stream’s events as {id, type, data}', async () => {
@@ -90,7 +95,7 @@ describe('a frame is refused', () => {
   it.each([
     ['nonsense', 'malformed_json', undefined],
     ['[]', 'validation_failed', ['body']],
-    ['{"type":"typing"}', 'validation_failed', ['type']],
+    ['{"type":"dance"}', 'validation_failed', ['type']],
     ['{"data":{}}', 'validation_failed', ['type']],
     ['{"type":"message"}', 'validation_failed', ['data']],
     ['{"type":"message","data":{"content":" "}}', 'validation_failed', ['data.content']],
@@ -142,6 +147,43 @@ describe('a frame is refused', () => {
     const seen: unknown[] = []
     for (let i = 0; i < 20; i++) seen.push((await refusal('stop', { run_id: 'x' })).code)
     expect(new Set(seen)).toEqual(new Set(['validation_failed', 'rate_limited']))
+    // To begin again is to be sent the chat anew.
+    socket.send('resume')
+    expect((await socket.until('error', 'snapshot')).data).toMatchObject({ code: 'rate_limited' })
+  })
+
+  it('counted where the sender’s requests are: of the platform at home', async () => {
+    const world = await makeWorld({ rate_limits: { messages_per_minute: 2 } })
+    const chat = await chatWith(world, echo)
+    const headers = { Upgrade: 'websocket', 'X-Target-Tenant-ID': world.tenant.id }
+    const { token } = await makePlatformAdmin()
+    const socket = socketOf(await call('GET', `${chat.path}/ws`, { token, headers }))
+    for (let i = 0; i < 4; i++) {
+      socket.send('message', {})
+      expect((await socket.until('error')).data).toMatchObject({ code: 'validation_failed' })
+    }
+  })
+
+  it('beyond the own limits of the API key that the ticket was made with', async () => {
+    const world = await makeWorld()
+    const chat = await chatWith(world, echo)
+    const { data } = await callJson<{ key: string }>('POST', '/api/v1/auth/api-keys', {
+      token: world.admin.token,
+      body: { name: 'few', scopes: ['chats:read', 'chats:write', 'chats:admin'], limits: { per_minute: 3 } },
+    })
+    const ticket = await callJson<{ ticket: string }>('POST', '/api/v1/realtime/ticket', { key: data.key })
+    const path = `${chat.path}/ws?ticket=${ticket.data.ticket}`
+    const socket = socketOf(await call('GET', path, { headers: { Upgrade: 'websocket' } }))
+    const codes: unknown[] = []
+    for (let i = 0; i < 3; i++) {
+      socket.send('stop', { run_id: 'x' })
+      codes.push((await socket.until('error')).data)
+    }
+    expect(codes).toMatchObject([
+      { code: 'validation_failed' },
+      { code: 'validation_failed' },
+      { code: 'rate_limited', details: { window: 'api_key_minute', limit: 3 } },
+    ])
   })
 
   it('without the scope to write', async () => {
@@ -182,6 +224,20 @@ describe('a frame is refused', () => {
     const rude = await chat.socket()
     for (let i = 0; i < 60; i += 1) rude.send('stop')
     expect((await rude.closed).code).toBe(4429)
+  })
+
+  it('with a close where more wait than are kept, because one takes long', async () => {
+    const chat = await chatWith(await makeWorld(), echo)
+    const socket = await chat.socket()
+    await socket.until('snapshot')
+    await chat.inObject((object) => {
+      object.furnish(chat.ids).rights.settle = () => new Promise(() => {})
+    })
+    for (let second = 0; second < 3; second += 1) {
+      for (let i = 0; i < 40; i += 1) socket.send('stop')
+      await sleep(1_050)
+    }
+    expect((await socket.closed).code).toBe(4429)
   })
 })
 
@@ -281,5 +337,38 @@ describe('rights on a socket', () => {
     await chat.forget()
     await chat.exchange('Hello')
     expect(await closed).toBe(4401)
+  })
+})
+
+describe('a ticket', () => {
+  const ticketOf = async (token: string, headers: Record<string, string> = {}) =>
+    (await callJson<{ ticket: string }>('POST', '/api/v1/realtime/ticket', { token, headers })).data.ticket
+
+  const open = (path: string, ticket: string) =>
+    call('GET', `${path}/ws?ticket=${ticket}`, { headers: { Upgrade: 'websocket' } })
+
+  it('opens a socket or a stream once, for who may read the chat', async () => {
+    const chat = await chatWith(await makeWorld(), echo)
+    const ticket = await ticketOf(chat.person.token)
+    const opened = await open(chat.path, ticket)
+    expect(opened.status).toBe(101)
+    opened.webSocket?.accept()
+    opened.webSocket?.close()
+    const again = await open(chat.path, ticket)
+    expect(again.status).toBe(401)
+    expect(await again.json()).toMatchObject({ error: { code: 'invalid_token' } })
+    const stream = await call('GET', `${chat.path}/stream?ticket=${await ticketOf(chat.person.token)}`)
+    expect(stream.status).toBe(200)
+    await stream.body?.cancel()
+    expect((await open(chat.path, await ticketOf(chat.world.viewer.token))).status).toBe(404)
+  })
+
+  it('is no credential anywhere else, and none after its login has ended', async () => {
+    const chat = await chatWith(await makeWorld(), echo)
+    const ticket = await ticketOf(chat.person.token)
+    expect((await call('GET', `${chat.path}?ticket=${ticket}`)).status).toBe(401)
+    await callJson('POST', '/api/v1/auth/logout', { token: chat.person.token })
+    expect((await open(chat.path, ticket)).status).toBe(401)
+    expect((await open(chat.path, 'rt_none')).status).toBe(401)
   })
 })

@@ -1,8 +1,9 @@
 import { runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
-import { DELETED, GONE } from '../../src/domains/chat/room/rights'
-import { streamOver } from '../../src/domains/chat/room/stream'
+import { streamOver } from '../../src/domains/chat/room/readers/stream'
+import { DELETED } from '../../src/domains/chat/room/refusal'
+import { GONE } from '../../src/domains/realtime/rights'
 import { call, callJson, makeWorld } from '../world'
 import { chatAt, chatWith, type Event, EventReader, eventually, gatedChat, sleep, textOf } from './kit'
 

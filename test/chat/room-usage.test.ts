@@ -1,9 +1,9 @@
 import { evictDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
-import { streamOver } from '../../src/domains/chat/room/stream'
-import { callJson, makeWorld } from '../world'
-import { chatWith, EventReader, eventually, sleep, type TestChat } from './kit'
+import { streamOver } from '../../src/domains/chat/room/readers/stream'
+import { call, callJson, makeWorld } from '../world'
+import { chatWith, EventReader, eventually, openChat, sleep, type TestChat } from './kit'
 
 const echo = { name: 'Echo', kind: 'echo' }
 /** What an isolate counted is told some ten seconds later. */
@@ -49,6 +49,18 @@ describe('what streams and sockets carry, in usage', () => {
     const row = await rowAt(chat, 'messages', received(sender))
     const asked = new TextEncoder().encode('{"content":"How many bytes are these words?"}').byteLength
     expect(row).toMatchObject({ requests: 1, request_size_bytes: asked })
+  }, 40_000)
+
+  it('stands by the route that began the run', async () => {
+    const chat = await chatWith(await makeWorld(), echo)
+    await chat.exchange('one')
+    const answer = (await chat.read()).data.messages[1]?.id
+    const path = `${chat.path}/messages/${answer}/regenerate`
+    const again = await call('POST', path, { token: chat.person.token })
+    const reader = new EventReader(again.body)
+    await reader.rest()
+    const row = await rowAt(chat, 'messages/:message_id/regenerate', received(reader))
+    expect(row).toMatchObject({ requests: 1 })
   }, 40_000)
 
   it('is every byte of a socket’s frames, both ways, also after the object was away', async () => {
@@ -121,4 +133,102 @@ describe('what streams and sockets carry, in usage', () => {
     )
     expect(keys.find(({ id }) => id === data.id)).toMatchObject({ last_used_at: null })
   })
+})
+
+describe('what answers cost, in usage', () => {
+  type Percentiles = { p50: number | null }
+  type Answered = {
+    requests: number
+    answers?: {
+      runs: number
+      prompt_tokens: number
+      completion_tokens: number
+      time_to_first_token_ms: Percentiles
+      duration_ms: Percentiles
+    }
+  }
+
+  const answersOf = async (chat: TestChat, by: string) => {
+    const { data } = await callJson<Answered[]>('GET', `/api/v1/usage?group_by=${by}`, {
+      token: chat.world.viewer.token,
+    })
+    return data.flatMap(({ answers }) => answers ?? [])
+  }
+
+  it('is counted once a run, with the tokens that the agent told and its times', async () => {
+    const url = `${env.RECEIVER_URL}/upstream/openai`
+    const agent = { name: 'OpenAI', kind: 'openai', base_url: url, config: { model: 'gpt-test' } }
+    const chat = await chatWith(await makeWorld(), agent)
+    const events = [...(await chat.exchange('one')), ...(await chat.exchange('two'))]
+    const usages = events.flatMap(({ type, data }) =>
+      type === 'done' ? [data.usage as { prompt_tokens: number; completion_tokens: number }] : [],
+    )
+    expect(usages).toHaveLength(2)
+    const sum = (of: 'prompt_tokens' | 'completion_tokens') => usages.reduce((all, one) => all + one[of], 0)
+    expect(sum('completion_tokens')).toBeGreaterThan(0)
+    await eventually(async () => {
+      await sleep(200)
+      return (await answersOf(chat, 'hour'))[0]?.runs === 2
+    }, TOLD_MS)
+    for (const by of ['hour', 'minute', 'day', 'endpoint', 'api_key', 'status']) {
+      const answers = await answersOf(chat, by)
+      const total = (of: 'runs' | 'prompt_tokens' | 'completion_tokens') =>
+        answers.reduce((all, one) => all + one[of], 0)
+      expect([total('runs'), total('prompt_tokens'), total('completion_tokens')]).toEqual([
+        ...[2, sum('prompt_tokens'), sum('completion_tokens')],
+      ])
+      expect(answers[0]?.duration_ms.p50).toBeGreaterThanOrEqual(
+        answers[0]?.time_to_first_token_ms.p50 ?? 1e9,
+      )
+    }
+    const csv = await call('GET', '/api/v1/usage?group_by=endpoint', {
+      token: chat.world.viewer.token,
+      headers: { Accept: 'text/csv' },
+    })
+    const lines = (await csv.text()).split('\r\n')
+    const line = lines.find((one) => one.startsWith('POST,/api/v1/chats/:id/messages,'))
+    expect(line?.split(',').slice(9, 12).map(Number)).toEqual([
+      ...[2, sum('prompt_tokens'), sum('completion_tokens')],
+    ])
+  }, 40_000)
+
+  it('is told again until the Meter has it, and counted once even so', async () => {
+    const chat = await chatWith(await makeWorld(), echo)
+    await chat.exchange('one')
+    const settled = () =>
+      chat.inObject(
+        (object) => (object as unknown as { room: { outbox: { empty: boolean } } }).room.outbox.empty,
+      )
+    await eventually(settled)
+    // As after a crash before the Meter's answer was noted.
+    await chat.inObject((_, state) => void state.storage.sql.exec('update runs set metered = 0'))
+    expect(await settled()).toBe(false)
+    await chat.forget()
+    await eventually(settled)
+    await chat.exchange('two')
+    await eventually(async () => {
+      await sleep(200)
+      return (await answersOf(chat, 'hour'))[0]?.runs === 2
+    }, TOLD_MS)
+  }, 40_000)
+
+  it('is counted under the API key that asked', async () => {
+    const world = await makeWorld()
+    const { agentId } = await chatWith(world, echo)
+    const chat = await openChat(world, world.admin, agentId)
+    const { data: key } = await callJson<{ id: string; key: string }>('POST', '/api/v1/auth/api-keys', {
+      token: world.admin.token,
+      body: { name: 'Bot' },
+    })
+    const answer = await chat.post({ content: 'x' }, { Accept: 'application/json' }, key.key)
+    expect(answer.status).toBe(200)
+    const found = await eventually(async () => {
+      await sleep(200)
+      const { data } = await callJson<(Answered & { api_key_id: string | null })[]>(
+        ...(['GET', '/api/v1/usage?group_by=api_key', { token: world.viewer.token }] as const),
+      )
+      return data.find(({ answers }) => answers !== undefined)
+    }, TOLD_MS)
+    expect(found).toMatchObject({ api_key_id: key.id, answers: { runs: 1 } })
+  }, 40_000)
 })

@@ -117,6 +117,7 @@ describe('server-sent events', () => {
       text: 'Héllo',
       failure: null,
       events: [
+        { kind: 'status', description: 'Thinking…', level: 'info' },
         { kind: 'delta', text: 'Héllo' },
         { kind: 'finish', reason: 'length' },
         { kind: 'usage', ...usage },
@@ -133,7 +134,7 @@ describe('server-sent events', () => {
           { type: 'start', messageId: 'm' },
           { type: 'start-step' },
           { type: 'reasoning-delta', id: 'r', delta: 'no' },
-          { type: 'tool-output-available', output: { text: 'no' } },
+          { type: 'tool-output-available', output: { text: 'no call is named' } },
           { type: 'text-start', id: 't' },
           { type: 'text-delta', id: 't', delta: 'Hi ' },
           { type: 'text-delta', id: 't', delta: 'there' },
@@ -148,6 +149,7 @@ describe('server-sent events', () => {
       text: 'Hi there',
       failure: null,
       events: [
+        { kind: 'status', description: 'Thinking…', level: 'info' },
         { kind: 'delta', text: 'Hi there' },
         { kind: 'usage', prompt_tokens: 1, completion_tokens: 2 },
         { kind: 'finish', reason: 'stop' },
@@ -301,6 +303,177 @@ describe('JSON lines', () => {
   })
 })
 
+describe('tools', () => {
+  const tool = (id: string, name: string, status: string, more: object) => ({
+    ...{ kind: 'tool', id, name, status },
+    ...more,
+  })
+  const chunk = (delta: object, finish_reason: string | null = null) => ({
+    choices: [{ index: 0, delta, finish_reason }],
+  })
+  const piece = (index: number | undefined, fields: object, args: string) => ({
+    ...(index === undefined ? {} : { index }),
+    ...fields,
+    function: { ...('name' in fields ? { name: fields.name } : {}), arguments: args },
+  })
+
+  it('of OpenAI, put together from their pieces, two at a time', () => {
+    const body = data(
+      chunk({ content: 'Let me see. ' }),
+      chunk({ tool_calls: [piece(0, { id: 'a', name: 'weather' }, '')] }),
+      chunk({ tool_calls: [piece(0, {}, '{"city":"Pa')] }),
+      chunk({ tool_calls: [piece(1, { id: 'b', name: 'time' }, '{}'), piece(0, {}, 'ris"}')] }),
+      chunk({}, 'tool_calls'),
+      '[DONE]',
+    )
+    expect(outcome(body).events).toEqual([
+      { kind: 'delta', text: 'Let me see. ' },
+      tool('a', 'weather', 'call', { arguments: { city: 'Paris' } }),
+      tool('b', 'time', 'call', { arguments: {} }),
+      { kind: 'finish', reason: 'stop' },
+    ])
+  })
+
+  it('of servers that number, name or end them carelessly', () => {
+    const calls = (body: string) => outcome(body).events.filter(({ kind }) => kind === 'tool')
+    // Two calls in one place, without an end.
+    expect(
+      calls(
+        data(
+          chunk({ tool_calls: [piece(0, { id: 'a', name: 'one' }, '{"x":1}')] }),
+          chunk({ tool_calls: [piece(0, { id: 'b', name: 'two' }, 'not json')] }),
+        ),
+      ),
+    ).toEqual([
+      tool('a', 'one', 'call', { arguments: { x: 1 } }),
+      tool('b', 'two', 'call', { arguments: 'not json' }),
+    ])
+    // No place and no id.
+    expect(
+      calls(
+        data(
+          chunk({ tool_calls: [piece(undefined, { name: 'one' }, '{"x"')] }),
+          chunk({ tool_calls: [piece(undefined, {}, ':2}')] }),
+          '[DONE]',
+        ),
+      ),
+    ).toEqual([tool('call_1', 'one', 'call', { arguments: { x: 2 } })])
+    expect(calls(data(chunk({ function_call: { name: 'old', arguments: '{}' } }, 'function_call')))).toEqual([
+      tool('call_1', 'old', 'call', { arguments: {} }),
+    ])
+  })
+
+  it('of documents: OpenAI’s, a custom one’s, Ollama’s, Workers AI’s', () => {
+    const call = (calls: object[]) => ({ choices: [{ message: { content: null, tool_calls: calls } }] })
+    const one = (body: unknown) => {
+      const { events, failure } = outcome(JSON.stringify(body), 'application/json')
+      expect(failure).toBeNull()
+      return events[0]
+    }
+    expect(one(call([{ id: 'a', type: 'function', function: { name: 'f', arguments: '{"x":1}' } }]))).toEqual(
+      tool('a', 'f', 'call', { arguments: { x: 1 } }),
+    )
+    expect(one(call([{ id: 'a', type: 'custom', custom: { name: 'sql', input: 'select 1' } }]))).toEqual(
+      tool('a', 'sql', 'call', { arguments: 'select 1' }),
+    )
+    expect(
+      one({
+        message: { content: '', tool_calls: [{ function: { name: 'f', arguments: { x: 1 } } }] },
+        done: true,
+      }),
+    ).toEqual(tool('call_1', 'f', 'call', { arguments: { x: 1 } }))
+    expect(one({ response: null, tool_calls: [{ name: 'f', arguments: { x: 1 } }] })).toEqual(
+      tool('call_1', 'f', 'call', { arguments: { x: 1 } }),
+    )
+  })
+
+  it('of the AI SDK, their results and failures with them', () => {
+    expect(
+      outcome(
+        data(
+          { type: 'tool-input-start', toolCallId: 'a', toolName: 'weather' },
+          { type: 'tool-input-delta', toolCallId: 'a', inputTextDelta: '{"ci' },
+          { type: 'tool-input-available', toolCallId: 'a', toolName: 'weather', input: { city: 'Paris' } },
+          { type: 'tool-output-available', toolCallId: 'a', output: 'soon', preliminary: true },
+          { type: 'tool-output-available', toolCallId: 'a', output: { degrees: 20 } },
+          { type: 'tool-call', toolCallId: 'b', toolName: 'time', input: {} },
+          { type: 'tool-output-error', toolCallId: 'b', errorText: 'no clock' },
+          { type: 'text-delta', delta: '20 °C' },
+        ),
+      ).events,
+    ).toEqual([
+      tool('a', 'weather', 'call', { arguments: { city: 'Paris' } }),
+      tool('a', 'weather', 'result', { result: { degrees: 20 } }),
+      tool('b', 'time', 'call', { arguments: {} }),
+      tool('b', 'time', 'error', { result: 'no clock' }),
+      { kind: 'delta', text: '20 °C' },
+    ])
+  })
+
+  it('of Causeway itself, and of OpenAI’s responses', () => {
+    expect(
+      outcome(
+        data(
+          { type: 'tool', data: { id: 'a', name: 'f', status: 'call', arguments: { x: 1 } } },
+          { type: 'tool', data: { id: 'a', status: 'result', result: [1] } },
+        ),
+      ).events,
+    ).toEqual([tool('a', 'f', 'call', { arguments: { x: 1 } }), tool('a', 'f', 'result', { result: [1] })])
+    expect(
+      outcome(
+        data(
+          { type: 'response.created', response: { output: [] } },
+          { type: 'response.reasoning_summary_text.delta', delta: 'no' },
+          { type: 'response.output_text.delta', delta: 'Hi' },
+          { type: 'response.output_text.done', text: 'Hi' },
+          {
+            type: 'response.output_item.done',
+            item: { type: 'function_call', call_id: 'c', name: 'f', arguments: '{"x":1}' },
+          },
+          { type: 'response.output_item.done', item: { type: 'message', content: [{ text: 'Hi' }] } },
+          {
+            type: 'response.completed',
+            response: {
+              output: [{ content: [{ text: 'Hi' }] }],
+              usage: { input_tokens: 3, output_tokens: 1 },
+            },
+          },
+        ),
+      ).events,
+    ).toEqual([
+      { kind: 'status', description: 'Thinking…', level: 'info' },
+      { kind: 'delta', text: 'Hi' },
+      tool('c', 'f', 'call', { arguments: { x: 1 } }),
+      { kind: 'usage', prompt_tokens: 3, completion_tokens: 1 },
+      { kind: 'finish', reason: 'stop' },
+    ])
+    expect(
+      outcome(data({ type: 'response.failed', response: { error: { message: 'full' } } })).failure,
+    ).toMatch(/full$/)
+  })
+
+  it('are an answer too, and one that broke off says nothing of a call that is not whole', () => {
+    const begun = chunk({ tool_calls: [piece(0, { id: 'a', name: 'one' }, '{"x":1}')] })
+    expect(outcome(data(begun, chunk({}, 'tool_calls')))).toMatchObject({ text: '', failure: null })
+    const reader = new ReplyReader('')
+    expect([...reader.push(utf8(data(begun)))]).toEqual([])
+  })
+})
+
+describe('a model’s refusal and what its filter cut', () => {
+  it('is the answer, with a word of why', () => {
+    const said = (choice: object) => outcome(data({ choices: [choice] })).events
+    expect(said({ delta: { refusal: 'I can’t help with that.' } })).toEqual([
+      { kind: 'delta', text: 'I can’t help with that.' },
+    ])
+    expect(said({ delta: { content: 'Well' }, finish_reason: 'content_filter' })).toEqual([
+      { kind: 'delta', text: 'Well' },
+      { kind: 'status', description: 'The model’s content filter ended the answer', level: 'warning' },
+      { kind: 'finish', reason: 'stop' },
+    ])
+  })
+})
+
 describe('one JSON document', () => {
   it('in each of the listed forms', () => {
     for (const name of ['content', 'output', 'text', 'message', 'response', 'answer'])
@@ -379,6 +552,7 @@ describe('plain text', () => {
   })
 
   it('that begins like something else', () => {
+    answers('[see] {"text": "twice?"} and so on', '[see] {"text": "twice?"} and so on')
     for (const text of [
       ...['"Hello," she said.', '[1] See {this}.', '{name}, hello!', '{unfinished', '["quoted" or not', '"'],
       ...[
@@ -408,6 +582,14 @@ describe('plain text', () => {
 })
 
 describe('a web page', () => {
+  it('ends an event stream where it begins, with the event that was coming', () => {
+    const body = 'data: {"content":"Hi"}\n\nevent: message\ndata: half of\n<html>\n\ndata: 502\n\n'
+    expect(outcome(body)).toMatchObject({
+      text: 'Hi',
+      failure: 'upstream_html: The agent’s answer broke off into a web page',
+    })
+  })
+
   it('is refused, by its bytes', () => {
     for (const page of [
       ...[
@@ -449,5 +631,86 @@ describe('what has come is said at once', () => {
     steps('', ['H', 'H'], ['ello', 'ello'])
     steps('', ['d', ''], ['a', ''], ['y', 'day'])
     steps('', ['<', ''], ['b>', '<b>'])
+  })
+})
+
+describe('bodies of any kind', () => {
+  const PIECES = [
+    ...[
+      'data: ',
+      'data:',
+      'event: message\n',
+      'event: done\n',
+      'event: error\n',
+      'id: 3\n',
+      'retry: 5\n',
+      ': hb\n\n',
+    ],
+    ...[
+      '\n',
+      '\n\n',
+      '\r\n',
+      '\r\n\r\n',
+      '\r',
+      ' ',
+      '[DONE]',
+      '[1]',
+      '{',
+      '}',
+      '12',
+      'null',
+      '"str"',
+      '<html>',
+      '<!doctype html>',
+    ],
+    ...[
+      'plain ünï 😀',
+      '{"content":"a\\ud83d\\ude00b"}',
+      '{"output":"',
+      'rest"}',
+      '[{"output":"1"},{"text":"2"}]',
+      '{"error":"bad"}',
+    ],
+    ...[
+      '{"type":"begin"}',
+      '{"type":"item","content":"x y"}',
+      '{"type":"item","content":{"output":"o"}}',
+      '{"type":"end"}',
+    ],
+    ...[
+      '{"choices":[{"delta":{"content":"z"}}]}',
+      '{"response":"r","done":false}',
+      '{"type":"error","content":"e"}',
+    ],
+  ]
+  const TYPES = ['', 'application/json', 'text/event-stream', 'text/plain', 'text/html']
+
+  it('are read the same however they are cut', () => {
+    const seed = crypto.getRandomValues(new Uint32Array(1))[0] ?? 1
+    let state = seed
+    const below = (most: number) => {
+      // xorshift32
+      state ^= state << 13
+      state ^= state >>> 17
+      state ^= state << 5
+      return (state >>> 0) % most
+    }
+    for (let turn = 0; turn < 1_500; turn++) {
+      const body = Array.from({ length: 1 + below(8) }, () => PIECES[below(PIECES.length)]).join('')
+      const type = TYPES[below(TYPES.length)]
+      const bytes = utf8(body)
+      const cut = 1 + below(bytes.length)
+      const pieces = [bytes.subarray(0, cut), bytes.subarray(cut)].filter(({ length }) => length > 0)
+      const said = `seed ${seed}: ${JSON.stringify(body)} as ${type}, cut at ${cut}`
+      const whole = read([bytes], type)
+      expect(read(pieces, type), said).toEqual(whole)
+      expect(
+        read(
+          Array.from(bytes, (byte) => new Uint8Array([byte])),
+          type,
+        ),
+        said,
+      ).toEqual(whole)
+    }
   })
 })

@@ -10,10 +10,12 @@ import {
   UpstreamFailure,
   type UpstreamRequest,
 } from '../../src/domains/chat/agents/upstreams/upstream'
-import { type Bindings, type Settings, settingsOf } from '../../src/env'
+import { openRunToken } from '../../src/domains/chat/runs/token'
+import { type Bindings, type Settings, settingsOf, type WorkersAi } from '../../src/env'
 import type { Seen } from '../receiver/upstreams'
 
-const settings = settingsOf(env as unknown as Bindings)
+const bindings = env as unknown as Bindings
+const settings = settingsOf(bindings)
 const HELLO = 'Hi there! How can I help you?'
 const SECRET = `whsec_${btoa('0123456789abcdef0123456789abcdef')}`
 const at = (path: string) => `${env.RECEIVER_URL}/upstream/${path}`
@@ -33,6 +35,7 @@ const agentOf = (fields: Partial<AnsweringAgent>): AnsweringAgent => ({
   base_url: null,
   api_key: null,
   idempotent: false,
+  knowledge_base_ids: [],
   ...fields,
 })
 
@@ -62,16 +65,24 @@ type Options = {
   signal?: AbortSignal
   content?: string
   settings?: Settings
+  ai?: WorkersAi
+  /** As a chat asks: the agent may answer by callback. */
+  callback?: { handedOver: boolean }
   each?: (event: UpstreamEvent) => unknown
 }
 
 async function ask(agent: AnsweringAgent, options: Options = {}): Promise<Outcome> {
   const upstream = upstreamOf(agent.kind, { ...LIMITS, ...options.limits })
-  const request = requestOf(options.signal ?? new AbortController().signal, options.content)
+  const request = {
+    ...requestOf(options.signal ?? new AbortController().signal, options.content),
+    ...(options.callback ? { callback: options.callback } : {}),
+  }
   const events: UpstreamEvent[] = []
   let failure: UpstreamFailure | null = null
   try {
-    for await (const event of upstream(agent, request, options.settings ?? settings)) {
+    const { AI: _, ...others } = bindings
+    const bound = options.ai ? { ...others, AI: options.ai } : others
+    for await (const event of upstream(agent, request, options.settings ?? settings, bound)) {
       events.push(event)
       await options.each?.(event)
     }
@@ -347,6 +358,7 @@ describe('webhook: stopping', () => {
       hook(`stall?after=2&key=${key}`),
       requestOf(new AbortController().signal),
       settings,
+      bindings,
     ))
       if (event.kind === 'delta') break
     await expect.poll(async () => (await requests(key))[0]?.aborted).toBe(true)
@@ -398,6 +410,169 @@ describe('webhook: repeating', () => {
       signal: stop.signal,
     })
     await expect(answer).rejects.toThrow('stopped')
+  })
+})
+
+describe('webhook: answering by callback', () => {
+  it('is offered where a chat asks: the run’s token and where to post, and a 202 takes it', async () => {
+    const key = unique()
+    const callback = { handedOver: false }
+    const run_id = crypto.randomUUID()
+    const request = { ...requestOf(new AbortController().signal), run_id, callback }
+    const ids = { tenant_id: crypto.randomUUID(), chat_id: crypto.randomUUID() }
+    const events: UpstreamEvent[] = []
+    const agent = hook(`status?code=202&key=${key}`, { webhook_token: 'abc' })
+    const answer = upstreamOf('webhook')(agent, { ...request, ...ids }, settings, bindings)
+    for await (const event of answer) {
+      events.push(event)
+      if (event.kind === 'callback') break
+    }
+    expect(events.map(({ kind }) => kind)).toEqual(['status', 'callback'])
+    const [seen] = await requests(key)
+    expect(seen?.headers).toMatchObject({
+      'x-causeway-run-events': `http://localhost:8787/api/v1/runs/${run_id}/events`,
+      authorization: 'Bearer abc',
+    })
+    const token = String(seen?.headers['x-causeway-run-token'])
+    expect(await openRunToken(settings, token, run_id)).toEqual(ids)
+    expect(await openRunToken(settings, token, crypto.randomUUID())).toBeNull()
+    expect(token).not.toContain(ids.tenant_id)
+  })
+
+  it('is no answer elsewhere, and not a server’s of the OpenAI protocol', async () => {
+    expect(await ask(hook('status?code=202'))).toMatchObject({ code: 'upstream_error', retryable: false })
+    const model = agentOf({ kind: 'openai', base_url: at('status?code=202') })
+    expect(await ask(model, { callback: { handedOver: false } })).toMatchObject({ text: 'it is broken' })
+  })
+
+  it('keeps the token out of what a reader is shown', async () => {
+    const callback = { handedOver: false }
+    const quoting = hook('quote')
+    const answer = await ask(quoting, { callback })
+    expect(answer.code).toBe('upstream_status')
+    expect(answer.message).toBe('The agent answered 400: no run of ********')
+  })
+})
+
+describe('workers_ai', () => {
+  const model = (fields: Partial<AnsweringAgent> = {}) =>
+    agentOf({ kind: 'workers_ai', config: { model: '@cf/meta/llama', temperature: 0.2 }, ...fields })
+  const stream = (...parts: (string | object)[]) =>
+    new Response(
+      parts.map((part) => `data: ${typeof part === 'string' ? part : JSON.stringify(part)}\n\n`).join(''),
+    ).body
+  const answering = (answer: () => unknown) => {
+    const calls: { model: string; input: Record<string, unknown> }[] = []
+    const ai: WorkersAi = {
+      run: async (name, input) => {
+        calls.push({ model: name, input })
+        return answer()
+      },
+    }
+    return { ai, calls }
+  }
+
+  it('is asked to stream, and read as it says: text, usage, calls of tools', async () => {
+    const { ai, calls } = answering(() =>
+      stream(
+        { response: 'Hi ', p: 'abcdef' },
+        { response: 'there', p: 'ab' },
+        { response: '', tool_calls: [{ name: 'time', arguments: { zone: 'UTC' } }] },
+        { response: '', usage: { prompt_tokens: 9, completion_tokens: 2, total_tokens: 11 } },
+        '[DONE]',
+      ),
+    )
+    const answer = await ask(model(), { ai })
+    expect(answer).toMatchObject({ text: 'Hi there', code: null })
+    expect(answer.events.filter(({ kind }) => kind !== 'delta')).toEqual([
+      { kind: 'status', description: 'Sending request to the model…', level: 'info' },
+      { kind: 'tool', id: 'call_1', name: 'time', status: 'call', arguments: { zone: 'UTC' } },
+      { kind: 'usage', prompt_tokens: 9, completion_tokens: 2 },
+    ])
+    expect(calls).toEqual([
+      {
+        model: '@cf/meta/llama',
+        input: {
+          stream: true,
+          temperature: 0.2,
+          messages: [
+            { role: 'system', content: 'You are a helpful assistant.' },
+            { role: 'user', content: 'Before' },
+            { role: 'assistant', content: 'Yes?' },
+            { role: 'user', content: 'Hello, agent' },
+          ],
+        },
+      },
+    ])
+  })
+
+  it('is read also where it speaks OpenAI’s chunks, or does not stream', async () => {
+    const chunk = { choices: [{ index: 0, delta: { content: 'Hi' }, finish_reason: 'length' }] }
+    expect((await ask(model(), { ai: answering(() => stream(chunk, '[DONE]')).ai })).events.slice(1)).toEqual(
+      [
+        { kind: 'delta', text: 'Hi' },
+        { kind: 'finish', reason: 'length' },
+      ],
+    )
+    const whole = { response: 'Hi', usage: { prompt_tokens: 1, completion_tokens: 1 } }
+    const { ai, calls } = answering(() => whole)
+    const config = { model: 'm', stream: false }
+    expect(await ask(model({ config, system_prompt: null }), { ai })).toMatchObject({
+      text: 'Hi',
+      code: null,
+    })
+    expect(calls[0]?.input.stream).toBe(false)
+    expect((await ask(model(), { ai: answering(() => null).ai })).code).toBe('upstream_error')
+  })
+
+  it('says what was refused, and asks again only what a moment may mend', async () => {
+    const failing = (message: string) =>
+      answering(() => {
+        throw new Error(message)
+      })
+    const limits = { pauses_ms: [1, 1] }
+    const gone = failing('5007: No such model @cf/x or task')
+    expect(await ask(model({ idempotent: true }), { ai: gone.ai, limits })).toMatchObject({
+      code: 'upstream_error',
+      message: 'Workers AI refused: 5007: No such model @cf/x or task',
+      retryable: false,
+    })
+    expect(gone.calls).toHaveLength(1)
+    const full = failing('3040: Capacity temporarily exceeded, please try again.')
+    expect(await ask(model({ idempotent: true }), { ai: full.ai, limits })).toMatchObject({ retryable: true })
+    expect(full.calls).toHaveLength(3)
+  })
+
+  it('ends with the run, in silence and beyond 4 MiB', async () => {
+    const endless = () => new ReadableStream({ pull: () => new Promise(() => {}) })
+    expect(await ask(model(), { ai: answering(endless).ai, limits: { stall_ms: 50 } })).toMatchObject({
+      code: 'upstream_stalled',
+    })
+    for (const when of ['status', 'delta']) {
+      const stop = new AbortController()
+      let cancelled = false
+      const open = new ReadableStream({
+        pull: (controller) => controller.enqueue(new TextEncoder().encode('data: {"response":"x"}\n\n')),
+        cancel: () => {
+          cancelled = true
+        },
+      })
+      const stopped = ask(model(), {
+        ai: answering(() => open).ai,
+        signal: stop.signal,
+        each: ({ kind }) => kind === when && stop.abort(new Error('stopped')),
+      })
+      await expect(stopped).rejects.toThrow('stopped')
+      await expect.poll(() => cancelled, { message: when }).toBe(true)
+    }
+    const huge = () => stream({ response: 'x'.repeat(3_000_000) }, { response: 'y'.repeat(3_000_000) })
+    const answer = await ask(model(), { ai: answering(huge).ai })
+    expect(answer).toMatchObject({ code: 'upstream_too_large' })
+    expect(answer.text).toHaveLength(3_000_000)
+  })
+
+  it('fails clearly where the service has none', async () => {
+    expect(await ask(model())).toMatchObject({ code: 'workers_ai_not_bound', retryable: false })
   })
 })
 

@@ -68,6 +68,9 @@ export const OPERATIONS: Operation[] = operationsOf(app).map(({ method, path, no
   }
 })
 
+/** What a list must be asked, where it answers nothing without. */
+export const MUST_ASK: Record<string, string> = { 'GET /api/v1/chats/search': 'q=seed' }
+
 export const PATHS = [...new Set(OPERATIONS.map(({ path }) => path))]
 
 /** Whether a concrete path is one that the pattern means. */

@@ -38,10 +38,16 @@ describe('a tenant’s database', () => {
 
 describe('the schema', () => {
   it('begins every key of a tenant’s table with the tenant, or makes it unguessable', async () => {
-    // A seq orders commits; hashes of tokens (and of a login's challenge, which names no tenant) are looked up before
+    // A seq orders commits, and is the number of a line in the index of words; hashes of tokens (and of a login's challenge, which names no tenant) are looked up before
     // the tenant is known.
     const elsewhere: Record<string, string> = {
       events: 'seq',
+      chat_finders: 'seq',
+      interactions: 'seq',
+      items: 'seq',
+      item_changes: 'seq',
+      knowledge_chunks: 'seq',
+      tickets: 'seq',
       state_changes: 'seq',
       refresh_tokens: 'hash',
       mail_tokens: 'hash',
@@ -64,25 +70,41 @@ describe('the schema', () => {
 
   it('begins every index on a tenant’s table with the tenant, but for those that are asked across tenants', async () => {
     const across: Record<string, string> = {
+      agent_syncs_due: 'providers are told of agents, whose ever they are',
+      alert_watches_due: 'the sweep looks at whose minute is over, whose ever it is',
       api_keys_by_hash: 'a key names no tenant',
       api_keys_by_id: 'the platform lists the keys of all tenants',
       audit_unsealed_by_time: 'the sealing looks at what is unsealed, whose ever it is',
+      billing_accounts_due: 'simulated subscriptions go on, whose ever they are',
+      calls_due: 'the sweep looks for those that nothing drives, whose ever they are',
+      chat_shares_by_token: 'a public link names no tenant',
+      checkouts_due: 'open checkouts are looked at, whose ever they are',
+      credit_months_due: 'months that are over are invoiced, whose ever they are',
+      dropped_files_due: 'the sweep looks at what is to be removed, whose ever it is',
       events_undispatched: 'the sweep looks at what is undone, whose ever it is',
-      idempotency_keys_by_age: 'old keys are dropped, whose ever they are',
+      endpoints_degraded: 'the sweep looks for those whose probe is due, whose ever they are',
+      files_unfinished: 'uploads that never ended are dropped, whose ever they are',
+      interaction_counts_behind: 'the sweep looks at what is not counted, whose ever it is',
       invitations_by_hash: 'a mailed token names no tenant',
       issuers_by_iss: 'a token names its issuer before its tenant',
+      jobs_due: 'the sweep looks for those that nothing runs, whose ever they are',
       mails_by_age: 'the mail box of development, and mail that is due',
       mails_due: 'mail is sent whose ever it is',
       oauth_accounts_by_subject: 'a login at a provider names no tenant',
       partner_tenants_by_partner: 'a partner is of no tenant',
       partner_users_by_partner: 'a partner is of no tenant',
       passkeys_by_credential: 'a passkey names no tenant',
+      pipeline_batches_due: 'batches are sent whose ever they are',
+      pipeline_batches_waiting: 'whether any tenant has some is asked for all',
+      provider_references_by_id: 'a provider’s id names no tenant, and is one tenant’s alone',
       state_changes_by_end: 'old changes are dropped, whose ever they are',
       state_changes_untold: 'the sweep looks at what is undone, whose ever it is',
       users_by_address: 'a login names an address, and perhaps no tenant',
       users_by_id: 'the platform names a user by the id alone',
       users_imported: 'how dear imported hashes are, over all tenants',
       users_personal: 'an address has one personal tenant',
+      workflow_triggers_due: 'schedules are looked at whose ever they are',
+      webhook_sources_by_id: 'a source’s URL names no tenant',
     }
     const { results } = await env.DB.prepare(
       `select i.name as name, i.tbl_name as "table", (select c.name from pragma_index_info(i.name) as c where c.seqno = 0) as first

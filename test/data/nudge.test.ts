@@ -10,14 +10,14 @@ function heldQueue() {
       sends.push({ ids, letGo: resolve, fail: () => reject(new Error('the queue is away')) })
     })
   const queue = {
-    send: ({ event_id }: EventNudge) => hold([event_id]),
-    sendBatch: (batch: { body: EventNudge }[]) => hold(batch.map(({ body }) => body.event_id)),
+    send: ({ event_ids }: EventNudge) => hold(event_ids),
+    sendBatch: (batch: { body: EventNudge }[]) => hold(batch.flatMap(({ body }) => body.event_ids)),
   }
   const env = { EVENTS_QUEUE: queue as unknown as Bindings['EVENTS_QUEUE'] }
   return { env, sends, idsSent: () => sends.map(({ ids }) => ids) }
 }
 
-const event = (event_id: string): EventNudge => ({ tenant_id: 'tenant', event_id })
+const event = (event_id: string, tenant_id = 'tenant'): EventNudge => ({ tenant_id, event_ids: [event_id] })
 const until = async (holds: () => boolean) => {
   while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5))
 }
@@ -53,6 +53,25 @@ describe('a nudge', () => {
     await Promise.all(all)
     expect(sends.map(({ ids }) => ids.length)).toEqual([1, 100, 50])
     expect(new Set(sends.flatMap(({ ids }) => ids)).size).toBe(151)
+  })
+
+  it('is one message for all that a tenant committed meanwhile', async () => {
+    const messages: EventNudge[][] = []
+    const queue = {
+      send: async (one: EventNudge) => void messages.push([one]),
+      sendBatch: async (batch: { body: EventNudge }[]) => void messages.push(batch.map(({ body }) => body)),
+    }
+    const env = { EVENTS_QUEUE: queue as unknown as Bindings['EVENTS_QUEUE'] }
+    await Promise.all(
+      [event('first'), event('a'), event('b', 'other'), event('c')].map((one) => nudge(env, one)),
+    )
+    expect(messages).toEqual([
+      [event('first')],
+      [
+        { tenant_id: 'tenant', event_ids: ['a', 'c'] },
+        { tenant_id: 'other', event_ids: ['b'] },
+      ],
+    ])
   })
 
   it('does not wait for a send that died with its request', async () => {

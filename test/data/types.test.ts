@@ -32,7 +32,7 @@ describe('types', () => {
 
   it('let no message be sent that does not name its tenant', () => {
     // @ts-expect-error it names none
-    const nudge: EventNudge = { event_id: 'msg_1' }
+    const nudge: EventNudge = { event_ids: ['msg_1'] }
     expect(nudge).not.toHaveProperty('tenant_id')
   })
 })

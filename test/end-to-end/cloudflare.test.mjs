@@ -193,14 +193,16 @@ test('every environment binds what dev binds, under names of its own', () => {
   }
 })
 
-test('the Worker that would be deployed is at most 250 kB, compressed', (t) => {
+test('the Worker that would be deployed is at most 550 kB, compressed', (t) => {
   const folder = temporaryFolder(t)
   wrangler(['deploy', '--dry-run', '--env', 'production', '--outdir', folder])
   const scripts = readdirSync(folder).filter((name) => name.endsWith('.js'))
   assert.deepEqual(scripts, ['index.js'])
+  // What is read when it is needed, and not at the start.
+  assert.deepEqual(readdirSync(path.join(folder, 'lazy')), ['pdfjs.js'])
   const size = gzipSync(readFileSync(path.join(folder, 'index.js')), { level: 9 }).byteLength
   t.diagnostic(`${(size / 1000).toFixed(1)} kB gzip`)
-  assert.ok(size <= 250_000, `${size} bytes`)
+  assert.ok(size <= 550_000, `${size} bytes`)
 })
 
 test('the Worker starts well within the 400 ms of CPU time that Cloudflare allows', (t) => {

@@ -20,7 +20,7 @@ function run(command, args, options = {}) {
 
 /** A program of the API's user; what is marked as an error must be one, so that the types are not just `any`. */
 const PROGRAM = `
-import { AuthenticationService, InteractionsService, OpenAPI, type Interaction } from './client'
+import { AuthenticationService, InteractionsService, OpenAPI, TeamsService, type Interaction } from './client'
 
 export async function program(base: string, email: string, password: string): Promise<Interaction[]> {
   OpenAPI.BASE = base
@@ -36,8 +36,8 @@ export async function program(base: string, email: string, password: string): Pr
 }
 
 export function refused() {
-  // @ts-expect-error text is required
-  void InteractionsService.postInteractions({ speaker_id: 'x' })
+  // @ts-expect-error a name is required
+  void TeamsService.postTeams({ description: 'x' })
   // @ts-expect-error no such field
   void InteractionsService.postInteractions({ text: 'x', colour: 'red' })
   // @ts-expect-error a list is no interaction

@@ -1,12 +1,23 @@
 // What end-to-end tests share: the service as its users run it, receivers that are real servers, and patience.
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { existsSync, globSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  globSync,
+  mkdtempSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import http from 'node:http'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import { copyAssets } from '../../scripts/lib/assets.mjs'
+import { makePlatformAdmin } from '../../scripts/lib/platform-admin.mjs'
 import { migrateLocally, ROOT, startWorker, untilHealthy, wrangler } from '../../scripts/lib/wrangler.mjs'
 
 export { ROOT }
@@ -63,11 +74,21 @@ function builtWorker() {
  *   await fetch(`${service.url}/health`)
  *   await service.kill()      // kill -9 of everything, as in a power cut
  *   await service.restart()   // the same state, port and settings
+ *
+ * One that `redeploys` has a copy of the Worker, whose next version takes the place of the one that runs:
+ *
+ *   await service.redeploy()
  */
-export async function startService(t, { vars = {}, source = false, environment } = {}) {
+export async function startService(t, { vars = {}, source = false, environment, redeploys = false } = {}) {
   copyAssets(ROOT)
-  const script = source || environment ? undefined : builtWorker()
   const folder = temporaryFolder(t)
+  let script = source || environment ? undefined : builtWorker()
+  if (redeploys) {
+    // Wrangler finds its configuration by where the script lies.
+    script = path.join(ROOT, 'build', `${path.basename(folder)}.js`)
+    copyFileSync(builtWorker(), script)
+    t.after(() => rmSync(script, { force: true }))
+  }
   const stateDir = path.join(folder, 'state')
   const envFile = path.join(folder, 'settings.env')
   const port = await freePort()
@@ -115,6 +136,14 @@ export async function startService(t, { vars = {}, source = false, environment }
       await service.kill()
       await service.start()
     },
+    /** Whoever is connected is cut off, and what is stored stays. */
+    async redeploy() {
+      const reloads = () => output.split('Local server updated and ready').length
+      const before = reloads()
+      appendFileSync(script, '\n// another version\n')
+      await waitFor(() => reloads() > before, 30_000, 'the new version')
+      await untilHealthy(url, child)
+    },
   }
   t.after(() => service.kill())
   await service.start()
@@ -139,7 +168,8 @@ function signalGroup(pid, signal) {
 
 /**
  * A loopback server that records what it gets and answers with `respond(request, response, body)`, by default 200.
- * `receiver.requests` holds `{ method, path, headers, body, at }`; `received(n)` waits until there are n of them.
+ * `receiver.requests` holds `{ method, path, headers, body, at, status }`, `status` once it has answered; `received(n)`
+ * waits until there are n of them.
  */
 export async function startReceiver(t, respond = (_request, response) => response.end('ok'), port = 0) {
   const requests = []
@@ -147,14 +177,11 @@ export async function startReceiver(t, respond = (_request, response) => respons
     const chunks = []
     for await (const chunk of request) chunks.push(chunk)
     const body = Buffer.concat(chunks).toString()
-    requests.push({
-      method: request.method,
-      path: request.url,
-      headers: request.headers,
-      body,
-      at: Date.now(),
-    })
+    const { method, url, headers } = request
+    const seen = { method, path: url, headers, body, at: Date.now(), status: null }
+    requests.push(seen)
     await respond(request, response, body)
+    seen.status = response.statusCode
   })
   await new Promise((resolve, reject) => server.once('error', reject).listen(port, '127.0.0.1', resolve))
   const receiver = {
@@ -222,6 +249,21 @@ export async function must(service, method, route, options) {
   return json.data
 }
 
+/** All that a list has, page by page. */
+export async function listAll(service, route, options) {
+  const rows = []
+  const join = route.includes('?') ? '&' : '?'
+  for (let cursor = ''; cursor !== null; ) {
+    const at = cursor === '' ? '' : `&cursor=${encodeURIComponent(cursor)}`
+    const answer = await call(service, 'GET', `${route}${join}limit=100${at}`, options)
+    if (answer.status !== 200)
+      throw new Error(`GET ${route} answered ${answer.status}: ${JSON.stringify(answer)}`)
+    rows.push(...answer.data)
+    cursor = answer.meta.next_cursor
+  }
+  return rows
+}
+
 /** Signs a tenant up as anyone does; answers its ids, its admin's token and an API key. */
 export async function signUp(service, slug = `t-${randomBytes(6).toString('hex')}`) {
   const login = { email: `admin@${slug}.example`, password: `pass-${randomBytes(9).toString('hex')}` }
@@ -231,6 +273,17 @@ export async function signUp(service, slug = `t-${randomBytes(6).toString('hex')
   const { access_token: token } = await must(service, 'POST', '/api/v1/auth/login', { body: login })
   const { key } = await must(service, 'POST', '/api/v1/auth/api-keys', { as: token, body: { name: 'test' } })
   return { tenant, user, login, token, key }
+}
+
+/** Gives a tenant credit, as the platform does. */
+export async function grantCredit(service, tenantId, amount) {
+  const login = { email: 'root@example.com', password: 'a platform of one’s own' }
+  await makePlatformAdmin({ ...login, where: ['--local', '--persist-to', service.stateDir] })
+  // While wrangler ran nothing was heard: connections that the service closed meanwhile are let go first.
+  await wait(100)
+  const { access_token: as } = await must(service, 'POST', '/api/v1/auth/login', { body: login })
+  const body = { amount, reference: 'end-to-end' }
+  await must(service, 'POST', `/api/platform/tenants/${tenantId}/credits`, { as, body })
 }
 
 /** Gives a tenant limits of its own, where a test does more than its plan allows; within ten seconds they hold. */

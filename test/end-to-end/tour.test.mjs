@@ -36,11 +36,12 @@ const textOf = (events) =>
 
 const seqOf = ({ id }) => Number(id.split('-')[1])
 
-test('the tour of the README', { timeout: 120_000 }, async (t) => {
-  const service = await startService(t)
+test('the tour of the README', { timeout: 300_000 }, async (t) => {
+  const vars = { CALL_PROVIDER: 'simulated', CALL_SIMULATED_SPEED: '5', PAYMENTS: 'simulated' }
+  const service = await startService(t, { vars })
   const blocks = await tour(service)
-  assert.equal(blocks.length, 6)
-  const [signUp, makeKey, receive, lose, ask, watch] = blocks
+  assert.equal(blocks.length, 7)
+  const [signUp, makeKey, receive, lose, ask, watch, campaign] = blocks
   const shell = openShell(t)
 
   await t.test('1. a tenant signs up, and is known by token and by cookie', async () => {
@@ -123,7 +124,24 @@ test('the tour of the README', { timeout: 120_000 }, async (t) => {
     assert.equal(resumed.at(-1).type, 'done')
   })
 
-  await t.test('6. the page to read and try is there', async () => {
+  await t.test('6. a campaign calls twenty, and says live how far it is', async () => {
+    const output = await follow(shell, campaign)
+    assert.match(output, /"lines":20,"created":20,"merged":0,"failed":0/)
+    const said = [...output.matchAll(/^(\d+) % (\w+) (\{.*\})$/gm)].map(([, progress, status, counts]) => ({
+      ...{ progress: Number(progress), status, contacts: JSON.parse(counts) },
+    }))
+    assert.ok(said.length >= 3, 'some steps were seen')
+    assert.ok(said.some(({ contacts }) => contacts.calling > 0))
+    assert.deepEqual(said.at(-1), {
+      ...{ progress: 100, status: 'completed' },
+      contacts: { total: 20, pending: 0, calling: 0, completed: 20, no_answer: 0, failed: 0 },
+    })
+    const [call] = answers(output).at(-1).data
+    assert.equal(call.status, 'completed')
+    assert.ok(call.cost > 0 && call.duration_seconds > 0)
+  })
+
+  await t.test('7. the page to read and try is there', async () => {
     const page = await (await fetch(`${service.url}/docs`)).text()
     assert.match(page, /swagger-ui/)
   })

@@ -136,7 +136,7 @@ describe('the content type of a body', () => {
   ])
     it(`${type} is refused`, async () => {
       const { details } = await expectError(
-        post('{"text":"a"}', { 'Content-Type': type }),
+        patchMe('{"full_name":"a"}', { 'Content-Type': type }),
         'unsupported_media_type',
       )
       expect(details).toEqual({ expected: 'application/json', received: type })

@@ -110,7 +110,7 @@ describe('each row of the table of errors', () => {
 
   it('405: the wrong method, with Allow', async () => {
     const answer = await call('PUT', '/api/v1/interactions', { body: {} })
-    expect(answer.headers.get('Allow')).toBe('GET, POST, HEAD, OPTIONS')
+    expect(answer.headers.get('Allow')).toBe('GET, POST, DELETE, HEAD, OPTIONS')
     await expectError(answer, 'method_not_allowed')
     const onOne = await call('PATCH', '/api/v1/interactions/0197b3c2-8f4e-7c1a-9d2b-3e4f5a6b7c8d/', {
       body: {},

@@ -198,7 +198,8 @@ describe('fifty logins at once', patient, () => {
     await Promise.all(logins)
     expect(waits.length).toBeGreaterThan(3)
     expect(waits.length + busy.length).toBe(50)
-    expect(Math.max(...waits)).toBeLessThanOrEqual(10)
+    // One more may be made before a login comes into line, and one after its own, before this hears of it.
+    expect(Math.max(...waits)).toBeLessThanOrEqual(10 + 2)
     for (const answer of busy) {
       expect(answer.headers.get('Retry-After')).toBe('2')
       await expectError(answer, 'login_busy')

@@ -40,7 +40,7 @@ export class Isolate {
 
   /** A request that reads nothing but who is calling. */
   knock(credential: { token?: string; key?: string }): Promise<Response> {
-    return this.ask('GET', '/api/v1/webhooks/event-types', credential)
+    return this.ask('GET', '/api/v1/webhooks/event-types?built_in=true', credential)
   }
 
   private watched(name: string, target: object): object {

@@ -28,6 +28,12 @@ describe('a time on the wire', () => {
     ])
       expect([sent, Time.safeParse(sent).success]).toEqual([sent, false])
   })
+
+  it('is told what is wrong with it, and nothing else', () => {
+    const told = (sent: string) => Time.safeParse(sent).error?.issues.map(({ message }) => message)
+    expect(told('yesterday')).toEqual(['must be a time like 2026-01-31T10:00:00.000Z'])
+    expect(told('9999-12-31T23:59:59-14:00')).toContain('must be before the year 10000')
+  })
 })
 
 describe('an id on the wire', () => {

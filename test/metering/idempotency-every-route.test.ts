@@ -2,6 +2,7 @@ import { env } from 'cloudflare:workers'
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { OPERATIONS, type Operation } from '../contract/operations'
 import { pathOf, rowsOf, type Seeded, seed } from '../contract/seeds'
+import { presign, upload } from '../files/kit'
 import { settleKeys } from '../identity/keys-kit'
 import { insertPasskey, newAuthenticator } from '../identity/passkey-kit'
 import { call, callJson, newAddress } from '../world'
@@ -13,7 +14,7 @@ const taking = WRITES.filter(({ note }) => note.idempotency !== 'ignored')
 
 /** What ends what others need: each has a tenant of its own. */
 const isAlone = ({ method, path }: Operation) =>
-  method === 'DELETE' || /\/(logout|logout-all|retry|suspend|cancel)$/.test(path)
+  method === 'DELETE' || /\/(\{id\}\/presign|logout|logout-all|retry|suspend|cancel)$/.test(path)
 
 /** Refused in the state that the seed leaves: with what a repeat would get again. */
 const REFUSED = [
@@ -35,7 +36,37 @@ const IGNORING = {
   'POST /api/v1/auth/mfa/totp/confirm': 'MFA',
   'DELETE /api/v1/auth/mfa/totp': 'MFA',
   'POST /api/v1/chats/{id}/messages': 'a stream: the key stands for client_message_id',
+  'PATCH /api/v1/chats/{id}/messages/{message_id}': 'a stream, likewise',
+  'POST /api/v1/chats/{id}/messages/{message_id}/regenerate': 'a stream, likewise',
+  'POST /api/v1/runs/{id}/events': 'the agent’s numbers',
+  'POST /api/v1/calls/tools/{id}': 'Ultravox has no keys; each call of a tool has one of its own',
+  'POST /api/v1/calls/tools/knowledge': 'changes nothing',
+  'PUT /api/v1/files/signed/{file_id}': 'the file’s own bytes, by a URL that allows no others',
+  // What only looks is looked at anew.
+  'POST /api/v1/webhooks/filter/test': 'changes nothing',
+  'POST /api/v1/webhooks/{id}/filter/test': 'changes nothing',
+  'POST /api/v1/kb/{id}/search': 'changes nothing',
+  'POST /api/v1/recommendations': 'changes nothing',
+  'POST /api/v1/recommendations/similar': 'changes nothing',
+  // Senders have ids of their own, by which a webhook is taken in once.
+  'POST /api/v1/webhooks/in/{source_id}': 'the sender’s id',
+  'POST /api/v1/webhooks/stripe': 'the sender’s id',
+  'POST /api/v1/webhooks/telnyx': 'the sender’s id',
+  'POST /api/v1/webhooks/ultravox': 'the sender’s id',
 }
+
+/** What a route must be asked. */
+const QUERIES: Record<string, (a: Seeded) => string> = {
+  'DELETE /api/v1/interactions': () => '?user_id=user-42',
+  'DELETE /api/v1/events': () => '?subject=customer-42',
+  'POST /api/v1/chats/import': ({ ids }) => `?agent_id=${ids['/api/v1/agents/{id}']}`,
+}
+
+/** Has the seed's row stand as a route needs it. */
+const set = ({ world, ids }: Seeded, table: 'deliveries' | 'jobs', columns: string) =>
+  env.DB.prepare(`update ${table} set ${columns} where tenant_id = ? and id = ?`)
+    .bind(world.tenant.id, ids[`/api/v1/${table}/{id}`])
+    .run()
 
 /** What a route needs besides the seed; what it answers goes into the body. */
 const READY: Record<string, (a: Seeded) => Promise<object>> = {
@@ -48,6 +79,50 @@ const READY: Record<string, (a: Seeded) => Promise<object>> = {
   'POST /api/v1/teams': async () => ({ name: crypto.randomUUID() }),
   'PATCH /api/v1/teams/{id}': async () => ({ name: crypto.randomUUID() }),
   'PUT /api/v1/chats/{id}/shares': async ({ ids }) => ({ team_id: ids['/api/v1/teams/{id}'] }),
+  'POST /api/v1/app/{app_id}/endpoint/{endpoint_id}/send-example': async () => ({ eventType: 'seed.signup' }),
+  'POST /api/v1/deliveries/{id}/cancel': async (a) => {
+    await set(a, 'deliveries', "status = 'pending', next_attempt_at = '2999-01-01T00:00:00.000Z'")
+    return {}
+  },
+  'POST /api/v1/jobs/{id}/cancel': async (a) => {
+    await set(a, 'jobs', "status = 'queued', next_at = '2999-01-01T00:00:00.000Z', finished_at = null")
+    return {}
+  },
+  'POST /api/v1/jobs/{id}/retry': async (a) => {
+    await set(a, 'jobs', "status = 'failed', next_at = null")
+    return {}
+  },
+  // New URLs are made for bytes that did not come yet.
+  'POST /api/v1/files/{id}/presign': async ({ world, ids }) => {
+    const coming = await presign(world.admin, {})
+    ids['/api/v1/files/{id}'] = coming.data.file_id
+    return {}
+  },
+  ...Object.fromEntries(
+    [
+      ['schedule', 'draft'],
+      ['pause', 'scheduled'],
+      ['resume', 'paused'],
+    ].map(([verb, status]) => [
+      `POST /api/v1/campaigns/{id}/${verb}`,
+      async ({ world }: Seeded) => {
+        await env.DB.prepare('update campaigns set status = ? where tenant_id = ?')
+          .bind(status, world.tenant.id)
+          .run()
+        return {}
+      },
+    ]),
+  ),
+  'POST /api/v1/kb/{id}/files/ingest': async ({ world }) => ({
+    file_ids: [(await upload(world.admin, 'Seed', { filename: 'seed.md' })).id],
+  }),
+  'POST /api/v1/items/import': async ({ ids }) => ({ file_id: ids['/api/v1/files/{id}'], format: 'ndjson' }),
+  ...Object.fromEntries(
+    ['platform', 'admin'].map((path) => [
+      `POST /api/${path}/tenants/{id}/credits`,
+      async () => ({ reference: crypto.randomUUID() }),
+    ]),
+  ),
   'POST /api/v1/auth/passkeys/register/verify': async ({ world: { admin } }) => {
     const options = await callJson<{ challenge: string; user: { id: string } }>(
       'POST',
@@ -66,7 +141,7 @@ beforeAll(async () => {
 function ask(a: Seeded, op: Operation, key: string, address: string, ready: object) {
   const headers: Record<string, string> = { 'X-Idempotency-Key': key, 'CF-Connecting-IP': address }
   const token = op.open ? {} : { token: op.platform ? a.platform.token : a.world.admin.token }
-  const path = pathOf(a, op.path)
+  const path = `${pathOf(a, op.path)}${QUERIES[op.name]?.(a) ?? ''}`
   if (op.contentType === 'multipart/form-data') {
     // A boundary of its own each time, as a browser makes it.
     const form = new FormData()
@@ -84,6 +159,12 @@ function ask(a: Seeded, op: Operation, key: string, address: string, ready: obje
       }),
     )
   }
+  if (op.contentType === 'application/x-ndjson')
+    return call(op.method, path, {
+      ...token,
+      headers: { ...headers, 'Content-Type': op.contentType },
+      raw: JSON.stringify(op.note.body?.example),
+    })
   return call(op.method, path, {
     ...token,
     headers,
@@ -95,6 +176,8 @@ function ask(a: Seeded, op: Operation, key: string, address: string, ready: obje
 function bodyOf(a: Seeded, example: unknown, key: string): object {
   const real: Record<string, string> = {
     agent_id: a.ids['/api/v1/agents/{id}'] ?? '',
+    model: a.ids['/api/v1/agents/{id}'] ?? '',
+    message_id: a.ids['/api/v1/chats/{id}/messages/{message_id}'] ?? '',
     tenant_id: a.world.tenant.id,
     slug: `t-${key.slice(0, 12)}`,
     email: `${key}@example.com`,
@@ -108,7 +191,12 @@ function bodyOf(a: Seeded, example: unknown, key: string): object {
 
 /** What a write leaves: how many rows of each kind, and their versions. What goes on by itself moves none of it. */
 async function traces(tenantId: string): Promise<Record<string, unknown>> {
-  const { deliveries: _, ...tables } = await rowsOf(tenantId)
+  const {
+    deliveries: _,
+    daily_counts: _counted,
+    daily_deliveries: _tallied,
+    ...tables
+  } = await rowsOf(tenantId)
   const versions = (rows: unknown[]) => rows.map((row) => (row as { version?: number }).version ?? null)
   return Object.fromEntries(Object.entries(tables).map(([table, rows]) => [table, versions(rows)]))
 }
@@ -125,9 +213,13 @@ const stored = async (key: string) =>
       .all<Record<string, unknown>>()
   ).results
 
+/** A URL that is a credential by itself. */
+const SIGNED = /[?&](?:signature|X-Amz-Signature|token|ticket)=|\/shared\/[\w-]{43}/
+
 /** Values that are nobody's business at rest, wherever they are in an answer. */
 function secretsIn(value: unknown, name = ''): string[] {
-  if (typeof value === 'string') return /secret|token|password|^key$/i.test(name) ? [value] : []
+  if (typeof value === 'string')
+    return /secret|token|password|^key$/i.test(name) || SIGNED.test(value) ? [value] : []
   if (typeof value !== 'object' || value === null) return []
   return Object.entries(value).flatMap(([key, child]) => secretsIn(child, key))
 }

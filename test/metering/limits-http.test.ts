@@ -130,7 +130,9 @@ describe('limits by address', { timeout: 30_000 }, () => {
 
   it('do not count health, keys, pages and preflights', async () => {
     const headers = from(newAddress())
-    const paths = ['/health', '/health/live', '/.well-known/jwks.json', '/docs', '/favicon.svg']
+    const paths = [
+      ...['/health', '/health/live', '/api/v1/health', '/.well-known/jwks.json', '/docs', '/favicon.svg'],
+    ]
     const seen = await statuses(150, (i) => call('GET', paths[i % paths.length] ?? '', { headers }))
     expect(new Set(seen)).not.toContain(429)
     const preflight = { ...headers, Origin: 'http://localhost:3000', 'Access-Control-Request-Method': 'GET' }
@@ -442,5 +444,60 @@ describe('what else is limited', { timeout: 30_000 }, () => {
     const refused = await upload()
     expect(refused.status).toBe(429)
     expect(refused.headers.get('RateLimit-Policy')).toBe('"uploads";q=2;w=60')
+  })
+
+  it('uploads where a form brings a file to a route that takes JSON too', async () => {
+    const { member } = await makeWorld({ rate_limits: { uploads_per_minute: 1 } })
+    const recording = async () => {
+      const form = new FormData()
+      form.set('audio', new Blob(['RIFF'], { type: 'audio/wav' }), 'a.wav')
+      const request = new Request('http://localhost/', { method: 'POST', body: form })
+      const headers = { 'Content-Type': request.headers.get('Content-Type') ?? '' }
+      return call('POST', '/api/v1/interactions', {
+        token: member.token,
+        headers,
+        raw: await request.arrayBuffer(),
+      })
+    }
+    expect((await recording()).headers.get('RateLimit-Policy')).toBe('"uploads";q=1;w=60')
+    const refused = await recording()
+    expect([refused.status, refused.headers.get('RateLimit-Policy')]).toEqual([429, '"uploads";q=1;w=60'])
+    const said = await call('POST', '/api/v1/interactions', { token: member.token, body: { text: 'Hi' } })
+    expect([said.status, said.headers.get('RateLimit-Policy')]).toEqual([201, '"minute";q=1000;w=60'])
+  })
+
+  it('count each file of those that are announced together, all or none', async () => {
+    const world = await makeWorld({ rate_limits: { uploads_per_minute: 5 } })
+    const file = { filename: 'a.txt', content_type: 'text/plain', size: 1 }
+    const announce = (files: number) =>
+      callJson('POST', '/api/v1/files/presign', {
+        token: world.admin.token,
+        body: { files: Array.from({ length: files }, () => file) },
+      })
+    const first = await announce(3)
+    expect([first.status, first.headers.get('X-RateLimit-Remaining')]).toEqual([201, '2'])
+    expect(first.headers.get('RateLimit')).toMatch(/^"uploads";r=2;t=(?:5\d|6[01])$/)
+    const refused = await announce(3)
+    expect([refused.status, refused.error.details]).toMatchObject([
+      429,
+      { window: 'uploads', limit: 5, retry_after: expect.any(Number) },
+    ])
+    const wait = Number(refused.headers.get('Retry-After'))
+    expect(wait).toBeGreaterThan(50)
+    expect(wait).toBeLessThanOrEqual(61)
+    // The request that was refused is one upload itself, the others of it are not.
+    expect((await announce(1)).status).toBe(201)
+    expect((await announce(1)).error.details.window).toBe('uploads')
+    const tooMany = await announce(6)
+    expect(tooMany.status).toBe(429)
+    const other = await makeWorld({ rate_limits: { uploads_per_minute: 5 } })
+    const { status, error } = await callJson('POST', '/api/v1/files/presign', {
+      token: other.admin.token,
+      body: { files: Array.from({ length: 6 }, () => file) },
+    })
+    expect([status, error.details]).toMatchObject([
+      422,
+      { fields: { files: 'must be 5 at most: that is the limit of uploads a minute' } },
+    ])
   })
 })

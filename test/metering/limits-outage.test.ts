@@ -12,7 +12,14 @@ const throwing = () => Promise.reject(new Error('the Meter is away'))
 const hanging = () => new Promise<never>(() => {})
 
 const meters = (answer: () => Promise<never>) => ({
-  getByName: () => ({ lease: answer, look: answer, streamUse: answer, tell: answer, pace: answer }),
+  getByName: () => ({
+    lease: answer,
+    look: answer,
+    streamUse: answer,
+    tell: answer,
+    pace: answer,
+    take: answer,
+  }),
 })
 
 function isolateWith(over: Record<string, unknown>) {
@@ -46,6 +53,17 @@ describe.each([
   ['throws', throwing],
   ['hangs', hanging],
 ])('a Meter that %s', { timeout: 40_000 }, (_, answer) => {
+  it('lets files that are announced together pass by the isolate’s own number', async () => {
+    const world = await makeWorld({ rate_limits: { uploads_per_minute: 50 } })
+    const { ask } = isolateWith({ METERS: meters(answer) })
+    const files = Array.from({ length: 3 }, () => ({ filename: 'a', content_type: 'text/plain', size: 1 }))
+    const announce = () => ask('POST', '/api/v1/files/presign', { token: world.admin.token, body: { files } })
+    expect((await announce()).status).toBe(201)
+    // A tenth of the limit are five.
+    const { status, json } = await announce()
+    expect([status, json.error?.details.window]).toEqual([429, 'uploads'])
+  })
+
   it('refuses nobody but by the isolate’s own number, and is counted', async () => {
     const world = await makeWorld({ rate_limits: { requests_per_minute: 50 } })
     const { ask, counts } = isolateWith({ METERS: meters(answer) })

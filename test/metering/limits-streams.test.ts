@@ -3,6 +3,7 @@ import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
 import { knowRegion } from '../../src/data/objects'
 import { OpenStreams } from '../../src/domains/metering/limits/open-streams'
+import { Hosts } from '../../src/domains/metering/meter/guests'
 import { audit, Streams } from '../../src/domains/metering/meter/streams'
 import type { Bindings } from '../../src/env'
 import { chatWith } from '../chat/kit'
@@ -77,6 +78,23 @@ describe('the gauge', () => {
       asked.length = 0
       await audit(streams, ask, 60_000, 'hangs')
       expect(asked).toEqual(['throws'])
+    }))
+})
+
+describe('who has guests from a tenant', () => {
+  it('is kept over a new start, the latest thousand, until nobody is there any more', () =>
+    withGauge((sql) => {
+      const hosts = new Hosts(sql)
+      for (let i = 0; i < 1_005; i++) hosts.note({ holder: `t/${i}`, tenant_id: 't' }, i)
+      hosts.note({ holder: 't/10', tenant_id: 't' }, 2_000)
+      const kept = new Hosts(sql)
+      expect(kept.all()).toHaveLength(1_000)
+      expect(kept.all().some(({ holder }) => holder === 't/4')).toBe(false)
+      // Somebody came after it was asked.
+      kept.forget('t/10', 1_999)
+      kept.forget('t/11', 1_999)
+      const left = kept.all().map(({ holder }) => holder)
+      expect([left.length, left.includes('t/10'), left.includes('t/11')]).toEqual([999, true, false])
     }))
 })
 

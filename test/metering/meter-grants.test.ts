@@ -268,3 +268,18 @@ describe('the Meters of addresses', () => {
     expect(ask('b', 1).fresh).toBe(true)
   })
 })
+
+describe('several taken at once', () => {
+  it('are taken all or none, whatever isolates hold, and survive a restart', () => {
+    expect(meter.take('files', 'minute', 20, 12, T)).toEqual({ left: 8, reset: 60_250, wait: null })
+    expect(meter.take('files', 'minute', 20, 9, T + 10_000)).toEqual({ left: 8, reset: 50_250, wait: 50_250 })
+    expect(meter.take('files', 'minute', 20, 8, T + 10_000)).toEqual({ left: 0, reset: 50_250, wait: null })
+    const again = new Grants(store, T + 11_000)
+    expect(again.take('files', 'minute', 20, 1, T + 11_000)).toEqual({ left: 0, reset: 49_250, wait: 49_250 })
+    expect(again.take('files', 'minute', 20, 12, T + 60_250)).toEqual({ left: 0, reset: 10_000, wait: null })
+    // What is lent counts until it is reported.
+    const demands = [demand({ name: 'files', limit: 20, wanted: 8 })]
+    expect(again.lease(asking('a', 1, { demands }), T + 70_250).grants[0]?.count).toBe(8)
+    expect(again.take('files', 'minute', 20, 1, T + 70_250).wait).not.toBeNull()
+  })
+})

@@ -139,6 +139,22 @@ describe('the Meter', () => {
   })
 })
 
+describe('a Meter that was erased', () => {
+  it('begins with nothing for who still asks', async () => {
+    const meter = newMeter()
+    await meter.lease(asking('a', 1))
+    await meter.tell([revoked()])
+    await meter.erase()
+    expect(await meter.look(MINUTE)).toMatchObject([{ used: 0, remaining: 1_000 }])
+    expect((await meter.lease(asking('a', 2))).changes).toEqual([])
+    expect(await meter.tell([revoked()])).toBeGreaterThan(0)
+    expect(await meter.openStream({ holder: 'h', life: 'l', sequence: 1, open: 1 })).toMatchObject({
+      open: 1,
+    })
+    expect(await meter.usageSamples(null, 10)).toEqual([])
+  })
+})
+
 describe('the Meters of addresses', () => {
   it('count each address in the windows it is asked for', async () => {
     const meter = env.ADDRESS_METERS.getByName('addresses-1')

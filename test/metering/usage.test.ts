@@ -419,10 +419,14 @@ describe('as CSV', () => {
     expect(answer.headers.get('Content-Disposition')).toBe('attachment; filename="usage-by-endpoint.csv"')
     expect(answer.headers.get('Vary')).toContain('Accept')
     const [head, line, ...rest] = (await answer.text()).split('\r\n')
-    const counts =
-      'requests,errors,latency_ms_p50,latency_ms_p95,latency_ms_p99,request_size_bytes,response_size_bytes'
+    const counts = [
+      'requests,errors,latency_ms_p50,latency_ms_p95,latency_ms_p99,request_size_bytes,response_size_bytes',
+      'runs,prompt_tokens,completion_tokens',
+      'time_to_first_token_ms_p50,time_to_first_token_ms_p95,time_to_first_token_ms_p99',
+      'duration_ms_p50,duration_ms_p95,duration_ms_p99',
+    ].join(',')
     expect(head).toBe(`method,endpoint,${counts}`)
-    expect(line).toMatch(/^GET,\/api\/v1\/interactions,2,0,\d+,\d+,\d+,0,\d+$/)
+    expect(line).toMatch(/^GET,\/api\/v1\/interactions,2,0,\d+,\d+,\d+,0,\d+,0,0,0,,,,,,$/)
     expect(rest).toEqual([''])
     for (const [query, first] of [
       ['', 'hour'],

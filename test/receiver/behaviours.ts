@@ -1,11 +1,12 @@
 import { Buffer } from 'node:buffer'
-import type { ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export type Call = {
   url: URL
   body: Buffer
   response: ServerResponse
+  headers: IncomingHttpHeaders
   /** How often this key was called, this call among them. */
   seen: number
   say: Sayer
@@ -123,6 +124,8 @@ export const behaviours: Record<string, (call: Call) => Promise<void> | void> = 
     const all = Array.from({ length: pairs }, () => ['\n', ...lines(pair)]).flat()
     return stream(call, 'application/json; charset=utf-8', all)
   },
+  quote: ({ response, headers }) =>
+    json(response, { error: `no run of ${headers['x-causeway-run-token']}` }, 400),
   json: (call) =>
     json(call.response, document(call.url.searchParams.get('form') ?? 'content', call.say.text)),
   ollama: (call) =>

@@ -1,19 +1,21 @@
+import { Buffer } from 'node:buffer'
+import { createPublicKey, type JsonWebKey, verify } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
-import { gzipSync } from 'node:zlib'
+import { type Step, take } from './faults'
 
-/** What the receiver does with one request; `hang` and the rest go wrong in the way that their name says. */
-export type Step = {
-  does?: 'answer' | 'hang' | 'reset' | 'reset-body' | 'drip' | 'huge' | 'gzip-bomb'
-  status?: number
-  headers?: Record<string, string>
-  body?: string
-  /** Before the answer's headers. */
-  delay_ms?: number
+export type { Step }
+
+/** What the receiver saw, and how its answer went: `whole`, or `cut` where either side broke it off; else it is on. */
+export type Seen = {
+  at: number
+  method: string
+  headers: Record<string, string>
+  body: string
+  answer: 'on' | 'whole' | 'cut'
+  /** Bytes of the answer that left here. */
+  written: number
 }
-
-/** What the receiver saw. */
-export type Seen = { at: number; method: string; headers: Record<string, string>; body: string }
 
 const plans = new Map<string, Step[]>()
 const seen = new Map<string, Seen[]>()
@@ -31,11 +33,33 @@ export async function hooks(request: IncomingMessage, response: ServerResponse):
     response.writeHead(204).end()
   } else if (url.pathname === '/hook/seen') {
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(seen.get(key) ?? []))
+  } else if (url.pathname === '/hook/verify') {
+    // OpenSSL's word for a signature that the service made with BoringSSL.
+    const { jwk, text, signature } = JSON.parse(body) as { jwk: JsonWebKey; text: string; signature: string }
+    const key = createPublicKey({ key: jwk, format: 'jwk' })
+    const genuine = verify(null, Buffer.from(text), key, Buffer.from(signature, 'base64'))
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ genuine }))
+  } else if (url.pathname === '/hook/dns') {
+    // A resolver (application/dns-json) that knows every name, by the addresses in its own URL.
+    const type = url.searchParams.get('type') ?? ''
+    const addresses = (url.searchParams.get(type) ?? '').split(',').filter((address) => address !== '')
+    const ttl = Number(url.searchParams.get('ttl') ?? 0)
+    const Answer = addresses.map((data) => ({ type: type === 'A' ? 1 : 28, TTL: ttl, data }))
+    remember(key, { at: Date.now(), method: type, headers: {}, body: '', answer: 'whole', written: 0 })
+    if (url.searchParams.has('hang')) return
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ Status: 0, Answer }))
   } else if (url.pathname === '/hook/to') {
     const headers = request.headers as Record<string, string>
-    seen.set(key, [...(seen.get(key) ?? []), { at: Date.now(), method: request.method ?? '', headers, body }])
+    const met = { at: Date.now(), method: request.method ?? '', headers, body }
+    const one: Seen = { ...met, answer: 'on', written: 0 }
+    remember(key, one)
+    watch(one, response)
     await take(nextStep(key), response)
   } else response.writeHead(404).end()
+}
+
+function remember(key: string, one: Seen): void {
+  seen.set(key, [...(seen.get(key) ?? []), one])
 }
 
 function nextStep(key: string): Step {
@@ -43,38 +67,12 @@ function nextStep(key: string): Step {
   return (steps.length > 1 ? steps.shift() : steps[0]) ?? {}
 }
 
-async function take(step: Step, response: ServerResponse): Promise<void> {
-  const { does = 'answer', status = 200, headers = {}, body = 'ok', delay_ms = 0 } = step
-  if (delay_ms > 0) await new Promise((resolve) => setTimeout(resolve, delay_ms))
-  if (does === 'hang') return
-  if (does === 'reset') {
-    response.socket?.resetAndDestroy()
-    return
+function watch(one: Seen, response: ServerResponse): void {
+  const { socket } = response
+  const before = socket?.bytesWritten ?? 0
+  const ended = () => {
+    one.written = (socket?.bytesWritten ?? before) - before
+    one.answer = response.writableFinished ? 'whole' : 'cut'
   }
-  if (does === 'gzip-bomb') {
-    response.writeHead(status, { ...headers, 'content-encoding': 'gzip' }).end(BOMB())
-    return
-  }
-  response.writeHead(status, headers)
-  if (does === 'answer') response.end(body)
-  else if (does === 'reset-body') {
-    response.write('the beginning')
-    setTimeout(() => response.socket?.resetAndDestroy(), 50)
-  } else if (does === 'drip') {
-    const timer = setInterval(() => response.write('.'), 20)
-    response.on('close', () => clearInterval(timer))
-  } else pour(response)
+  response.on('close', ended)
 }
-
-/** A body without an end, as fast as the reader takes it. */
-function pour(response: ServerResponse): void {
-  const piece = 'x'.repeat(64 * 1024)
-  const more = () => {
-    while (!response.destroyed && response.write(piece));
-  }
-  response.on('drain', more)
-  more()
-}
-
-/** 50 MB of zeros in 50 kB. */
-const BOMB = () => gzipSync(Buffer.alloc(50 * 1024 * 1024))

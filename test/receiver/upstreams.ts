@@ -17,7 +17,7 @@ import { behaviours, type Call, json, sayer } from './behaviours'
 //   /upstream/raw            POST's ?body= (base64url) as ?type=, cut into pieces of ?cut= bytes
 //   /upstream/status?code=   that status with a JSON error;  ?retry=2 answers 200 from the third request of its key on
 //   /upstream/html  empty  redirect  reset  huge  stall  silent     what goes wrong; ?after=n says n words before
-//   /upstream/heartbeat      blank lines for ever
+//   /upstream/quote          400, quoting the run's token;  /upstream/heartbeat  blank lines for ever
 //   /upstream/gate/{key}     says nothing by itself: POST /upstream/gate/{key}/write sends the body on,
 //                            …/end ends the answer, …/reset breaks it; each waits until the agent was called
 
@@ -49,7 +49,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   const seen = remember(url, request, response, body)
   const act = behaviour === 'gate' ? open : behaviours[behaviour]
   if (!act) return void response.writeHead(404).end()
-  await act({ url, body, response, seen, say: sayer(url) })
+  await act({ url, body, response, seen, say: sayer(url), headers: request.headers })
 }
 
 function remember(url: URL, request: IncomingMessage, response: ServerResponse, body: Buffer): number {

@@ -7,7 +7,7 @@ import { OPERATIONS, type Operation } from '../contract/operations'
 import { pathOf, type Seeded, seed } from '../contract/seeds'
 import { expectError } from '../http/expect-error'
 import { Isolate } from '../identity/isolates'
-import { call, callJson, makePerson, makeWorld, type Person, type World } from '../world'
+import { call, callJson, makePerson, makePlatformAdmin, makeWorld, type Person, type World } from '../world'
 
 // A platform administrator in a tenant of others, by X-Target-Tenant-ID.
 
@@ -175,7 +175,8 @@ describe('a platform administrator in a tenant', () => {
     const world = await makeWorld()
     const isolate = new Isolate()
     const headers = inTenant(world.tenant.id)
-    const ask = () => isolate.ask('GET', '/api/v1/webhooks/event-types', { token: platform.token, headers })
+    const ask = () =>
+      isolate.ask('GET', '/api/v1/webhooks/event-types?built_in=true', { token: platform.token, headers })
     await ask()
     await ask()
     isolate.calls.length = 0
@@ -259,11 +260,24 @@ describe('keys and secrets', () => {
     const whole = routes.filter(({ note }) => note.secret === true).map(({ name }) => name)
     expect(whole.sort()).toEqual(
       [
+        'GET /api/v1/app/{app_id}/endpoint/{endpoint_id}/secret',
         'GET /api/v1/webhooks/{id}/secret',
+        'PATCH /api/v1/app/{app_id}/endpoint/{endpoint_id}/headers',
+        'POST /api/v1/app/{app_id}/endpoint',
+        'PUT /api/v1/app/{app_id}/endpoint/{endpoint_id}',
+        'PUT /api/v1/app/{app_id}/endpoint/{endpoint_id}/headers',
+        'POST /api/v1/webhooks/sources',
+        'POST /api/v1/webhooks/{id}/secret/rotate',
+        'PUT /api/v1/secrets/{name}',
+        'POST /api/v1/app/{app_id}/endpoint/{endpoint_id}/secret/rotate',
         'POST /api/v1/agents',
         'POST /api/v1/auth/api-keys',
+        'POST /api/v1/files/{id}/presign',
+        'POST /api/v1/files/{id}/url',
+        'POST /api/v1/push/subscriptions',
         'POST /api/v1/auth/api-keys/{id}/rotate',
         'POST /api/v1/auth/issuers',
+        'POST /api/v1/billing/portal',
         'PATCH /api/v1/auth/issuers/{id}',
         'POST /api/v1/webhooks',
         'PUT /api/v1/webhooks/by-uid/{uid}',
@@ -272,6 +286,9 @@ describe('keys and secrets', () => {
     const byFields = routes.filter(({ note }) => Array.isArray(note.secret)).map(({ name }) => name)
     expect(byFields.sort()).toEqual([
       'PATCH /api/v1/agents/{id}',
+      'PATCH /api/v1/app/{app_id}/endpoint/{endpoint_id}',
+      'PATCH /api/v1/auth/providers/{kind}',
+      'PATCH /api/v1/webhooks/sources/{id}',
       'PATCH /api/v1/webhooks/{id}',
       'POST /api/v1/users',
       'PUT /api/v1/agents/{id}',
@@ -280,7 +297,7 @@ describe('keys and secrets', () => {
 
   for (const op of routes.filter(({ note }) => note.secret === true))
     it(`are not for who acts in a tenant of others: ${op.name}`, async () => {
-      await expectError(ask(op), 'forbidden_while_acting')
+      await expectError(ask(op), 'forbidden_while_acting', op.note.dialect)
     })
 
   for (const op of routes.filter(({ note }) => Array.isArray(note.secret)))
@@ -292,12 +309,17 @@ describe('keys and secrets', () => {
           body,
         })
       for (const field of op.note.secret as string[]) {
-        await expectError(request({ [field]: 'https://elsewhere.example.com' }), 'forbidden_while_acting')
+        const refused = request({ [field]: 'https://elsewhere.example.com' })
+        await expectError(refused, 'forbidden_while_acting', op.note.dialect)
         const masked = await request({ [field]: '********' })
         expect([field, masked.status]).not.toEqual([field, 403])
       }
       if (op.method === 'POST') return
-      expect((await request({ description: 'Changed by the platform' })).status).toBe(200)
+      const named = op.path.includes('/sources/') ? 'name' : 'description'
+      const harmless = op.path.includes('/providers/')
+        ? { provider: 'stripe' }
+        : { [named]: 'Changed by the platform' }
+      expect((await request(harmless)).status).toBe(200)
     })
 
   for (const op of routes.filter(({ note, method }) => note.secret === undefined && method !== 'DELETE'))
@@ -308,4 +330,42 @@ describe('keys and secrets', () => {
       expect([answer.status >= 500, SECRET.test(text)]).toEqual([false, false])
       expect(text).not.toContain('forbidden_while_acting')
     })
+})
+
+describe('a stream of who acts in a tenant', { timeout: 30_000 }, () => {
+  it('ends with his session at home, though nothing is said that it could end with', async () => {
+    const world = await makeWorld()
+    const admin = await makePlatformAdmin()
+    const headers = inTenant(world.tenant.id)
+    const { data: agent } = await callJson<{ id: string }>('POST', '/api/v1/agents', {
+      token: world.developer.token,
+      body: { name: 'Echo', kind: 'echo' },
+    })
+    const { data: chat } = await callJson<{ id: string }>('POST', '/api/v1/chats', {
+      token: world.member.token,
+      body: { agent_id: agent.id },
+    })
+    const open = async (token: string, more = {}) => {
+      const stream = await call('GET', `/api/v1/chats/${chat.id}/stream`, { token, headers: more })
+      expect(stream.status).toBe(200)
+      const reader = stream.body?.getReader()
+      const read = async () => {
+        for (let chunk = await reader?.read(); chunk && !chunk.done; ) chunk = await reader?.read()
+        return 'closed'
+      }
+      return { end: read() }
+    }
+    const acting = await open(admin.token, headers)
+    const another = await open((await makePlatformAdmin()).token, headers)
+    const own = await open(world.member.token)
+    const closed = ({ end }: { end: Promise<string> }, ms: number) =>
+      Promise.race([end, scheduler.wait(ms).then(() => 'open')])
+    expect(await closed(acting, 500)).toBe('open')
+    await call('POST', '/api/v1/auth/logout', { token: admin.token, body: {} })
+    expect(await closed(acting, 9_000)).toBe('closed')
+    // Those who are there still go on.
+    expect([await closed(another, 300), await closed(own, 100)]).toEqual(['open', 'open'])
+    await call('DELETE', `/api/v1/chats/${chat.id}`, { token: world.member.token })
+    expect(await Promise.all([another.end, own.end])).toEqual(['closed', 'closed'])
+  })
 })

@@ -32,6 +32,8 @@ describe('onboarding', patient, () => {
       max_users: 10,
       conversation_window_minutes: 30,
       payload_retention_days: 30,
+      metadata_retention_days: 90,
+      unknown_event_types: 'accept',
       service_enabled: true,
     })
     expect(user).toMatchObject({ email, full_name: 'Ada', role: 'admin', tenant_id: tenant.id })

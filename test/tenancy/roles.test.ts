@@ -12,10 +12,13 @@ const sorted = (scopes: Iterable<string>) => [...scopes].sort()
 /** What each role has beyond the one before it. */
 const ROWS: Record<string, (scope: string) => boolean> = {
   viewer: (scope) => scope.endsWith(':read'),
-  member: (scope) => scope === 'chats:write' || scope === 'interactions:write',
+  member: (scope) => /^(?:chats|files|interactions|tickets):write$/.test(scope),
   developer: (scope) =>
-    /^(?:agents|webhooks|events|deliveries|service|api_keys):write$/.test(scope) ||
-    scope === 'webhooks:secret',
+    /^(?:agents|alerts|calls|campaigns|webhooks|events|deliveries|service|api_keys|items|jobs|kb|tools|voices|workflows):write$/.test(
+      scope,
+    ) ||
+    scope === 'webhooks:secret' ||
+    /^(?:secrets|workflows):use$/.test(scope),
   admin: () => true,
 }
 
@@ -51,11 +54,11 @@ describe('the table of roles', () => {
   })
 
   it('names scopes as resource:action, and no other is asked for by any route', () => {
-    for (const scope of ALL) expect(scope).toMatch(/^[a-z_]+:(?:read|write|admin|secret|\*)$/)
+    for (const scope of ALL) expect(scope).toMatch(/^[a-z_]+:(?:read|write|use|admin|secret|\*)$/)
     const asked = new Set(OPERATIONS.flatMap(({ scopes }) => scopes))
     expect([...asked].filter((scope) => !ALL.includes(scope as Scope))).toEqual([])
     // Each is checked somewhere: one that nothing asks for would promise what it does not keep.
-    const beyondRoutes = ['chats:admin']
+    const beyondRoutes = ['chats:admin', 'files:admin', 'secrets:use', 'tickets:admin']
     expect(ALL.filter((scope) => !asked.has(scope) && !beyondRoutes.includes(scope))).toEqual([])
   })
 })

@@ -38,13 +38,13 @@ describe('what there is on the platform', { timeout: 30_000 }, () => {
     const now = Date.now()
     const today = Math.floor(now / DAY_MS) * DAY_MS
     const log = (tenantId: string, grain: string, at: number, requests: number, errors: number) =>
-      env.DB.prepare(`insert into usage_logs values (?, ?, 'total', ?, '', ?, ?, 0, 0, '[]')`)
+      env.DB.prepare(`insert into usage_logs values (?, ?, 'total', ?, '', ?, ?, 0, 0, '[]', null)`)
         .bind(tenantId, grain, iso(at), requests, errors)
         .run()
     await log(world.tenant.id, 'day', today, 40, 2)
     await log(gone.tenant.id, 'day', today - 6 * DAY_MS, 5, 1)
     await log(world.tenant.id, 'day', today - 7 * DAY_MS, 1_000, 1_000)
-    await log(world.tenant.id, 'hour', today, 40, 2)
+    await log(world.tenant.id, 'hour', today, 5_000, 5_000)
     const after = await stats()
     expect(after.tenants).toEqual({
       total: before.tenants.total + 2,
@@ -61,11 +61,13 @@ describe('what there is on the platform', { timeout: 30_000 }, () => {
     })
     expect(after.users).toEqual({ total: before.users.total + 9, suspended: before.users.suspended + 1 })
     expect(after.deletions).toEqual({ ...before.deletions, scheduled: before.deletions.scheduled + 1 })
-    expect(after.usage).toEqual({
-      from: iso(today - 6 * DAY_MS),
-      requests: before.usage.requests + 45,
-      errors: before.usage.errors + 3,
-    })
+    const { from, requests, errors } = after.usage
+    expect(from).toBe(iso(today - 6 * DAY_MS))
+    // Of others a few may have been written down meanwhile; the thousands of another time and grain are not among them.
+    expect(requests - before.usage.requests).toBeGreaterThanOrEqual(45)
+    expect(requests - before.usage.requests).toBeLessThan(1_000)
+    expect(errors - before.usage.errors).toBeGreaterThanOrEqual(3)
+    expect(errors - before.usage.errors).toBeLessThan(1_000)
     expect(user.tenant_id).not.toBe(world.tenant.id)
   })
 
@@ -77,7 +79,9 @@ describe('what there is on the platform', { timeout: 30_000 }, () => {
     await socket.until('snapshot')
     await env.DB.batch([
       env.DB.prepare(
-        `insert into endpoints select ?1, 'e', 'e', null, 'https://x.example/', '', '[]', '[]', 'event', '{}', '[]', 1, 'active', null, 1, 'x', 'x'`,
+        `insert into endpoints (tenant_id, id, tail, url, description, event_types, channels, payload, headers, secrets,
+           timeout_ms, status, created_at, updated_at)
+         values (?1, 'e', 'e', 'https://x.example/', '', '[]', '[]', 'event', '{}', '[]', 1, 'active', 'x', 'x')`,
       ).bind(world.tenant.id),
       env.DB.prepare(
         `insert into deliveries (tenant_id, id, event_id, event_type, endpoint_id, status, next_attempt_at, created_at) values (?1, 'd', 'm', 't', 'e', 'pending', ?2, ?2)`,

@@ -29,7 +29,9 @@ describe('an endpoint', { timeout: 20_000 }, () => {
     expect(secret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/)
     expect(endpoint).toEqual({
       ...{ id: expect.any(String), tenant_id: world.tenant.id, uid: null, url: URL, description: '' },
-      ...{ event_types: ['interaction.created'], channels: [], payload: 'event', headers: {} },
+      ...{ event_types: ['interaction.created'], channels: [], filter: null, payload: 'event', headers: {} },
+      signature_profile: 'standard',
+      ...{ application_id: null, rate_limit: null, ordered: false, retry_schedule: null },
       ...{ timeout_ms: 10_000, status: 'active' },
       ...{ created_at: expect.any(String), updated_at: expect.any(String) },
     })
@@ -104,6 +106,27 @@ describe('an endpoint', { timeout: 20_000 }, () => {
     const [seen] = await receiver.seen()
     expect(seen?.headers).toMatchObject({ authorization: 'Bearer very-hidden', 'x-more': '1' })
     expect(JSON.stringify(await audits(world))).not.toContain('very-hidden')
+  })
+
+  it('leads no credential to another host for who does not know it', async () => {
+    const world = await makeWorld()
+    const headers = { Authorization: 'Bearer very-hidden', 'X-Environment': 'test' }
+    const { id } = await makeEndpoint(world, { url: URL, uid: 'led', headers })
+    const elsewhere = 'https://example.org/hook'
+    const masked = { ...headers, Authorization: '********' }
+    for (const body of [{ url: elsewhere }, { url: elsewhere, headers: masked }]) {
+      const refused = await as(world, 'PATCH', `/${id}`, body)
+      expect([refused.status, refused.error.details.fields]).toEqual([
+        422,
+        { 'headers.Authorization': 'must be sent again, since the url leads to another host' },
+      ])
+    }
+    const byUid = await as(world, 'PUT', '/by-uid/led', { url: elsewhere, event_types: ['*'] })
+    expect(byUid.status).toBe(422)
+    expect((await as(world, 'PATCH', `/${id}`, { url: 'https://example.com/other' })).status).toBe(200)
+    expect((await as(world, 'PATCH', `/${id}`, { url: elsewhere, headers })).data.headers).toEqual(masked)
+    const without = await as(world, 'PATCH', `/${id}`, { url: URL, headers: { 'X-Environment': 'test' } })
+    expect(without.status).toBe(200)
   })
 
   it('answers a repeated idempotent request with the same endpoint and secret', async () => {
@@ -315,7 +338,7 @@ describe('what is refused', { timeout: 20_000 }, () => {
     ['a header of two lines', { headers: { 'X-A': 'a\r\nX-B: b' } }, 'headers.X-A'],
     ['a header twice', { headers: { 'X-A': '1', 'x-a': '2' } }, 'headers.x-a'],
     ['a header name with a space', { headers: { 'X A': '1' } }, 'headers.X A'],
-    ['an unknown field', { filter: {} }, 'filter'],
+    ['an unknown field', { filters: {} }, 'filters'],
   ])('%s is 422 and names the field', async (_, change, field) => {
     const world = await makeWorld()
     const made = await as(world, 'POST', '', { url: URL, event_types: ['*'], ...change })

@@ -128,7 +128,7 @@ describe('the queue', { timeout: 20_000 }, () => {
     for (const world of worlds) {
       await paused(world, { event_types: ['a.*'] })
       for (let i = 0; i < 3; i++)
-        nudges.push({ tenant_id: world.tenant.id, event_id: await silentEvent(world, { type: 'a.b' }) })
+        nudges.push({ tenant_id: world.tenant.id, event_ids: [await silentEvent(world, { type: 'a.b' })] })
     }
     const messages = batch('causeway-events', nudges)
     const ctx = createExecutionContext()
@@ -140,8 +140,8 @@ describe('the queue', { timeout: 20_000 }, () => {
   it('takes the nudges of a tenant again where that failed, and of none other', async () => {
     const world = await makeWorld()
     await paused(world, { event_types: ['a.*'] })
-    const good = { tenant_id: world.tenant.id, event_id: await silentEvent(world, { type: 'a.b' }) }
-    const bad = { tenant_id: 'broken', event_id: 'msg_1' }
+    const good = { tenant_id: world.tenant.id, event_ids: [await silentEvent(world, { type: 'a.b' })] }
+    const bad = { tenant_id: 'broken', event_ids: ['msg_1'] }
     const DB = new Proxy(env.DB, {
       get: (target, name) =>
         name === 'prepare'
@@ -165,7 +165,7 @@ describe('the queue', { timeout: 20_000 }, () => {
   })
 
   it('records dead letters and lets them go', async () => {
-    const messages = batch('causeway-events-dead', [{ tenant_id: 't', event_id: 'msg_1' }])
+    const messages = batch('causeway-events-dead', [{ tenant_id: 't', event_ids: ['msg_1'] }])
     const ctx = createExecutionContext()
     await worker.queue(messages, env, ctx)
     expect((await getQueueResult(messages, ctx)).ackAll).toBe(true)

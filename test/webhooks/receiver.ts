@@ -14,13 +14,14 @@ export async function makeReceiver(...steps: Step[]) {
 /** Asks until `found` answers with something, at most for `ms`. */
 export async function eventually<T>(
   look: () => Promise<T | null | undefined | false>,
-  ms = 5000,
+  ms = 20_000,
 ): Promise<T> {
   const until = Date.now() + ms
-  for (;;) {
+  // Ever more seldom: what takes long is not to use up the limits of who asks.
+  for (let wait = 10; ; wait = Math.min(wait * 1.3, 250)) {
     const value = await look()
     if (value) return value
     if (Date.now() > until) throw new Error('it did not happen in time')
-    await new Promise((resolve) => setTimeout(resolve, 10))
+    await new Promise((resolve) => setTimeout(resolve, wait))
   }
 }

@@ -2,6 +2,7 @@ import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
 import type { Report } from '../../src/domains/webhooks/deliveries/attempt-log'
 import { fanOut } from '../../src/domains/webhooks/deliveries/fan-out'
+import { HEALTHY } from '../../src/domains/webhooks/deliveries/health'
 import { report } from '../../src/domains/webhooks/deliveries/report'
 import type { Verdict } from '../../src/domains/webhooks/deliveries/verdict'
 import { callJson, makeWorld, requestContext, type World } from '../world'
@@ -24,9 +25,13 @@ async function makePending() {
     ...{ delivery_id: delivery?.id ?? '', event_id: delivery?.event_id ?? '', event_type: 'order.shipped' },
     ...{ number: 1, retries: 0, ended_at: Date.now(), response_status: 500, error: 'status: answered 500' },
     ...more,
-    verdict: { status: 'pending', next_attempt_at: null, disable: null, wait_until: null, ...verdict },
+    verdict: {
+      ...{ status: 'pending', next_attempt_at: null, disable: null, wait_until: null, circuit: null },
+      ...verdict,
+    },
   })
-  const tell = (...reports: Report[]) => report({ ...world.ctx, ...requestContext() }, endpoint.id, reports)
+  const tell = (...reports: Report[]) =>
+    report({ ...world.ctx, ...requestContext() }, endpoint.id, reports, { health: HEALTHY, ordered: false })
   const read = async () => (await deliveriesOf(world, `endpoint_id=${endpoint.id}`))[0]
   return { world, endpoint, told, tell, read }
 }
@@ -57,6 +62,34 @@ describe('a report that is told twice', { timeout: 20_000 }, () => {
       .bind(world.tenant.id)
       .all()
     expect(audit.results).toHaveLength(1)
+  })
+
+  it('gives the owner of a degraded endpoint a notice once', async () => {
+    const { world, endpoint, told } = await makePending()
+    await env.DB.prepare(`update endpoints set status = 'degraded' where id = ?`).bind(endpoint.id).run()
+    const DAY = 86_400_000
+    const health = {
+      ...HEALTHY,
+      failures: 20,
+      failing_since: Date.now() - 2 * DAY,
+      degraded: true,
+      probes: 9,
+    }
+    const failed = told({ status: 'held', circuit: 'probe' })
+    for (let n = 0; n < 2; n++)
+      await report({ ...world.ctx, ...requestContext() }, endpoint.id, [failed], { health, ordered: false })
+    expect(await eventsOf(world, 'endpoint.degraded')).toMatchObject([{ data: { notice: 1 } }])
+    const mails = await env.DB.prepare('select id from mails where tenant_id = ?').bind(world.tenant.id).all()
+    expect(mails.results).toHaveLength(1)
+    // The next failure, and the next notice of the same, are others.
+    for (const later of [
+      { ...health, notices: 1 },
+      { ...health, failing_since: Date.now() - 1.5 * DAY },
+    ].map((one) => ({ ...one, failing_since: one.failing_since - 2 * DAY })))
+      await report({ ...world.ctx, ...requestContext() }, endpoint.id, [failed], {
+        ...{ health: later, ordered: false },
+      })
+    expect(await eventsOf(world, 'endpoint.degraded')).toHaveLength(3)
   })
 
   it('of an endpoint that is gone changes the delivery alone', async () => {

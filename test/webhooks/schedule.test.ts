@@ -65,6 +65,7 @@ describe('judge', () => {
       next_attempt_at: null,
       disable: null,
       wait_until: null,
+      circuit: null,
     })
   })
 

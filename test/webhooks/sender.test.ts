@@ -1,7 +1,6 @@
 import { abortAllDurableObjects, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
-import { IN_FLIGHT } from '../../src/domains/webhooks/deliveries/drain'
 import { loadDue } from '../../src/domains/webhooks/deliveries/due'
 import type { EndpointSender } from '../../src/domains/webhooks/deliveries/object'
 import { callJson, makeWorld, type World } from '../world'
@@ -75,19 +74,21 @@ describe('a sender', { timeout: 20_000 }, () => {
     ])
   })
 
-  it('holds no more than a few requests to a receiver that hangs, and sends the rest when they end', async () => {
+  it('holds one connection to a receiver that hangs, and sends the rest when its time is over', async () => {
     const world = await makeWorld()
-    const hanging = Array.from({ length: IN_FLIGHT }, () => ({ does: 'hang' }) as const)
-    const { receiver, endpoint } = await connect(world, [...hanging, {}], { timeout_ms: 3000 })
+    const { receiver, endpoint } = await connect(world, [{ does: 'hang' }, {}], { timeout_ms: 3000 })
     const other = await connect(world, [{}])
-    for (let n = 0; n < IN_FLIGHT + 3; n++) await send(world)
-    await eventually(async () => (await other.receiver.seen()).length === IN_FLIGHT + 3, 2500)
-    expect(await receiver.seen()).toHaveLength(IN_FLIGHT)
-    await eventually(async () => (await receiver.seen()).length === IN_FLIGHT + 3)
+    for (let n = 0; n < 7; n++) await send(world)
+    await eventually(async () => (await other.receiver.seen()).length === 7, 2500)
+    expect(await receiver.seen()).toHaveLength(1)
     await eventually(
-      async () => (await deliveriesOf(world, `endpoint_id=${endpoint.id}&status=delivered`)).length === 3,
+      async () => (await deliveriesOf(world, `endpoint_id=${endpoint.id}&status=delivered`)).length === 6,
+      10_000,
     )
-    expect(await deliveriesOf(world, `endpoint_id=${endpoint.id}&status=pending`)).toHaveLength(IN_FLIGHT)
+    const [hung, ...rest] = await receiver.seen()
+    expect(rest).toHaveLength(6)
+    expect((rest[0]?.at ?? 0) - (hung?.at ?? 0)).toBeGreaterThan(2900)
+    expect(await deliveriesOf(world, `endpoint_id=${endpoint.id}&status=pending`)).toHaveLength(1)
   })
 
   it('sends a burst, each event once', async () => {
@@ -162,6 +163,20 @@ describe('a crash', { timeout: 60_000 }, () => {
     expect((await receiver.seen()).map(({ headers }) => headers['webhook-attempt'])).toEqual(['1', '2'])
   })
 
+  it('takes no place in the schedule: what fails next has the wait after a first failure', async () => {
+    const world = await makeWorld()
+    const { receiver, endpoint } = await connect(world, [{ does: 'hang' }, { status: 500 }], {
+      retry_schedule: [3_600],
+    })
+    await send(world)
+    await eventually(async () => (await receiver.seen()).length === 1)
+    await abortAllDurableObjects()
+    await wake(world, endpoint.id)
+    const failed = await settled(world, endpoint.id, ({ attempt_count }) => attempt_count === 2, 30_000)
+    expect(failed.status).toBe('pending')
+    expect(Date.parse(failed.next_attempt_at ?? '')).toBeGreaterThan(Date.now() + 3_000_000)
+  })
+
   it('between an answer and D1’s knowing of it: the attempt is not made again', async () => {
     const world = await makeWorld()
     const { receiver, endpoint } = await connect(world, [{ delay_ms: 200 }])
@@ -169,7 +184,8 @@ describe('a crash', { timeout: 60_000 }, () => {
     await send(world)
     await eventually(async () => (await receiver.seen()).length === 1)
     const DB = { prepare: () => ({ bind: () => ({}) }), batch: () => Promise.reject(new Error('D1 is away')) }
-    await withEnv(stub, { DB })
+    const REPORTERS = { getByName: () => ({ tell: () => Promise.reject(new Error('the reporter is away')) }) }
+    await withEnv(stub, { DB, REPORTERS })
     await pause(400)
     const [row] = await deliveriesOf(world, `endpoint_id=${endpoint.id}`)
     expect(row).toMatchObject({ status: 'pending', attempt_count: 0 })

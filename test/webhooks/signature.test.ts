@@ -1,7 +1,11 @@
 import { Webhook } from 'standardwebhooks'
 import { describe, expect, it } from 'vitest'
+import { type Message, send, type Target } from '../../src/domains/webhooks/deliveries/sending'
 import { signature } from '../../src/domains/webhooks/deliveries/signature'
 import { makeSecret } from '../../src/domains/webhooks/endpoints/secret'
+import { settingsOf } from '../../src/env'
+import { requestContext } from '../world'
+import { makeReceiver } from './receiver'
 
 const ID = 'msg_0197b3c2-8f4e-7c1a-9d2b-3e4f5a6b7c8d'
 const now = Math.floor(Date.now() / 1000)
@@ -53,4 +57,31 @@ describe('signature', () => {
     expect(verify(body, { 'webhook-id': `${ID}x` })).toThrow()
     expect(verify(body, { 'webhook-timestamp': String(now + 1) })).toThrow()
   })
+})
+
+it('is made by no secret and no key whose time ended since the endpoint was read', async () => {
+  const receiver = await makeReceiver({})
+  const ends = (ms: number) => Date.now() + ms
+  const { privateKey } = (await crypto.subtle.generateKey('Ed25519', true, [
+    'sign',
+    'verify',
+  ])) as CryptoKeyPair
+  const target = {
+    ...{ url: receiver.url, payload: 'event', headers: {}, masked: {}, templates: {}, refusal: null },
+    ...{ profile: 'standard', timeout_ms: 5000 },
+    secrets: [-1, 60_000].map((ms) => ({
+      plain: makeSecret(),
+      expires_at: new Date(ends(ms)).toISOString(),
+    })),
+    signers: [-1, 60_000].map((ms) => ({ key: privateKey, until: ends(ms) })),
+  } satisfies Target
+  const message: Message = {
+    ...{ event_id: ID, event_type: 'a', tenant_id: ID, timestamp: '2026-01-01T00:00:00.000Z' },
+    ...{ data: '{}', trace_id: null },
+  }
+  await send(settingsOf(requestContext().env), target, message, { number: 1, begins: Date.now() })
+  const [seen] = await receiver.seen()
+  expect(seen?.headers['webhook-signature']).toMatch(/^v1,[^ ]+ v1a,[^ ]+$/)
+  const [, young] = target.secrets
+  expect(() => new Webhook(young?.plain ?? '').verify(seen?.body ?? '', seen?.headers ?? {})).not.toThrow()
 })

@@ -1,11 +1,13 @@
 import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
-import { describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { allSweeps, onClock, onSweep } from '../../src/data/sweeping'
 import { sweep } from '../../src/domains/webhooks/deliveries/sweep'
 import type { Sweeper } from '../../src/domains/webhooks/deliveries/sweeper'
-import { newId } from '../../src/lib/ids'
+import type { Bindings } from '../../src/env'
+import { iso, newId } from '../../src/lib/ids'
 import { makeWorld, type World } from '../world'
-import { connect, deliveriesOf, send, settled } from './deliver'
+import { connect, deliveriesOf, makeEndpoint, send, settled } from './deliver'
 import { eventually } from './receiver'
 
 const waits = { waitUntil: () => {} }
@@ -87,9 +89,51 @@ describe('the sweep', { timeout: 60_000 }, () => {
   })
 })
 
+describe('an object that hangs', { timeout: 20_000 }, () => {
+  it('holds up neither what others are owed nor the next sweep for long', async () => {
+    const world = await makeWorld()
+    const endpoint = await makeEndpoint(world, { url: 'http://127.0.0.1:1025/' })
+    await env.DB.prepare(
+      `insert into deliveries (tenant_id, id, event_id, event_type, endpoint_id, status, next_attempt_at, created_at)
+       values (?1, '01970000-0000-7000-8000-000000000001', 'msg_1', 'a.b', ?2, 'pending', ?3, ?3)`,
+    )
+      .bind(world.tenant.id, endpoint.id, iso(Date.now() - 60_000))
+      .run()
+    const hangs = { wake: () => new Promise(() => {}), hand: () => new Promise(() => {}) }
+    const ENDPOINTS = { idFromName: () => 'id', get: () => hangs, getByName: () => hangs }
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    try {
+      const sweeping = sweep({ ...env, ENDPOINTS } as unknown as Bindings, { waitUntil: () => {} })
+      let undone: number | null = null
+      void sweeping.then((count) => {
+        undone = count
+      })
+      for (let n = 0; n < 200 && undone === null; n++) {
+        vi.advanceTimersByTime(n > 100 ? 1_000 : 0)
+        await scheduler.wait(10)
+      }
+      expect(undone).toBeGreaterThan(0)
+    } finally {
+      vi.useRealTimers()
+      await env.DB.prepare('delete from deliveries where tenant_id = ?').bind(world.tenant.id).run()
+    }
+  })
+})
+
 describe('the sweeper', { timeout: 20_000 }, () => {
   const alarmOf = (stub: DurableObjectStub<Sweeper>) =>
     runInDurableObject(stub, (_, state) => state.storage.getAlarm())
+
+  /** When something is due by the clock. */
+  let due: number | null = null
+  onClock(async () => due)
+
+  // What others look at has tests of its own, with a database that knows their tables.
+  const others = [...allSweeps()]
+  beforeAll(() => (allSweeps() as Map<string, unknown>).clear())
+  afterAll(() => {
+    for (const [name, look] of others) onSweep(name, look)
+  })
 
   /** A sweeper of one's own whose database answers with `rows`, or throws. */
   async function makeSweeper(rows: () => unknown[]) {
@@ -114,6 +158,23 @@ describe('the sweeper', { timeout: 20_000 }, () => {
     await runInDurableObject(stub, (_, state) => state.storage.put('until', Date.now() - 1))
     expect(await runDurableObjectAlarm(stub)).toBe(true)
     expect(await alarmOf(stub)).toBeNull()
+  })
+
+  it('sleeps until something is due by the clock, and is woken before that', async () => {
+    const stub = await makeSweeper(() => [])
+    await stub.watch()
+    await runInDurableObject(stub, (_, state) => state.storage.put('until', Date.now() - 1))
+    due = Date.now() + 90_000
+    expect(await runDurableObjectAlarm(stub)).toBe(true)
+    expect(await alarmOf(stub)).toBe(due)
+    await stub.watch()
+    expect(await alarmOf(stub)).toBeLessThan(Date.now() + 5_100)
+    await runInDurableObject(stub, (_, state) => state.storage.put('until', Date.now() - 1))
+    // What is overdue, and can't be done, is looked at each second and not all the time.
+    due = Date.now() - 5_000
+    expect(await runDurableObjectAlarm(stub)).toBe(true)
+    expect(await alarmOf(stub)).toBeGreaterThan(Date.now() + 500)
+    due = null
   })
 
   it('writes a promise down once, however many ask for it, and again before it is too short', async () => {

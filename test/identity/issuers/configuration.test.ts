@@ -194,7 +194,7 @@ describe('a change', () => {
       const [here, there] = [new Isolate(), new Isolate()]
       const token = await issuer.token(person())
       const knock = (isolate: Isolate) =>
-        isolate.ask('GET', '/api/v1/webhooks/event-types', {
+        isolate.ask('GET', '/api/v1/webhooks/event-types?built_in=true', {
           token,
           headers: { 'X-Tenant-ID': world.tenant.id },
         })
@@ -227,7 +227,7 @@ describe('a change', () => {
     const [here, there] = [new Isolate(), new Isolate()]
     const token = await issuer.token(person())
     const knock = (isolate: Isolate) =>
-      isolate.ask('GET', '/api/v1/webhooks/event-types', {
+      isolate.ask('GET', '/api/v1/webhooks/event-types?built_in=true', {
         token,
         headers: { 'X-Tenant-ID': world.tenant.id },
       })
@@ -267,7 +267,7 @@ describe('in the middle of traffic', () => {
       const answers = await Promise.all(
         isolates.flatMap((isolate) =>
           tokens.map((token) =>
-            isolate.ask('GET', '/api/v1/webhooks/event-types', {
+            isolate.ask('GET', '/api/v1/webhooks/event-types?built_in=true', {
               token,
               headers: { 'X-Tenant-ID': world.tenant.id },
             }),
