@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 
 export const ROOT = path.resolve(import.meta.dirname, '../..')
@@ -40,9 +41,41 @@ export function wrangler(args, { input = '' } = {}) {
   }
 }
 
-/** Brings the local database in `stateDir` up to the newest migration. */
-export function migrateLocally(stateDir) {
-  wrangler(['d1', 'migrations', 'apply', 'DB', '--local', '--persist-to', stateDir])
+/** As `wrangler d1 migrations apply` makes it, which finds there what it need not apply. */
+const APPLIED = `CREATE TABLE IF NOT EXISTS d1_migrations(
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  name TEXT UNIQUE,
+  applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL
+);`
+
+/**
+ * Brings the local database in `stateDir` up to the newest migration in `folder`, in one transaction. `wrangler d1
+ * migrations apply` starts a runtime for each migration: half a minute for a new database, where this takes two seconds.
+ */
+export function migrateLocally(stateDir, folder = path.join(ROOT, 'migrations')) {
+  const execute = (...args) =>
+    wrangler(['d1', 'execute', 'DB', '--local', '--persist-to', stateDir, '--json', ...args])
+  const applied = new Set()
+  if (existsSync(path.join(stateDir, 'v3/d1'))) {
+    const [, { results }] = JSON.parse(execute('--command', `${APPLIED} SELECT name FROM d1_migrations`))
+    for (const { name } of results) applied.add(name)
+  }
+  const missing = readdirSync(folder)
+    .filter((name) => name.endsWith('.sql') && !applied.has(name))
+    .sort()
+  if (missing.length === 0) return
+  const statements = missing.map(
+    (name) =>
+      `${readFileSync(path.join(folder, name), 'utf8')}\nINSERT INTO d1_migrations (name) VALUES ('${name}');\n`,
+  )
+  const temporary = mkdtempSync(path.join(tmpdir(), 'causeway-'))
+  try {
+    const file = path.join(temporary, 'migrations.sql')
+    writeFileSync(file, `${APPLIED}\n${statements.join('')}`)
+    execute('--file', file)
+  } finally {
+    rmSync(temporary, { recursive: true, force: true })
+  }
 }
 
 /**

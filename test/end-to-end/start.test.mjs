@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import {
+  copyFileSync,
   cpSync,
   existsSync,
   readdirSync,
@@ -15,6 +16,7 @@ import net from 'node:net'
 import path from 'node:path'
 import { test } from 'node:test'
 import { Demo } from '../../scripts/lib/demo.mjs'
+import { migrateLocally, wrangler } from '../../scripts/lib/wrangler.mjs'
 import { freePort, ROOT, temporaryFolder, waitFor } from './harness.mjs'
 
 /** What a clone does not have. */
@@ -191,6 +193,27 @@ test('npm run dev without npm ci says so', { timeout: 60_000 }, async (t) => {
   const dev = npmRunDev(t, copy)
   assert.equal(await dev.ended, 1)
   assert.match(dev.printed(), /not installed yet: npm ci\n/)
+})
+
+test('a database of an older version is brought up to this one, as wrangler would', (t) => {
+  const folder = temporaryFolder(t)
+  const stateDir = path.join(folder, 'state')
+  const migrations = path.join(ROOT, 'migrations')
+  const older = readdirSync(migrations)
+    .filter((name) => name.endsWith('.sql'))
+    .sort()
+    .slice(0, -5)
+  for (const name of older) copyFileSync(path.join(migrations, name), path.join(folder, name))
+  const missing = () => {
+    const printed = wrangler(['d1', 'migrations', 'list', 'DB', '--local', '--persist-to', stateDir])
+    return [...printed.matchAll(/\w+\.sql/g)].length
+  }
+  migrateLocally(stateDir, folder)
+  assert.equal(missing(), 5)
+  migrateLocally(stateDir)
+  assert.equal(missing(), 0)
+  migrateLocally(stateDir)
+  assert.equal(missing(), 0)
 })
 
 test('.dev.vars.example explains every setting of the service', () => {
