@@ -3,6 +3,7 @@ import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { gzipSync } from 'node:zlib'
+import { bundleWorker } from '../scripts/lib/bundle.mjs'
 
 export const ROOT = path.resolve(import.meta.dirname, '..')
 const WRANGLER = path.join(ROOT, 'node_modules/wrangler/bin/wrangler.js')
@@ -31,12 +32,12 @@ export function bundle(entry: string | null, directory: string, config?: string)
 const COUNTING = ['requestMetrics', 'usageMeter', 'admitAddress', 'admitTenant']
 
 /** The service without limits, usage and metrics: what it is measured against. */
-export function bundleUncounted(directory: string): Bundle {
+export async function bundleUncounted(directory: string): Promise<Bundle> {
   // Within the project, so that its dependencies are found.
   const copy = path.join(ROOT, 'node_modules/.cache/causeway-bench')
   rmSync(copy, { recursive: true, force: true })
   try {
-    for (const part of ['src', 'package.json', 'tsconfig.json'])
+    for (const part of ['src', 'package.json', 'tsconfig.json', 'wrangler.toml'])
       cpSync(path.join(ROOT, part), path.join(copy, part), { recursive: true })
     const file = path.join(copy, 'src/app.ts')
     const [imports = '', calls = ''] = readFileSync(file, 'utf8').split(/^(?=export const app)/m)
@@ -46,7 +47,12 @@ export function bundleUncounted(directory: string): Bundle {
       return after
     }, calls)
     writeFileSync(file, imports + text)
-    return bundle(path.join(copy, 'src/index.ts'), directory)
+    // As the service itself is made, or the way of making would be measured too.
+    const worker = path.join(copy, 'build/index.js')
+    await bundleWorker(copy, worker)
+    // Wrangler would take the settings that lie nearest.
+    rmSync(path.join(copy, 'wrangler.toml'))
+    return bundle(worker, directory)
   } finally {
     rmSync(copy, { recursive: true, force: true })
   }

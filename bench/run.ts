@@ -165,7 +165,8 @@ function answerOf({ headers, text }: Asked): Recorded {
   return { headers: Object.entries(headers).filter(([name]) => !ADDED.has(name)), body: text, logged }
 }
 
-const TYPES = '/api/v1/webhooks/event-types?built_in=true'
+const TYPE_LIST = '/api/v1/webhooks/event-types'
+const TYPES = `${TYPE_LIST}?built_in=true`
 const one = ({ interactionId }: Seeded) => `/api/v1/interactions/${interactionId}`
 const LIST = '/api/v1/interactions?limit=20'
 const POST = '/api/v1/interactions'
@@ -186,7 +187,7 @@ async function measure(
   const quiet = bundle('bench/workers/quiet.ts', path.join(directory, 'quiet'), plain)
   process.env.MINIFLARE_WORKERD_PATH = quietWorkerd(directory)
   const limitsWorker = bundle('bench/workers/limits.ts', path.join(directory, 'limits'), plain)
-  const uncounted = bundleUncounted(path.join(directory, 'uncounted'))
+  const uncounted = await bundleUncounted(path.join(directory, 'uncounted'))
   const files = {
     ...{ service: service.file, uncounted: uncounted.file },
     ...{ floor: floor.file, quiet: quiet.file, limits: limitsWorker.file },
@@ -229,6 +230,7 @@ async function measure(
 
 const FLOORS: Record<string, string> = {
   '/hello': 'GET /hello',
+  '/body': 'the same body',
   '/answer': 'the same answer and log line, by rote',
 }
 
@@ -255,10 +257,12 @@ function pairs(ports: { service: number; uncounted: number; floor: number }, see
   const token = by(seeded.token)
   return [
     pair('health', null, '/health', '/hello'),
-    pair('event-types by token', 0.6, TYPES, '/hello', token),
+    pair('event-types by token', 0.65, TYPES, '/body', token),
+    pair('event-types by token', null, TYPES, '/hello', token),
     pair('event-types by token', null, TYPES, '/answer', token),
     uncounted(pair('event-types by token', 0.85, TYPES, '/hello', token)),
-    pair('event-types by API key', 0.6, TYPES, '/hello', { 'X-API-Key': seeded.key }),
+    pair('event-types by API key', 0.6, TYPES, '/body', { 'X-API-Key': seeded.key }),
+    pair('one type by token', null, `${TYPE_LIST}/interaction.created`, '/hello', token),
     pair('one', 0.75, one(seeded), '/plans/one', token),
     pair('list of 20', 0.75, LIST, '/plans/list', token),
     posting(saying(0), pair('post', 0.75, POST, '/plans/post', token)),

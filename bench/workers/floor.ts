@@ -29,6 +29,12 @@ const app = new Hono<Env>()
 
 app.get('/hello', (c) => c.text('Hello'))
 
+app.get('/body', (c) => {
+  const { body, headers } = c.env.ANSWER
+  const type = headers.find(([name]) => name === 'content-type')?.[1] ?? ''
+  return c.body(body, 200, { 'Content-Type': type })
+})
+
 app.get('/answer', (c) => {
   const { headers, body, logged } = c.env.ANSWER
   const answer = c.body(body)
