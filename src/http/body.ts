@@ -37,6 +37,15 @@ export function textOf(bytes: Uint8Array): string {
   }
 }
 
+/** The value that a body's text says; 400 where it says none. */
+export function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw problem('malformed_json', 'The body is not valid JSON', { cause })
+  }
+}
+
 /** The body's bytes, at most `limit` of them; read once and remembered, whichever form is asked for next. */
 export async function readBytes(c: HonoContext, limit = limitOf(c)): Promise<Uint8Array<ArrayBuffer>> {
   const tooLarge = () =>

@@ -7,7 +7,7 @@ import { iso } from '../lib/ids'
 import { problem } from '../lib/problem'
 import { answerWith } from './answer-headers'
 import type { AppEnv } from './app-env'
-import { readText, refuseUnusable } from './body'
+import { jsonOf, readText, refuseUnusable } from './body'
 import { type Note, noted, onlyNoted, type Print, routeOf } from './notes'
 
 // The words of a route:
@@ -90,20 +90,12 @@ export function body<S extends z.ZodType>(
       })
     const text = await readText(c, options.limit)
     refuseUnusable(text)
-    await validate(c, 'json', schema, parsed(text))
+    await validate(c, 'json', schema, jsonOf(text))
     return next()
   }
   const note: Note = { body: { schema, contentType: 'application/json', example: options.example } }
   if (options.limit) note.bodyLimit = options.limit
   return noted(middleware as never, note)
-}
-
-function parsed(json: string): unknown {
-  try {
-    return JSON.parse(json)
-  } catch (cause) {
-    throw problem('malformed_json', 'The body is not valid JSON', { cause })
-  }
 }
 
 type Returns<T> = MiddlewareHandler<AppEnv & { Variables: { reply: (value: T) => Response } }>

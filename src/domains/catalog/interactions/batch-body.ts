@@ -1,6 +1,6 @@
 import type { Context as HonoContext, MiddlewareHandler } from 'hono'
 import type { AppEnv } from '../../../http/app-env'
-import { readText, refuseDeepNesting, refuseUnusable } from '../../../http/body'
+import { jsonOf, readText, refuseDeepNesting, refuseUnusable } from '../../../http/body'
 import { noted } from '../../../http/notes'
 import { unkeepable } from '../../../lib/keepable'
 import { Problem, problem } from '../../../lib/problem'
@@ -63,7 +63,7 @@ function valueIn(line: string): { value: unknown } | { refusal: Problem } {
 
 function arrayIn(text: string): Sent[] {
   refuseDeepNesting(text)
-  const values = parsed(text)
+  const values = jsonOf(text)
   if (!Array.isArray(values)) throw problem.invalid({ body: 'must be a list of interactions' })
   const unusable = unkeepable(text) ?? {}
   return values.map((value, index) => {
@@ -77,12 +77,4 @@ function arrayIn(text: string): Sent[] {
       ? { ...at, refusal: problem.invalid(Object.fromEntries(fields)) }
       : { ...at, value }
   })
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (cause) {
-    throw problem('malformed_json', 'The body is not valid JSON', { cause })
-  }
 }

@@ -1,7 +1,7 @@
 import type { Context as HonoContext, MiddlewareHandler } from 'hono'
 import * as z from 'zod'
 import type { AppEnv } from '../../../http/app-env'
-import { readBytes, readText, refuseUnusable } from '../../../http/body'
+import { jsonOf, readBytes, readText, refuseUnusable } from '../../../http/body'
 import { noted } from '../../../http/notes'
 import { jsonOfField } from '../../../lib/keepable'
 import { problem } from '../../../lib/problem'
@@ -58,11 +58,7 @@ export function givenBody(): MiddlewareHandler<WithGiven> {
 async function jsonIn(c: HonoContext<AppEnv>): Promise<unknown> {
   const text = await readText(c)
   refuseUnusable(text)
-  try {
-    return JSON.parse(text)
-  } catch (cause) {
-    throw problem('malformed_json', 'The body is not valid JSON', { cause })
-  }
+  return jsonOf(text)
 }
 
 async function formIn(c: HonoContext<AppEnv>, type: string): Promise<Given> {

@@ -1,16 +1,12 @@
-import type { Context as HonoContext, MiddlewareHandler } from 'hono'
+import type { MiddlewareHandler } from 'hono'
 import * as z from 'zod'
 import type { AppEnv } from '../../../http/app-env'
-import { readBytes, textOf } from '../../../http/body'
-import { noted } from '../../../http/notes'
+import { jsonOf, textOf } from '../../../http/body'
+import { linesBody, MOST_LINES } from '../../../http/lines-body'
 import { fieldErrors } from '../../../lib/fields'
 import { problem } from '../../../lib/problem'
 import { arrayLines, type Line, readHeader, readLines } from './lines'
 import { AddContacts, Given } from './schema'
-
-/** Of one request; more come as a file. */
-const MOST_LINES = 10_000
-const LIMIT = 10 * 1024 * 1024
 
 const JSON_TYPE = /^application\/json\s*(?:;|$)/i
 const CSV_TYPE = /^text\/csv\s*(?:;|$)/i
@@ -18,29 +14,15 @@ const CSV_TYPE = /^text\/csv\s*(?:;|$)/i
 /** What was sent: contacts, or which file has them. */
 export type Sent = { lines: Line[] } | { file_id: string }
 
-type WithSent = AppEnv & { Variables: { sent: Sent } }
-
 /**
  * Contacts as CSV or as a JSON array, or a file that has them. 415 for another type, 400 for what is not of its type, 413
  * for too many; what is wrong with one of them is said of that line alone.
  */
-export function contactsBody(): MiddlewareHandler<WithSent> {
-  const middleware: MiddlewareHandler<WithSent> = async (c, next) => {
-    const sent = sentAs(
-      c.req.header('Content-Type') ?? '',
-      await readBytes(c as unknown as HonoContext<AppEnv>),
-    )
-    if ('lines' in sent && sent.lines.length === 0)
-      throw problem.invalid({ body: 'must have at least one contact' })
-    if ('lines' in sent && sent.lines.length > MOST_LINES)
-      throw problem('payload_too_large', `These are more than ${MOST_LINES} lines: send them as a file`, {
-        details: { limit_lines: MOST_LINES },
-      })
-    c.set('sent', sent)
-    await next()
-  }
-  return noted(middleware, {
-    body: {
+export function contactsBody(): MiddlewareHandler<AppEnv & { Variables: { sent: Sent } }> {
+  return linesBody<Sent>(
+    sentAs,
+    { one: 'contact', asFile: 'send them as a file' },
+    {
       schema: AddContacts,
       contentType: 'application/json',
       example: {
@@ -51,8 +33,7 @@ export function contactsBody(): MiddlewareHandler<WithSent> {
       },
       or: { schema: CSV, contentType: 'text/csv' },
     },
-    bodyLimit: LIMIT,
-  })
+  )
 }
 
 const CSV = z.string().meta({
@@ -72,18 +53,10 @@ function sentAs(type: string, bytes: Uint8Array<ArrayBuffer>): Sent {
 }
 
 function sentJson(text: string): Sent {
-  const value = parsed(text)
+  const value = jsonOf(text)
   if (Array.isArray(value)) return { lines: arrayLines(text, value) }
   const result = Given.safeParse(value)
   if (!result.success) throw problem.invalid(fieldErrors(result.error.issues))
   const { contacts, file_id = '' } = result.data
   return contacts ? { lines: arrayLines(text, contacts, 'contacts.') } : { file_id }
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (cause) {
-    throw problem('malformed_json', 'The body is not valid JSON', { cause })
-  }
 }
