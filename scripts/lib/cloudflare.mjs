@@ -14,13 +14,12 @@ export function setUp({ environment, publicUrl, toml, run, say, masterKey }) {
   if (!/^https:\/\/[^/]+$/.test(publicUrl ?? ''))
     throw new Error('--public-url must be like https://api.example.com')
 
-  // A jurisdiction that wrangler.toml names for the bucket is the database's as well.
-  const [, place] = /^jurisdiction = "(\w+)"$/m.exec(tableIn(toml, `[[env.${environment}.r2_buckets]]`)) ?? []
+  const place = jurisdictionOf(toml, environment)
   const there = place ? ['--jurisdiction', place] : []
   const database = ensureListed(run, say, `causeway-${environment}`, {
     list: ['d1', 'list', '--json'],
     create: ['d1', 'create', ...there, `causeway-${environment}`],
-    idOf: (row, name) => row.name === name && row.uuid,
+    idOf: (row, name) => row.name === name && inPlace(row, place) && row.uuid,
   })
   const namespace = ensureListed(run, say, `causeway-${environment}`, {
     list: ['kv', 'namespace', 'list'],
@@ -44,6 +43,31 @@ export function setUp({ environment, publicUrl, toml, run, say, masterKey }) {
   text = setInTable(text, `[[env.${environment}.kv_namespaces]]`, 'id', namespace)
   return setInTable(text, `[env.${environment}.vars]`, 'PUBLIC_URL', publicUrl)
 }
+
+/**
+ * The jurisdiction that wrangler.toml names for an environment's bucket, which is the database's as well; throws where
+ * DATA_JURISDICTION promises tenants another.
+ */
+function jurisdictionOf(toml, environment) {
+  const place = valueIn(toml, `[[env.${environment}.r2_buckets]]`, 'jurisdiction')
+  const promised = valueIn(toml, `[env.${environment}.vars]`, 'DATA_JURISDICTION')
+  if (promised && promised !== place)
+    throw new Error(
+      `DATA_JURISDICTION of ${environment} is "${promised}": its bucket needs jurisdiction = "${promised}" in wrangler.toml`,
+    )
+  return place
+}
+
+/** Throws for a database that was made elsewhere than wrangler.toml says: it can't move. */
+function inPlace({ name, jurisdiction }, place) {
+  if (jurisdiction !== undefined && (jurisdiction ?? '') !== place)
+    throw new Error(
+      `the database ${name} is in ${where(jurisdiction)} and can't move; wrangler.toml says ${where(place)} for its bucket`,
+    )
+  return true
+}
+
+const where = (jurisdiction) => (jurisdiction ? `the jurisdiction ${jurisdiction}` : 'no jurisdiction')
 
 function ensureListed(run, say, name, { list, create, idOf }) {
   const find = () => {
@@ -92,6 +116,12 @@ function tableIn(toml, header) {
   return toml.slice(start, next < 0 ? toml.length : next)
 }
 
+/** A key's text in the table under `header`, or nothing. */
+function valueIn(toml, header, key) {
+  const line = new RegExp(`^\\s*${key}\\s*=\\s*["'](\\w*)["']\\s*(?:#.*)?$`, 'm')
+  return line.exec(tableIn(toml, header))?.[1] ?? ''
+}
+
 /** Sets a key that stands in the table under `header`. */
 export function setInTable(toml, header, key, value) {
   const table = tableIn(toml, header)
@@ -112,6 +142,7 @@ export function deployment(toml, environment) {
     throw new Error(
       `${environment} is not set up: npm run setup:cloudflare -- --env ${environment} --public-url https://…`,
     )
+  jurisdictionOf(toml, environment)
   return [
     ['d1', 'migrations', 'apply', 'DB', '--remote', '--env', environment],
     ['deploy', '--env', environment],

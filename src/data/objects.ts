@@ -1,7 +1,7 @@
 import { eq } from 'drizzle-orm'
 import { tenants } from '../domains/tenancy/tenants/table'
 import { type Bindings, settingsOf } from '../env'
-import { isJurisdiction, type Region } from '../lib/regions'
+import { isJurisdiction, type Jurisdiction, type Region } from '../lib/regions'
 import { directory } from './database'
 
 // The one way to a tenant's Durable Objects. Its region says where they are made, and a jurisdiction is part of what an
@@ -42,6 +42,16 @@ export async function objectOf<T extends AnyObject>(
   if (region === null) return namespace.getByName(name)
   if (isJurisdiction(region)) return namespace.jurisdiction(region).getByName(name)
   return namespace.getByName(name, { locationHint: region as Exclude<Region, 'eu'> })
+}
+
+/** Whether the runtime can make objects in a jurisdiction; workerd by itself, and so `wrangler dev`, can't. */
+export function hasJurisdiction({ METERS }: Pick<Bindings, 'METERS'>, jurisdiction: Jurisdiction): boolean {
+  try {
+    METERS.jurisdiction(jurisdiction)
+    return true
+  } catch {
+    return false
+  }
 }
 
 async function readRegion(env: Bindings, tenantId: string): Promise<string | null> {

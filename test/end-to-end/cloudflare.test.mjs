@@ -15,6 +15,7 @@ const TOML = readFileSync(path.join(ROOT, 'wrangler.toml'), 'utf8')
 /** An account that remembers what is made in it, behind wrangler's commands. */
 function account() {
   const things = new Set()
+  const places = new Map()
   const secrets = {}
   const commands = []
   const run = (args, { input } = {}) => {
@@ -24,7 +25,9 @@ function account() {
     const listed = () =>
       [...things].filter((thing) => thing.startsWith(`${product}:`)).map((thing) => thing.slice(3))
     if (product === 'd1' && rest[0] === 'list')
-      return JSON.stringify(listed().map((name) => ({ name, uuid: `uuid-of-${name}` })))
+      return JSON.stringify(
+        listed().map((name) => ({ name, uuid: `uuid-of-${name}`, jurisdiction: places.get(name) ?? null })),
+      )
     if (product === 'kv' && rest[1] === 'list')
       return JSON.stringify(listed().map((title) => ({ title, id: `id-of-${title}` })))
     if (product === 'secret' && rest[0] === 'list') {
@@ -33,8 +36,11 @@ function account() {
       return JSON.stringify(Object.keys(secrets).map((name) => ({ name })))
     }
     if (product === 'secret') secrets[rest[1]] = input
-    else if (rest.includes('create')) things.add(id(args.at(-1)))
-    else if (!things.has(id(args.at(-1)))) throw new Error(`there is no ${args.at(-1)}`)
+    else if (rest.includes('create')) {
+      things.add(id(args.at(-1)))
+      const place = args.indexOf('--jurisdiction')
+      if (product === 'd1' && place > 0) places.set(args.at(-1), args[place + 1])
+    } else if (!things.has(id(args.at(-1)))) throw new Error(`there is no ${args.at(-1)}`)
     return ''
   }
   return { things, secrets, commands, run }
@@ -102,6 +108,36 @@ test('setup:cloudflare', async (t) => {
     assert.match(done, /causeway-production-files"\njurisdiction = "eu"/)
     assert.deepEqual(european.things, cloud.things)
     assert.ok(!cloud.commands.some((command) => command.includes('--jurisdiction')))
+  })
+
+  await t.test('promises tenants no jurisdiction that bucket and database are not in', () => {
+    const promise = (toml, place) =>
+      toml.replace('[env.production.vars]\n', `[env.production.vars]\nDATA_JURISDICTION = ${place}\n`)
+    const bucket = 'bucket_name = "causeway-production-files"'
+    const within = (line) => TOML.replace(bucket, `${bucket}\n${line}`)
+    const untouched = account()
+    const refused = /DATA_JURISDICTION of production is "eu": its bucket needs jurisdiction = "eu"/
+    assert.throws(() => set(promise(TOML, '"eu"'), { run: untouched.run }), refused)
+    assert.throws(
+      () => set(promise(within('jurisdiction = "fedramp"'), '"eu"'), { run: untouched.run }),
+      refused,
+    )
+    assert.throws(() => deployment(promise(written, '"eu"'), 'production'), refused)
+    assert.deepEqual(untouched.commands, [])
+    assert.equal(set(promise(TOML, '""'), { run: account().run }).includes('uuid-of-'), true)
+
+    const european = promise(within("jurisdiction='eu' # Frankfurt or near"), '"eu"')
+    const made = account()
+    const done = set(european, { run: made.run })
+    assert.ok(made.commands.includes('d1 create --jurisdiction eu causeway-production'))
+    assert.equal(set(done, { run: made.run }), done)
+    assert.equal(deployment(done, 'production').length, 2)
+    // The one that was made before somebody thought of the jurisdiction.
+    assert.throws(
+      () => set(european, { run: cloud.run }),
+      /the database causeway-production is in no jurisdiction and can't move/,
+    )
+    assert.throws(() => set(TOML, { run: made.run }), /is in the jurisdiction eu and can't move/)
   })
 
   await t.test('sets no new key where it could not see whether there is one', () => {

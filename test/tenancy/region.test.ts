@@ -1,6 +1,14 @@
 import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { knowRegion, meterOf, objectOf } from '../../src/data/objects'
+import { wakeJob } from '../../src/domains/jobs/wake'
+import { openStreamsOf } from '../../src/domains/metering/meter/holders'
+import { channelOf } from '../../src/domains/realtime/channels'
+import { takeTicket } from '../../src/domains/realtime/tickets'
+import { wakeCalls } from '../../src/domains/voice/calls/wake'
+import { tellTogether } from '../../src/domains/webhooks/deliveries/together'
+import { senderOf } from '../../src/domains/webhooks/deliveries/wake'
+import type { Bindings } from '../../src/env'
 import { newId } from '../../src/lib/ids'
 import { REGIONS } from '../../src/lib/regions'
 import { Isolate } from '../identity/isolates'
@@ -25,6 +33,23 @@ function namespace(real?: DurableObjectNamespace) {
 /** An isolate that knows nothing yet. */
 function isolate(over: Record<string, unknown> = {}) {
   return new Isolate(over)
+}
+
+const bound = env as unknown as Record<string, DurableObjectNamespace>
+
+/** Classes whose objects are no tenant's: counts of addresses, the service's own figures, the sweeper. */
+const OF_THE_SERVICE = ['ADDRESS_METERS', 'METRICS', 'SWEEPER']
+
+/** How the objects of a tenant are reached, class by class. */
+const REACHING: Record<string, (env: Bindings, tenantId: string) => Promise<unknown>> = {
+  METERS: meterOf,
+  CHATS: (env, tenantId) => openStreamsOf(env, tenantId, `${tenantId}/${newId(0)}`),
+  ENDPOINTS: (env, tenant_id) => senderOf(env, { tenant_id, endpoint_id: newId(0) }),
+  JOBS: (env, tenant_id) => wakeJob(env, { tenant_id, job_id: newId(0) }),
+  CALLS: wakeCalls,
+  REALTIME: (env, tenantId) => channelOf(env, tenantId, `jobs:${newId(0)}`),
+  REALTIME_TICKETS: (env, tenantId) => takeTicket(env, `rt_${tenantId}_${'x'.repeat(43)}`),
+  REPORTERS: (env, tenantId) => tellTogether(env, tenantId, []),
 }
 
 async function inRegion(region: string | null): Promise<World> {
@@ -69,12 +94,10 @@ describe('a tenant’s objects', { timeout: 30_000 }, () => {
 
   it('are all in the jurisdiction, whatever is asked of the tenant', async () => {
     const world = await inRegion('eu')
-    const [meters, chats, endpoints] = [env.METERS, env.CHATS, env.ENDPOINTS].map((real) =>
+    const [meters, chats] = [env.METERS, env.CHATS].map((real) =>
       namespace(real as unknown as DurableObjectNamespace),
     )
-    const here = isolate({
-      ...{ METERS: meters?.objects, CHATS: chats?.objects, ENDPOINTS: endpoints?.objects },
-    })
+    const here = isolate({ METERS: meters?.objects, CHATS: chats?.objects })
     const { token } = world.admin
     const ask = async (method: string, path: string, body?: object) => {
       const answer = await here.ask(method, path, { token, body })
@@ -94,8 +117,23 @@ describe('a tenant’s objects', { timeout: 30_000 }, () => {
       expect(new Set(kind?.reached.map((one) => JSON.stringify(one)))).toEqual(
         new Set([JSON.stringify({ jurisdiction: 'eu', name })]),
       )
-    await meterOf(here.bindings, world.tenant.id)
-    expect(endpoints?.reached).toEqual([])
+  })
+
+  it('are in the jurisdiction whichever class they are of', async () => {
+    const { tenant } = await inRegion('eu')
+    for (const [binding, reach] of Object.entries(REACHING)) {
+      const { reached, objects } = namespace(bound[binding])
+      // What an object answers, or that it knows nothing of it, is another matter.
+      await reach(isolate({ [binding]: objects }).bindings, tenant.id).catch(() => undefined)
+      expect([binding, reached]).toEqual([
+        binding,
+        [{ jurisdiction: 'eu', name: expect.stringMatching(new RegExp(`^${tenant.id}(/|$)`)) }],
+      ])
+    }
+    const classes = Object.keys(bound).filter(
+      (name) => bound[name]?.constructor.name === 'DurableObjectNamespace',
+    )
+    expect([...Object.keys(REACHING), ...OF_THE_SERVICE].sort()).toEqual(classes.sort())
   })
 })
 
@@ -142,12 +180,21 @@ describe('a region', { timeout: 30_000 }, () => {
     expect(refused.status).toBe(422)
     const { error } = (await refused.json()) as { error: { details: { fields: Record<string, string> } } }
     expect(error.details.fields.region).toMatch(/no database and bucket in the jurisdiction eu/)
-    const made = await create('eu', isolate({ DATA_JURISDICTION: 'eu' }))
+    const there = { DATA_JURISDICTION: 'eu', METERS: namespace(bound.METERS).objects }
+    const made = await create('eu', isolate(there))
     expect([made.status, ((await made.json()) as { data: Tenant }).data.region]).toEqual([201, 'eu'])
     const signedUp = await isolate().ask('POST', '/api/v1/tenants/onboarding/public', {
       body: { name: 'R', slug: slug(), email: someone(), password: PASSWORD, region: 'eu' },
     })
     expect(signedUp.status).toBe(422)
     expect((await create('weur', isolate({ DATA_JURISDICTION: 'mars' }))).status).toBe(500)
+  })
+
+  it('is no jurisdiction where the runtime has none, whatever the setting says', async () => {
+    const answer = await create('eu', isolate({ DATA_JURISDICTION: 'eu' }))
+    expect(answer.status).toBe(422)
+    const { error } = (await answer.json()) as { error: { details: { fields: Record<string, string> } } }
+    expect(error.details.fields.region).toMatch(/can make objects in the jurisdiction eu/)
+    expect((await create('weur', isolate({ DATA_JURISDICTION: 'eu' }))).status).toBe(201)
   })
 })
