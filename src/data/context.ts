@@ -13,6 +13,8 @@ export type Principal =
       role: string
       scopes: ReadonlySet<string>
       session_id: string | null
+      /** An issuer of the tenant's own vouches for it: what the user may elsewhere, for a partner, is not its to give. */
+      tenant_only?: true
     }
   | {
       kind: 'api_key'

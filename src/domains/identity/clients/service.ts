@@ -14,7 +14,7 @@ export async function listClients(ctx: Context): Promise<Page<ClientShown>> {
   const { principal } = ctx
   const { id, name, slug, plan } = await currentTenant(ctx)
   const role = 'role' in principal ? principal.role : ''
-  const userId = principal.kind === 'user' ? actingUser(ctx) : null
+  const userId = principal.kind === 'user' && !principal.tenant_only ? actingUser(ctx) : null
   const elsewhere = userId === null ? [] : await rightsOfUser(ctx, userId, MOST)
   return { items: [{ id, name, slug, plan, role }, ...elsewhere], next_cursor: null }
 }

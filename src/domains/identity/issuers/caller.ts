@@ -79,6 +79,7 @@ export class IssuedCaller extends KnownCaller {
 
   private principalAs(role: string): Principal {
     const { id, email } = this.user
-    return { kind: 'user', id, email, role, scopes: new Set(scopesOf(role)), session_id: null }
+    const user = { kind: 'user', id, email, role, scopes: new Set(scopesOf(role)), session_id: null } as const
+    return this.token.edition === null ? user : { ...user, tenant_only: true }
   }
 }

@@ -25,7 +25,7 @@ export function actingIn(
   const known = memories.get(by)?.get(tenantId)
   if (known?.isFresh(env)) return known
   const { principal } = by
-  return principal.kind === 'user' ? look(env, by, principal, tenantId) : null
+  return principal.kind === 'user' && !principal.tenant_only ? look(env, by, principal, tenantId) : null
 }
 
 async function look(env: Bindings, by: Caller, self: UserPrincipal, tenantId: string) {

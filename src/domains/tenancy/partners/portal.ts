@@ -11,6 +11,8 @@ import { partners, partnerTenants, partnerUsers } from './table'
 /** The partner that the caller acts for; 403 `partner_required` for who acts for none. */
 export async function partnerOf(ctx: Context): Promise<{ id: string; name: string }> {
   const { principal, impersonator, tenant } = ctx
+  const none = problem('partner_required', 'This is for a partner’s users')
+  if (principal.kind === 'user' && principal.tenant_only) throw none
   const self = impersonator ?? { tenant_id: tenant.id, id: principal.id ?? '' }
   const found = await directory(ctx.env)
     .select({ id: partners.id, name: partners.name })
@@ -18,7 +20,7 @@ export async function partnerOf(ctx: Context): Promise<{ id: string; name: strin
     .innerJoin(partners, and(eq(partners.id, partnerUsers.partner_id), eq(partners.status, 'active')))
     .where(and(eq(partnerUsers.tenant_id, self.tenant_id), eq(partnerUsers.id, self.id)))
     .get()
-  if (!found) throw problem('partner_required', 'This is for a partner’s users')
+  if (!found) throw none
   return found
 }
 
