@@ -1,5 +1,8 @@
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
+import { createInteractions } from '../../src/domains/catalog/interactions/batch'
+import { createInteraction } from '../../src/domains/catalog/interactions/service'
+import { register } from '../../src/domains/catalog/recordings/service'
 import { expectError } from '../http/expect-error'
 import { endedJob } from '../jobs/kit'
 import { call, callJson, makeWorld, type World } from '../world'
@@ -88,6 +91,48 @@ describe('a conversation', () => {
     expect(later.conversation_id).toBe('mine')
     const over = await say(world, { channel: 'phone', occurred_at: '2026-01-31T11:55:00.001Z' })
     expect(over.conversation_id).not.toBe('mine')
+  })
+
+  it('is one, however many begin it at once, alone, in batches and with recordings; what is not near is another', async () => {
+    const world = await makeWorld()
+    const { ctx } = world
+    const eight = Array.from({ length: 8 }, (_, n) => n)
+    const day = (n: number) => `2026-01-0${n + 1}T10:00:00.000Z`
+    const heldBy = async (column: string, name: string) =>
+      (
+        await env.DB.prepare(
+          `select distinct conversation_id as id from interactions where tenant_id = ? and ${column} = ?`,
+        )
+          .bind(world.tenant.id, name)
+          .all<{ id: string }>()
+      ).results.map(({ id }) => id)
+    // The same context: all of them look before the first has written.
+    await Promise.all(
+      eight.map((n) =>
+        n % 2 === 0
+          ? createInteraction(ctx, { text: `said ${n}`, speaker_id: 's' })
+          : createInteractions(ctx, [{ index: 0, line: 1, value: { text: `said ${n}`, speaker_id: 's' } }]),
+      ),
+    )
+    expect(await heldBy('speaker_id', 's')).toHaveLength(1)
+    const audio = new Blob([recording(null)])
+    const wanted = { async: false, wait: undefined }
+    const said = { text: 'heard', channel: 'phone' }
+    await Promise.all(eight.slice(0, 3).map(() => register(ctx, { input: said, audio }, wanted)))
+    expect(await heldBy('channel', 'phone')).toHaveLength(1)
+    await Promise.all(
+      eight.map((n) => createInteraction(ctx, { text: 'then', speaker_id: 'then', occurred_at: day(n) })),
+    )
+    expect(await heldBy('speaker_id', 'then')).toHaveLength(8)
+    const known = await countOf(world, 'conversations')
+    expect(known).toBe(10)
+    // Each once, with its event.
+    const counts = await env.DB.prepare(
+      'select (select count(*) from interactions where tenant_id = ?1) as kept, (select count(*) from events where tenant_id = ?1 and type = ?2) as told',
+    )
+      .bind(world.tenant.id, 'interaction.created')
+      .first()
+    expect(counts).toEqual({ kept: 19, told: 19 })
   })
 
   it('shows what was said in that order, page by page, and goes with the last of it', async () => {

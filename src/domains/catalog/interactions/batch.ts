@@ -4,7 +4,7 @@ import { tellable } from '../../../lib/keepable'
 import { type FieldErrors, Problem, problem } from '../../../lib/problem'
 import type { Sent } from './batch-body'
 import { incoming } from './incoming'
-import { linked, windowOf } from './linking'
+import { linked, relinked, windowOf } from './linking'
 import { registration, serviceEnabled } from './register'
 import { announced, type NewRow, rowOf } from './rows'
 import type { BatchResult } from './schema'
@@ -15,14 +15,18 @@ type Judged = { index: number; line: number | null } & ({ row: NewRow } | { refu
  * Registers many at once, the good ones in one batch with their events; each of the others is told what is wrong with it.
  * 409 `service_disabled` while the tenant's switch is off, whatever was sent.
  */
-export async function createInteractions(ctx: Context, sent: readonly Sent[]): Promise<BatchResult> {
+export function createInteractions(ctx: Context, sent: readonly Sent[]): Promise<BatchResult> {
+  return relinked(() => created(ctx, sent))
+}
+
+async function created(ctx: Context, sent: readonly Sent[]): Promise<BatchResult> {
   const judged = sent.map((one) => judge(ctx, one))
   const good = judged.flatMap((one) => ('row' in one ? [one.row] : []))
-  const rows = await linked(ctx, good, windowOf(ctx))
+  const { rows, begun } = await linked(ctx, good, windowOf(ctx))
   const results = judged.map(resultOf)
   const { statements, events } = registration(ctx, rows)
   return commit(ctx, {
-    statements: [serviceEnabled(ctx), ...statements],
+    statements: [serviceEnabled(ctx), ...begun, ...statements],
     events,
     result: { created: rows.length, failed: sent.length - rows.length, results },
   })

@@ -4,7 +4,7 @@ import type { Context } from '../../../data/context'
 import { problem } from '../../../lib/problem'
 import { withoutFiles } from '../../files/keeping'
 import { conversations } from '../conversations/table'
-import { linked, windowOf } from './linking'
+import { linked, relinked, windowOf } from './linking'
 import { registration, serviceEnabled } from './register'
 import { rowOf, type Shown, shown } from './rows'
 import type { Done, Said } from './schema'
@@ -14,12 +14,18 @@ import { type InteractionRow, interactions } from './table'
  * Registers something said or done, with its event, in one batch. 409 `service_disabled` while the tenant's switch is off,
  * 413 where what is announced of it would be too large.
  */
-export async function createInteraction(ctx: Context, input: Said | Done): Promise<Shown> {
-  const rows = await linked(ctx, [rowOf(ctx, input)], windowOf(ctx))
-  const [row] = rows
-  if (!row) throw new Error('a row is linked to one row')
-  const { statements, events } = registration(ctx, rows)
-  return commit(ctx, { statements: [serviceEnabled(ctx), ...statements], events, result: shown(ctx, row) })
+export function createInteraction(ctx: Context, input: Said | Done): Promise<Shown> {
+  return relinked(async () => {
+    const { rows, begun } = await linked(ctx, [rowOf(ctx, input)], windowOf(ctx))
+    const [row] = rows
+    if (!row) throw new Error('a row is linked to one row')
+    const { statements, events } = registration(ctx, rows)
+    return commit(ctx, {
+      statements: [serviceEnabled(ctx), ...begun, ...statements],
+      events,
+      result: shown(ctx, row),
+    })
+  })
 }
 
 const own = (ctx: Context, id: string) =>

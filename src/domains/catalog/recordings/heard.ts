@@ -1,7 +1,7 @@
 import type { Context } from '../../../data/context'
 import { iso } from '../../../lib/ids'
-import { linked } from '../interactions/linking'
-import { type NewRow, rowOf } from '../interactions/rows'
+import { type Linked, linked } from '../interactions/linking'
+import { rowOf } from '../interactions/rows'
 import type { Said } from '../interactions/schema'
 import type { Transcript } from '../transcription/transcriber'
 import { turnsOf } from '../transcription/turns'
@@ -16,7 +16,7 @@ export async function heard(
   fileId: string,
   transcript: Transcript,
   window: number,
-): Promise<NewRow[]> {
+): Promise<Linked> {
   const turns = turnsOf(said.speaker_id === undefined ? transcript : { ...transcript, segments: [] })
   const began = said.occurred_at === undefined ? ctx.now : Date.parse(said.occurred_at)
   const rows = turns.map(({ speaker, text, start }) => ({
@@ -25,8 +25,8 @@ export async function heard(
     audio_file_id: fileId,
   }))
   const [first, ...others] = rows
-  if (!first) return []
-  const [begun] = await linked(ctx, [first], window)
-  if (!begun) return []
-  return [begun, ...others.map((row) => ({ ...row, conversation_id: begun.conversation_id }))]
+  if (!first) return { rows: [], begun: [] }
+  const { rows: found, begun } = await linked(ctx, [first], window)
+  const conversation_id = found[0]?.conversation_id ?? null
+  return { rows: [...found, ...others.map((row) => ({ ...row, conversation_id }))], begun }
 }

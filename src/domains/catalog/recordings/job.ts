@@ -23,7 +23,8 @@ export const transcribing = jobKind<Input, Record<string, never>>({
   scope: 'interactions:write',
   step: async (ctx, { id, input }) => {
     const { window_ms, ...said } = input
-    const rows = await heard(ctx, said, said.file_id, await transcribed(ctx, said.file_id), window_ms)
+    const transcript = await transcribed(ctx, said.file_id)
+    const { rows, begun } = await heard(ctx, said, said.file_id, transcript, window_ms)
     const ids = rows.map((row) => row.id)
     const { statements, events } = registration(ctx, rows)
     return {
@@ -34,7 +35,10 @@ export const transcribing = jobKind<Input, Record<string, never>>({
         conversation_id: rows[0]?.conversation_id,
       },
       // What was said of it is with the interactions now, and goes with them.
-      change: { statements: [...statements, replaceInput(ctx, id, { file_id: said.file_id })], events },
+      change: {
+        statements: [...begun, ...statements, replaceInput(ctx, id, { file_id: said.file_id })],
+        events,
+      },
     }
   },
 })

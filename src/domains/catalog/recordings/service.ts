@@ -4,7 +4,7 @@ import { PROBLEMS, Problem, type ProblemCode, problem } from '../../../lib/probl
 import { keyOf } from '../../files/store'
 import type { Job } from '../../jobs/schema'
 import { getJob, startJob } from '../../jobs/service'
-import { windowOf } from '../interactions/linking'
+import { relinked, windowOf } from '../interactions/linking'
 import { registration, serviceEnabled } from '../interactions/register'
 import { type Shown, shown } from '../interactions/rows'
 import type { Done, Said } from '../interactions/schema'
@@ -76,20 +76,22 @@ async function made(
 }
 
 /** Keeps a recording with what it says. */
-async function atOnce(
+function atOnce(
   ctx: Context,
   said: Said,
   { file, statements }: Taken,
   transcript: Transcript,
 ): Promise<Shown> {
-  const rows = await heard(ctx, said, file.id, transcript, windowOf(ctx))
-  const [first] = rows
-  if (!first) throw new Error('a recording becomes an interaction at least')
-  const made = registration(ctx, rows)
-  return commit(ctx, {
-    statements: [serviceEnabled(ctx), ...statements, ...made.statements],
-    events: made.events,
-    result: shown(ctx, first),
+  return relinked(async () => {
+    const { rows, begun } = await heard(ctx, said, file.id, transcript, windowOf(ctx))
+    const [first] = rows
+    if (!first) throw new Error('a recording becomes an interaction at least')
+    const made = registration(ctx, rows)
+    return commit(ctx, {
+      statements: [serviceEnabled(ctx), ...begun, ...statements, ...made.statements],
+      events: made.events,
+      result: shown(ctx, first),
+    })
   })
 }
 
