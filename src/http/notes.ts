@@ -62,7 +62,7 @@ export type Note = {
   /** The idempotency key: `commit` (the rule), `ignored` (login), or `claimed` where the route calls something outside. */
   idempotency?: 'ignored' | 'claimed'
   /** What a caller must be allowed besides the scopes, asked before a stored answer is given again; throws the refusal. */
-  again?: (ctx: Context, params: Record<string, string>) => Promise<void>
+  again?: (ctx: Context, params: Record<string, string>, c: HonoContext<AppEnv>) => Promise<void>
   /**
    * What it counts as (limits.md): a message or an upload besides a request; a stream by how many are open instead of how
    * often they are opened. `credential`: an open route whose body or cookie is a credential, so not counted by address;

@@ -5,8 +5,11 @@ import { tokensFor } from '../../src/domains/identity/sessions/open'
 import { fingerprintOf } from '../../src/domains/metering/idempotency/fingerprint'
 import { dropOldKeys } from '../../src/domains/metering/idempotency/service'
 import { utf8 } from '../../src/lib/encoding'
+import { OPERATIONS } from '../contract/operations'
+import { upload } from '../files/kit'
 import { expectError } from '../http/expect-error'
 import { serviceWith } from '../http/service'
+import { insertJob } from '../jobs/kit'
 import {
   call,
   callJson,
@@ -37,6 +40,13 @@ const elsewhere = (method: string, path: string, token: string, key: string, bod
     headers: { ...keyed(key), ...(body ? { 'Content-Type': 'application/json' } : {}) },
     ...(body ? { body: JSON.stringify(body) } : {}),
   })
+
+/** One after the other. */
+async function serially<T>(all: T[], send: (one: T, i: number) => Promise<Response>): Promise<Response[]> {
+  const answers: Response[] = []
+  for (const [i, one] of all.entries()) answers.push(await send(one, i))
+  return answers
+}
 
 /** `%41` for `A`. */
 const encoded = (char: string) => `%${char.charCodeAt(0).toString(16)}`
@@ -91,6 +101,118 @@ describe('a stored answer is not given again', { timeout: 20_000 }, () => {
       const { message } = await expectError(again, 'not_found')
       expect(message).not.toContain('Seen by an admin')
     }
+  })
+
+  it('of anything that is done below a chat, by who may not do it any more', async () => {
+    const world = await makeWorld()
+    const path = await chatOf(world, world.member)
+    const { token } = world.admin
+    const file = await upload(world.admin, 'hello')
+    const sent = await callJson<{ messages: { id: string }[] }>('POST', `${path}/messages`, {
+      token: world.member.token,
+      headers: { Accept: 'application/json' },
+      body: { content: 'Hello' },
+    })
+    const message_id = sent.data.messages[1]?.id ?? ''
+    const model = await callJson<{ agent_id: string }>('GET', path, { token })
+    const completion = {
+      model: model.data.agent_id,
+      messages: [{ role: 'user', content: 'Is anybody there?' }],
+      metadata: { chat_id: path.slice(-36) },
+    }
+    const done: [method: string, path: string, body?: object][] = [
+      ['POST', `${path}/fork`, { message_id }],
+      ['POST', `${path}/read`, {}],
+      ['PUT', `${path}/attachments/${file.id}`],
+      ['DELETE', `${path}/attachments/${file.id}`],
+      ['PUT', `${path}/shares`, { scope: 'public' }],
+      ['DELETE', `${path}/shares?scope=public`],
+      ['PUT', `${path}/active_leaf`, { message_id }],
+      ['POST', `${path}/feedback`, { message_id, rating: 'up' }],
+      ['POST', '/api/v1/openai/chat/completions', completion],
+    ]
+    const keys = done.map(newKey)
+    const send = (as: string) =>
+      serially(done, ([method, path, body], i) => elsewhere(method, path, as, keys[i] ?? '', body))
+    const what = (answers: Response[]) =>
+      answers.map((answer, i) => [done[i]?.slice(0, 2).join(' '), answer.ok, replayed(answer)])
+    const each = (ok: boolean, again: string | null) =>
+      done.map(([method, path]) => [`${method} ${path}`, ok, again])
+    expect(what(await send(token))).toEqual(each(true, null))
+    expect(what(await send(token))).toEqual(each(true, 'true'))
+    const demoted = await withRole(world.admin, 'developer')
+    const refused = await send(demoted)
+    expect(what(refused)).toEqual(each(false, null))
+    expect(refused.map(({ status }) => status)).toEqual(done.map(() => 404))
+  })
+
+  it('of a file of another’s, by who does not administer files any more', async () => {
+    const world = await makeWorld()
+    const file = await upload(world.member, 'hello')
+    const key = newKey()
+    const ask = (token: string) => elsewhere('POST', `/api/v1/files/${file.id}/url`, token, key, {})
+    const first = await ask(world.admin.token)
+    const { data } = await first.clone().json<{ data: { url: string } }>()
+    expect([first.status, replayed(await ask(world.admin.token))]).toEqual([200, 'true'])
+    const again = await ask(await withRole(world.admin, 'developer'))
+    expect(replayed(again)).toBeNull()
+    const text = await again.clone().text()
+    expect(text).not.toContain(data.url)
+    await expectError(again, 'not_found')
+  })
+
+  it('of a job, or a tool with a secret, by who could not have them go on', async () => {
+    const world = await makeWorld()
+    const { token } = world.admin
+    const job = await insertJob(world.tenant.id)
+    const name = `secret-${newKey()}`
+    await callJson('PUT', `/api/v1/secrets/${name}`, { token, body: { value: 'v', hosts: ['127.0.0.1'] } })
+    const tool = await callJson<{ id: string }>('POST', '/api/v1/tools', {
+      token,
+      body: {
+        ...{ name: 'echo', description: 'Echo', url: `${env.RECEIVER_URL}/fine` },
+        headers: { 'X-Secret': `{{secrets.${name}}}` },
+      },
+    })
+    expect(tool.status, JSON.stringify(tool.error)).toBe(201)
+    const own = await insertKey(
+      world.ctx,
+      { name: 'one' },
+      ['jobs:write', 'deliveries:write', 'tools:write', 'secrets:use'],
+      world.admin.user.id,
+    )
+    const narrow = (scopes: string[]) =>
+      env.DB.prepare('update api_keys set scopes = ? where id = ?').bind(JSON.stringify(scopes), own.id).run()
+    const done = [
+      { path: `/api/v1/jobs/${job}/cancel`, key: newKey() },
+      { path: `/api/v1/tools/${tool.data.id}/test`, key: newKey(), body: { arguments: {} } },
+    ]
+    const send = () =>
+      serially(done, ({ path, key, body }) =>
+        serviceWith({})('POST', `http://localhost:8787${path}`, {
+          headers: { ...keyed(key), 'X-API-Key': own.key, 'Content-Type': 'application/json' },
+          ...(body ? { body: JSON.stringify(body) } : {}),
+        }),
+      )
+    expect((await send()).map((answer) => [answer.status, replayed(answer)])).toEqual([
+      [200, null],
+      [200, null],
+    ])
+    expect((await send()).map(replayed)).toEqual(['true', 'true'])
+    await narrow(['jobs:write', 'tools:write'])
+    for (const again of await send()) {
+      expect(replayed(again)).toBeNull()
+      await expectError(again, 'insufficient_scope')
+    }
+  })
+
+  it('without such a look, wherever more than a scope is needed', () => {
+    const personal = /^\/api\/v1\/(?:chats|files|jobs|tickets)\/\{id\}/
+    const unasked = OPERATIONS.filter(
+      ({ method, path, note }) =>
+        method !== 'GET' && personal.test(path) && note.idempotency !== 'ignored' && !note.again,
+    )
+    expect(unasked.map(({ name }) => name)).toEqual([])
   })
 
   it('to a suspended user, in a suspended tenant, or after logging out', async () => {

@@ -6,7 +6,7 @@ import { allow } from '../tenancy/authorize'
 import { fileAnswer, fileNote } from './answers'
 import { presignAgain, presignFiles } from './presign'
 import { Complete, File, listFilters, Presign, Presigned, SignedUrl, SignUrl, Upload } from './schema'
-import { completeFile, deleteFile, getFile, getReadyFile, listFiles, signFileUrl } from './service'
+import { completeFile, deleteFile, getFile, getReadyFile, listFiles, signFileUrl, stillMine } from './service'
 
 const tag = 'Files'
 const id = params({ id: Id })
@@ -61,6 +61,7 @@ export const fileRoutes = new Hono<AppEnv>()
     doc('Learn anew where to send what did not come yet', {
       tag,
       description: 'New URLs for the same upload, good for 15 minutes.',
+      again: stillMine,
       errors: ['conflict', 'upload_incomplete'],
       secret: true,
     }),
@@ -74,6 +75,7 @@ export const fileRoutes = new Hono<AppEnv>()
     doc('Say that a file’s bytes have come', {
       tag,
       description: 'Its size and type are looked at; from then on it can be read, and nothing changes it.',
+      again: stillMine,
       errors: ['upload_incomplete'],
     }),
     allow('files:write'),
@@ -86,6 +88,7 @@ export const fileRoutes = new Hono<AppEnv>()
     '/:id/url',
     doc('Make a URL that shows a file to whoever has it', {
       tag,
+      again: stillMine,
       errors: ['upload_incomplete'],
       secret: true,
     }),
@@ -95,6 +98,11 @@ export const fileRoutes = new Hono<AppEnv>()
     returns(200, SignedUrl),
     async (c) => c.var.reply(await signFileUrl(c.var.ctx, c.req.valid('param').id, c.req.valid('json'))),
   )
-  .delete('/:id', doc('Delete a file', { tag }), allow('files:write'), id, returnsNothing(), async (c) =>
-    c.var.reply(await deleteFile(c.var.ctx, c.req.valid('param').id)),
+  .delete(
+    '/:id',
+    doc('Delete a file', { tag, again: stillMine }),
+    allow('files:write'),
+    id,
+    returnsNothing(),
+    async (c) => c.var.reply(await deleteFile(c.var.ctx, c.req.valid('param').id)),
   )

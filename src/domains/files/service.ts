@@ -23,6 +23,12 @@ export async function getFile(ctx: Context, id: string): Promise<FileRow> {
   return row
 }
 
+/** Asked before a stored answer is given again: 404 where the file is not the caller’s any more; one that is gone is nobody’s. */
+export async function stillMine(ctx: Context, { id = '' }: Record<string, string>): Promise<void> {
+  const row = await find(ctx, files, id)
+  if (row && !isMine(ctx, row)) throw problem.notFound('file', id)
+}
+
 /** A file whose bytes are there; 409 `upload_incomplete` before. */
 export async function getReadyFile(ctx: Context, id: string): Promise<FileRow> {
   const row = await getFile(ctx, id)

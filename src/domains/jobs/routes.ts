@@ -4,7 +4,7 @@ import { doc, Id, params, query, returns, returnsPage } from '../../http/route'
 import { allow } from '../tenancy/authorize'
 import { listJobs } from './list'
 import { Job, ListJobs } from './schema'
-import { cancelJob, getJob, retryJob } from './service'
+import { cancelJob, getJob, retryJob, stillEnds } from './service'
 
 const tag = 'jobs'
 
@@ -31,6 +31,7 @@ export const jobRoutes = new Hono<AppEnv>()
       tag,
       description:
         'What its steps did remains; the step under way is taken back. Needs the scope that starting it needs, too.',
+      again: stillEnds,
       errors: ['conflict'],
     }),
     allow('jobs:write'),
@@ -43,6 +44,7 @@ export const jobRoutes = new Hono<AppEnv>()
     doc('Have a failed or cancelled job go on', {
       tag,
       description: 'From its last checkpoint. Needs the scope that starting it needs, too.',
+      again: stillEnds,
       errors: ['conflict'],
     }),
     allow('jobs:write'),

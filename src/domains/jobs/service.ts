@@ -142,6 +142,12 @@ async function change(
   return view(row)
 }
 
+/** Asked before a stored answer is given again: 403 where the caller may not end such a job any more. */
+export async function stillEnds(ctx: Context, { id = '' }: Record<string, string>): Promise<void> {
+  const row = await find(ctx, jobs, id)
+  if (row) mayEnd(ctx, row)
+}
+
 /** Who may not start such a job may neither stop one nor have it go on. */
 function mayEnd(ctx: Context, { kind }: JobRow): void {
   const scope = kindOf(kind)?.scope

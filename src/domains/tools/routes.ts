@@ -3,7 +3,7 @@ import type { AppEnv } from '../../http/app-env'
 import { body, doc, Id, params, query, returns, returnsNothing, returnsPage } from '../../http/route'
 import { allow } from '../tenancy/authorize'
 import { CreateTool, ListTools, TestTool, Tool, ToolResult, UpdateTool } from './schema'
-import { createTool, deleteTool, getTool, listTools, testTool, updateTool } from './service'
+import { createTool, deleteTool, getTool, listTools, stillAdmitted, testTool, updateTool } from './service'
 
 const tag = 'Tools'
 const id = params({ id: Id })
@@ -57,6 +57,7 @@ export const toolRoutes = new Hono<AppEnv>()
       description:
         'With the arguments that an agent would give it. What came back is answered 200, whatever it was; secrets in it are masked.',
       idempotency: 'claimed',
+      again: stillAdmitted,
       errors: ['forbidden_while_acting'],
     }),
     allow('tools:write'),

@@ -112,6 +112,12 @@ export async function testTool(ctx: Context, id: string, { arguments: args }: Te
   return callTool(ctx, tool, args, { key: ctx.requestId })
 }
 
+/** Asked before a stored answer is given again: 403 where the caller may not have the tool called any more. */
+export async function stillAdmitted(ctx: Context, { id = '' }: Record<string, string>): Promise<void> {
+  const tool = await find(ctx, tools, id)
+  if (tool) admitCaller(ctx, tool)
+}
+
 /** As the audit log keeps it. */
 const shown = ({ name, description, url, method, headers, parameters }: ToolRow) => ({
   ...{ name, description, url, method, headers, parameters },

@@ -3,6 +3,7 @@ import type { AppEnv } from '../../../http/app-env'
 import { doc, Id, paging, params, query, returns, returnsNothing, returnsPage } from '../../../http/route'
 import { fileAnswer, fileNote } from '../../files/answers'
 import { allow } from '../../tenancy/authorize'
+import { stillIn } from '../chats/service'
 import { ChatAttachment } from './schema'
 import { addAttachment, attachFile, detachFile, getAttachment, listAttachments } from './service'
 import { attachmentForm } from './upload'
@@ -18,6 +19,7 @@ export const attachmentRoutes = new Hono<AppEnv>()
       counts: 'upload',
       description:
         'As `file` with its bytes (25 MiB), or as `file_id` one of yours. A message then names it.',
+      again: stillIn('editor'),
       errors: ['chat_role_required', 'storage_limit_reached', 'upload_incomplete', 'conflict'],
     }),
     allow('chats:write'),
@@ -36,6 +38,7 @@ export const attachmentRoutes = new Hono<AppEnv>()
     '/:id/attachments/:file_id',
     doc('Attach a file of yours to a chat', {
       tag,
+      again: stillIn('editor'),
       errors: ['chat_role_required', 'upload_incomplete', 'conflict'],
     }),
     allow('chats:write'),
@@ -75,6 +78,7 @@ export const attachmentRoutes = new Hono<AppEnv>()
     doc('Take a file out of a chat', {
       tag,
       description: 'One that was sent to this chat alone is deleted.',
+      again: stillIn('editor'),
       errors: ['chat_role_required'],
     }),
     allow('chats:write'),

@@ -14,7 +14,7 @@ import { transferRoutes } from '../transfer/routes'
 import { forkChat } from './fork'
 import { listChats } from './list'
 import { Chat, ChatWithMessages, CreateChat, ForkChat, ListedChat, listFilters, UpdateChat } from './schema'
-import { checkEntry, createChat, deleteChat, getChat, updateChat } from './service'
+import { createChat, deleteChat, getChat, stillIn, updateChat } from './service'
 
 const tag = 'Chats'
 const id = params({ id: Id })
@@ -58,7 +58,7 @@ export const chats = new Hono<AppEnv>()
     doc('Rename, archive, pin or tag a chat', {
       tag,
       description: 'What is not sent stays as it is, with `PUT` too.',
-      again: (ctx, { id = '' }) => checkEntry(ctx, id),
+      again: stillIn('editor'),
       errors: ['chat_role_required'],
     }),
     allow('chats:write'),
@@ -73,6 +73,7 @@ export const chats = new Hono<AppEnv>()
       tag,
       description:
         'A new chat with a copy of what was said up to the message, its files too. Who may read a chat may fork it.',
+      again: stillIn('viewer'),
       errors: ['agent_inactive', 'agent_on_calls_only', 'run_in_progress', 'user_required'],
     }),
     allow('chats:write'),
@@ -83,7 +84,11 @@ export const chats = new Hono<AppEnv>()
   )
   .delete(
     '/:id',
-    doc('Delete a chat with everything in it', { tag, errors: ['chat_role_required'] }),
+    doc('Delete a chat with everything in it', {
+      tag,
+      again: stillIn('owner'),
+      errors: ['chat_role_required'],
+    }),
     allow('chats:write'),
     id,
     returnsNothing(),

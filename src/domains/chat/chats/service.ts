@@ -73,11 +73,17 @@ export async function getChat(ctx: Context, id: string) {
 
 const entered = (ctx: Context, row: ChatRow, required?: Level) => enter(ctx, callerOf(ctx), row, required)
 
-/** 404 or 403 where the caller may not change the chat (any more); one that was deleted is nobody's. */
-export async function checkEntry(ctx: Context, id: string): Promise<void> {
+/** 404 or 403 where the caller may not do that much in the chat (any more); one that was deleted is nobody's. */
+export async function checkEntry(ctx: Context, id: string, required: Level = 'editor'): Promise<void> {
   const row = await find(ctx, chats, id)
-  if (row) await entered(ctx, row, 'editor')
+  if (row) await entered(ctx, row, required)
 }
+
+/** For routes below a chat: asked before a stored answer is given again. */
+export const stillIn =
+  (required: Level) =>
+  (ctx: Context, { id = '' }: Record<string, string>): Promise<void> =>
+    checkEntry(ctx, id, required)
 
 /** Merges the fields that were sent into a chat; where it is in lists is its owner's to say. 404, 403, 412. */
 export async function updateChat(ctx: Context, id: string, input: UpdateChat): Promise<ChatRow> {

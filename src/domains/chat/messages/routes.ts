@@ -5,7 +5,7 @@ import { problem } from '../../../lib/problem'
 import { Id, paging } from '../../../lib/wire'
 import { TicketParam } from '../../realtime/schema'
 import { allow } from '../../tenancy/authorize'
-import { checkEntry } from '../chats/service'
+import { stillIn } from '../chats/service'
 import { answerResumed, answerRun, cursorOf, eventStream, format, ordering, streaming } from './answering'
 import { messageBody, orderOf } from './body'
 import { CursorText, Exchange, LoggedEvent, Stopped, StopRun } from './schema'
@@ -94,7 +94,7 @@ export const messageRoutes = new Hono<AppEnv>()
     doc('Stop the answer', {
       tag,
       description: 'From any tab, any number of times; the text so far is kept.',
-      again: (ctx, { id = '' }) => checkEntry(ctx, id),
+      again: stillIn('editor'),
       errors: ['chat_role_required'],
     }),
     allow('chats:write'),

@@ -1,10 +1,13 @@
 import { Hono } from 'hono'
 import * as z from 'zod'
 import type { AppEnv } from '../../../http/app-env'
+import { jsonOf, readText } from '../../../http/body'
+import type { Note } from '../../../http/notes'
 import { body, doc, params, returns } from '../../../http/route'
 import { keyOf } from '../../metering/idempotency/middleware'
 import { allow } from '../../tenancy/authorize'
 import { eventStream } from '../agents/answers'
+import { stillIn } from '../chats/service'
 import { streaming } from '../messages/answering'
 import { openai as dialect } from './dialect'
 import { chatMeant, completeInChat, streamInChat } from './in-chat'
@@ -22,6 +25,18 @@ const bare = { bare: true } as const
 /** Pictures are sent within the messages. */
 const MOST = 8 * 1024 * 1024
 
+const CHAT_HEADER = 'X-Causeway-Chat-Id'
+
+/** A stored answer of a chat is for who may still write there; what was no completion request named no chat. */
+const again: Note['again'] = async (ctx, _params, c) => {
+  const sent = await readText(c, MOST)
+    .then(jsonOf)
+    .catch(() => null)
+  const { data } = CompletionRequest.safeParse(sent)
+  const id = data && chatMeant(data, c.req.header(CHAT_HEADER) ?? null)
+  if (id) await stillIn('editor')(ctx, { id })
+}
+
 /** What OpenAI’s own clients drive unchanged: agents are its models. */
 export const openaiRoutes = new Hono<AppEnv>()
   .post(
@@ -33,6 +48,7 @@ export const openaiRoutes = new Hono<AppEnv>()
         'Answers the conversation that is sent, without a chat. With `metadata.chat_id`, or the header `X-Causeway-Chat-Id`, the last message is sent to that chat instead.',
       counts: 'message',
       idempotency: 'claimed',
+      again,
       also: [
         {
           status: 200,
@@ -59,7 +75,7 @@ export const openaiRoutes = new Hono<AppEnv>()
       const input = c.req.valid('json')
       const { ctx } = c.var
       const { signal } = c.req.raw
-      const chatId = chatMeant(input, c.req.header('X-Causeway-Chat-Id') ?? null)
+      const chatId = chatMeant(input, c.req.header(CHAT_HEADER) ?? null)
       if (chatId !== null) {
         const asked = { chatId, input, key: keyOf(c), signal }
         if (input.stream) return streaming((await streamInChat(ctx, asked)).body)

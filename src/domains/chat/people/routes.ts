@@ -3,7 +3,7 @@ import type { AppEnv } from '../../../http/app-env'
 import { body, doc, params, query, returns, returnsNothing, returnsPage } from '../../../http/route'
 import { Id, paging } from '../../../lib/wire'
 import { allow } from '../../tenancy/authorize'
-import { checkEntry } from '../chats/service'
+import { stillIn } from '../chats/service'
 import { MarkRead, ReadReceipt, ReadState, TypingHere } from './schema'
 import { listReads, markRead, sayTyping } from './service'
 
@@ -17,6 +17,7 @@ export const peopleRoutes = new Hono<AppEnv>()
       tag,
       description:
         'For clients without a socket. Answered once it is kept, which is done together for all who read within a second; who reads back is not unread again.',
+      again: stillIn('viewer'),
       errors: ['user_required'],
     }),
     allow('chats:read'),
@@ -40,7 +41,7 @@ export const peopleRoutes = new Hono<AppEnv>()
       tag,
       description:
         'For clients without a socket; again every few seconds while it goes on. Whoever follows the chat is told by a `typing` event.',
-      again: (ctx, { id = '' }) => checkEntry(ctx, id),
+      again: stillIn('editor'),
       errors: ['chat_role_required', 'user_required'],
     }),
     allow('chats:write'),

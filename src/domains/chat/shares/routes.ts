@@ -3,6 +3,7 @@ import type { AppEnv } from '../../../http/app-env'
 import { body, doc, params, query, returns, returnsNothing, returnsPage } from '../../../http/route'
 import { Id } from '../../../lib/wire'
 import { allow } from '../../tenancy/authorize'
+import { stillIn } from '../chats/service'
 import { listReceived } from './received'
 import { PutShare, Share, SharedChat, sharedFilters, shareFilters } from './schema'
 import { deleteShares, listShares, putShare } from './service'
@@ -36,6 +37,7 @@ export const shareRoutes = new Hono<AppEnv>()
       tag,
       description:
         'With a user, a team, everybody in the tenant or whoever has a public link; one share for each. For the owner of the chat, and who has `chats:admin`.',
+      again: stillIn('owner'),
       errors: ['chat_role_required', 'conflict', 'forbidden_while_acting'],
     }),
     allow('chats:write'),
@@ -50,6 +52,7 @@ export const shareRoutes = new Hono<AppEnv>()
       tag,
       description:
         'With whom the query names; with everybody where it names nobody. Who follows the chat by that is cut off within seconds.',
+      again: stillIn('owner'),
       errors: ['chat_role_required'],
     }),
     allow('chats:write'),

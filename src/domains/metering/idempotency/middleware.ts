@@ -32,7 +32,7 @@ export const idempotency: MiddlewareHandler<AppEnv> = async (c, next) => {
   const ctx = c.get('ctx')
   const earlier = await answerOf(c.var.request, claim)
   if (earlier) {
-    if (ctx) await note.again?.(ctx, paramsOf(c))
+    if (ctx) await note.again?.(ctx, paramsOf(c), c)
     return replay(earlier)
   }
   if (body instanceof Problem) {
