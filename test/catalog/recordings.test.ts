@@ -406,6 +406,30 @@ describe('the transcriber', () => {
   })
 })
 
+describe('a transcript', () => {
+  it('that nobody could have heard is kept as far as it can be, and answered as it is kept', async () => {
+    const world = await makeWorld()
+    const occurred_at = '2026-01-31T10:00:00.000Z'
+    const segments = [
+      { speaker: ' \u0007Ada\n', text: 'half \ud83d', start: 1e300 },
+      { speaker: '\u0000', text: 'of Ada too', start: Number.NEGATIVE_INFINITY },
+      { speaker: 'b'.repeat(300), text: 'then', start: -5 },
+    ]
+    const { status, data } = await send(world, form(recording({ text: 'x', segments }), { occurred_at }))
+    expect([status, data.text, data.occurred_at]).toEqual([201, 'half \ufffd of Ada too', occurred_at])
+    const kept = await callJson<Interaction>('GET', `${PATH}/${data.id}`, { token: world.viewer.token })
+    expect(kept.data).toEqual(data)
+    const file = String(data.speaker_id).slice(0, 36)
+    for (const speaker of [`${file}:Ada`, `${file}:${'b'.repeat(200)}`]) {
+      const query = `?speaker_id=${encodeURIComponent(speaker)}`
+      const found = await callJson<Interaction[]>('GET', `${PATH}${query}`, { token: world.viewer.token })
+      expect(found.data.map((one) => [one.speaker_id, one.occurred_at])).toEqual([[speaker, occurred_at]])
+    }
+    const whole = await send(world, form(recording({ text: 'a \udc00 b' })))
+    expect([whole.status, whole.data.text]).toEqual([201, 'a \ufffd b'])
+  })
+})
+
 describe('a recording that is transcribed later', () => {
   type Job = { id: string; kind: string; status: string; result: { interaction_id: string } | null }
   const later = async (world: World, told: object, size = 0) => {

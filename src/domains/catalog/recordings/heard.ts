@@ -21,7 +21,7 @@ export async function heard(
   const began = said.occurred_at === undefined ? ctx.now : Date.parse(said.occurred_at)
   const rows = turns.map(({ speaker, text, start }) => ({
     ...rowOf(ctx, { ...said, text, occurred_at: iso(began + Math.round(start * 1000)) }),
-    ...(speaker === null ? {} : { speaker_id: `${fileId}:${speaker}`.slice(0, 255) }),
+    ...(speaker === null ? {} : { speaker_id: `${fileId}:${speaker}` }),
     audio_file_id: fileId,
   }))
   const [first, ...others] = rows

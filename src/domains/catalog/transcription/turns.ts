@@ -1,4 +1,4 @@
-import type { Transcript } from './transcriber'
+import type { Segment, Transcript } from './transcriber'
 
 /** What one speaker said before the next did; `speaker` is the transcriber's label, null where it tells none apart. */
 export type Turn = { speaker: string | null; text: string; start: number }
@@ -7,16 +7,33 @@ export type Turn = { speaker: string | null; text: string; start: number }
 const MOST_TURNS = 500
 /** An interaction's text; a recording of 25 MiB may be longer than that. */
 const MOST_TEXT = 100_000
+/** A transcriber's label becomes part of a speaker's id. */
+const MOST_LABEL = 200
+/** No recording of 25 MiB lasts longer than a week. */
+const MOST_SECONDS = 7 * 24 * 3600
 
-/** A transcript by turns: one for all of it, unless the transcriber tells speakers apart. */
-export function turnsOf({ text, segments }: Transcript): Turn[] {
+/** A transcript by turns: one for all of it, unless the transcriber tells speakers apart. Whatever it says can be kept. */
+export function turnsOf(transcript: Transcript): Turn[] {
+  const segments = transcript.segments.map(({ speaker, text, start }) => ({
+    speaker: speaker === null ? null : labelOf(speaker),
+    text: text.toWellFormed(),
+    start: start >= 0 && start <= MOST_SECONDS ? start : 0,
+  }))
   const told = segments.some(({ speaker }) => speaker !== null)
-  const whole = [{ speaker: null, text, start: 0 }]
+  const whole = [{ speaker: null, text: transcript.text.toWellFormed(), start: 0 }]
   const turns = told ? bySpeaker(segments) : whole
   return (turns.length > 0 ? turns : whole).flatMap(cut)
 }
 
-function bySpeaker(segments: Transcript['segments']): Turn[] {
+/** A label as ids of speakers are; null where nothing of it is left. */
+const labelOf = (label: string): string | null =>
+  label
+    .replace(/\p{Cc}/gu, ' ')
+    .slice(0, MOST_LABEL)
+    .toWellFormed()
+    .trim() || null
+
+function bySpeaker(segments: readonly Segment[]): Turn[] {
   const turns: Turn[] = []
   for (const { speaker, text, start } of segments) {
     const words = text.trim()
