@@ -15,6 +15,8 @@ export type Chunk = { bytes: number; text: string }
 export class EventReader {
   readonly seen: Event[] = []
   readonly chunks: Chunk[] = []
+  /** Bytes of the longest event: a read ends at 4 KiB wherever an event does. */
+  longest = 0
   readonly comments: string[] = []
   retry: number | null = null
   private readonly reader: ReadableStreamDefaultReader<Uint8Array>
@@ -58,6 +60,7 @@ export class EventReader {
         else if (line !== '') throw new Error(`not a line of an event stream: ${line}`)
       }
       if (data !== null) this.ready.push({ id, ...JSON.parse(data) })
+      this.longest = Math.max(this.longest, new TextEncoder().encode(`${block}\n\n`).byteLength)
     }
   }
 

@@ -50,8 +50,8 @@ describe('sending a message', () => {
     const reader = await chat.send(text)
     const events = await reader.rest()
     expect(events.length).toBeGreaterThan(8)
-    for (const { bytes, text } of reader.chunks) {
-      expect(bytes).toBeLessThanOrEqual(4096)
+    expect(reader.longest).toBeLessThanOrEqual(4096)
+    for (const { text } of reader.chunks) {
       for (const line of text.split('\n')) if (line.startsWith('data: ')) JSON.parse(line.slice(6))
     }
     expect(textOf(events)).toBe(text)

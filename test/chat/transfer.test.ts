@@ -7,7 +7,7 @@ import { tendFiles } from '../../src/domains/files/unfinished'
 import { MOST } from '../../src/domains/tenancy/plans'
 import { newId } from '../../src/lib/ids'
 import { call, callJson, makePerson, makeWorld, type Person, type World } from '../world'
-import { chatWith, eventually, openChat, TestChat } from './kit'
+import { chatWith, eventually, openChat, TestChat, textOf } from './kit'
 
 type Json = Record<string, unknown>
 type Message = {
@@ -533,6 +533,40 @@ describe('an import', () => {
     expect((await call('GET', `${theirs.path}/attachments/${id}`, { token: other.token })).status).toBe(404)
     expect((await exported(theirs)).messages[3]?.feedback).toBeUndefined()
     expect((await exported(mine)).messages[3]?.feedback).toHaveLength(1)
+  })
+
+  it('fits into events, whatever stands beside its words', async () => {
+    const file = ownFile()
+    const [question, answer] = file.messages
+    const text = 'z'.repeat(6000)
+    const attachments = Array.from({ length: 8 }, (_, size) => ({
+      ...{ id: null, name: '漢'.repeat(80), content_type: '"'.repeat(80), size },
+    }))
+    Object.assign(file.chat, { title: '漢'.repeat(200) })
+    Object.assign(question as object, {
+      attachments,
+      metadata: { client_message_id: 'mine', x: 'y'.repeat(1990) },
+    })
+    Object.assign(answer as object, {
+      attachments,
+      metadata: { x: 'y'.repeat(2000) },
+      content: text,
+    })
+    Object.assign(file, { messages: [question, answer], active_leaf: answer?.id })
+    const chat = await taken(file)
+    const [late, early] = [await chat.follow(), await chat.follow('e1-0')]
+    const snapshot = await late.until('snapshot')
+    expect(snapshot.data).toMatchObject({ title: '漢'.repeat(200), messages: [{ metadata_truncated: true }] })
+    while (textOf(late.seen).length < text.length) await late.next()
+    expect(textOf(late.seen)).toBe(text)
+    const created = await early.until('message.created')
+    expect(created.data).toMatchObject({ metadata: question?.metadata, content: question?.content })
+    await early.until('title')
+    for (const reader of [late, early]) expect(reader.longest).toBeLessThanOrEqual(4096)
+    await Promise.all([late.leave(), early.leave()])
+    const { data } = await chat.read()
+    expect(data.messages[0]?.metadata).toMatchObject({ x: 'y'.repeat(1990) })
+    expect(data.messages[1]?.content).toBe(text)
   })
 
   it('is found by search, heard of once, and unread by nobody', async () => {

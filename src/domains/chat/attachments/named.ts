@@ -8,9 +8,12 @@ import { chatAttachments } from './table'
 /** Of a name, in an event that must have room for eight and some text. */
 const NAME_BYTES = 80
 
+/** A name as a message shows it: its first 80 bytes as JSON. */
+export const shownName = (name: string): string => cut(name, NAME_BYTES)[0]
+
 /** A file as a message shows it. */
 export const attachmentOf = ({ id, filename, content_type, size }: FileRow) => ({
-  ...{ id, name: cut(filename, NAME_BYTES)[0], content_type, size },
+  ...{ id, name: shownName(filename), content_type, size },
 })
 
 /** Those of the files that are attached to a chat. */

@@ -1,5 +1,6 @@
 import { fieldErrors } from '../../../lib/fields'
 import { problem } from '../../../lib/problem'
+import { shownName } from '../attachments/named'
 import { cut, MAX_WORDS } from '../room/log/protocol'
 import { type PortableChat, type PortableMessage, settled, wrong } from './portable'
 import { ExportedChat, FORMAT } from './schema'
@@ -19,8 +20,11 @@ export function fromOwn(value: Record<string, unknown>, path: string[], now: num
     created_at: Date.parse(created_at),
     leaf: active_leaf,
     messages: messages.map(
-      ({ id, parent_id, timestamp, feedback, ...message }): PortableMessage => ({
+      ({ id, parent_id, timestamp, feedback, attachments, ...message }): PortableMessage => ({
         ...message,
+        attachments: attachments.map(({ name, content_type, ...file }) => ({
+          ...{ ...file, name: shownName(name), content_type: shownName(content_type) },
+        })),
         key: id,
         parent: parent_id,
         timestamp: Date.parse(timestamp),

@@ -155,11 +155,30 @@ function shortened(event: Exclude<RoomEvent, { type: 'message' }>): unknown {
 }
 
 /** The message with as much of its content as `limit` bytes of JSON hold; cut content is marked. */
-function shortMessage(message: Message, limit: number): Message & { content_truncated?: true } {
+function shortMessage(whole: Message, limit: number): Message & { content_truncated?: true } {
+  const message = slim(whole, limit)
   if (jsonSize(message.content) + sizeWithout(message) <= limit) return message
   const marked = { ...message, content_truncated: true as const }
   return { ...marked, content: cut(message.content, limit - sizeWithout(marked))[0] }
 }
+
+/**
+ * The message with what `limit` bytes of JSON hold of what stands beside its content, marked where that is not all: first
+ * goes what people think of it, then its metadata but for the name that its client knows it by.
+ */
+export function slim(message: Message, limit: number): Message & { metadata_truncated?: true } {
+  const room = limit - MARK.length
+  if (sizeWithout(message) <= room) return message
+  const { feedback: _, ...unrated } = message
+  if (sizeWithout(unrated) <= room) return { ...unrated, metadata_truncated: true }
+  const { client_message_id } = message.metadata
+  const named = { ...unrated, metadata: client_message_id === undefined ? {} : { client_message_id } }
+  const bare = sizeWithout(named) <= room ? named : { ...unrated, metadata: {} }
+  return { ...bare, metadata_truncated: true }
+}
+
+/** What a message is marked with where something of it was left out. */
+const MARK = ',"metadata_truncated":true,"content_truncated":true'
 
 /** The same of what a message says anew; of a comment its beginning. */
 function shortUpdate(update: MessageUpdate, limit: number): MessageUpdate & { content_truncated?: true } {

@@ -7,6 +7,7 @@ import {
   MAX_JSON,
   printCursor,
   sizeWithout,
+  slim,
   textFrames,
 } from './protocol'
 
@@ -55,12 +56,13 @@ const inside = (place: number): string => printCursor({ epoch: 0, seq: place })
 /** The first frame, and what of the newest message is to follow. */
 function firstFrame(type: 'snapshot' | 'reset', snapshot: Snapshot): [frame: Frame, rest: string] {
   const shown = snapshot.messages.map(withoutComments)
-  const newest = shown.at(-1)
   const head = { ...snapshot, messages: [] as Message[], complete: false }
   // The event’s own type and its name of 8 letters at most.
   let room =
     MAX_JSON - jsonSize(snapshot.title ?? '') - JSON.stringify({ type, data: { ...head, title: '' } }).length
-  if (!newest) return [frameOf(snapshot.cursor, type, snapshot), '']
+  const whole = shown.at(-1)
+  if (!whole) return [frameOf(snapshot.cursor, type, snapshot), '']
+  const newest = slim(whole, room)
   const [content, rest] = cut(newest.content, room - sizeWithout(newest))
   const messages: Message[] = [{ ...newest, content }]
   room -= sizeWithout(newest) + jsonSize(content)
