@@ -214,6 +214,20 @@ describe('an edited message', () => {
     expect(await tree(chat)).toHaveLength(3)
   })
 
+  it('of an agent is one, whatever its repeat is named by', async () => {
+    const chat = await echoing()
+    const [, answer] = (await say(chat, 'x')) as [Msg, Msg]
+    const once = (content: string) =>
+      callJson<Exchange>('PATCH', `${chat.path}/messages/${answer.id}`, {
+        ...{ token: chat.person.token, body: { content } },
+        headers: { ...json, 'Idempotency-Key': 'edit-1' },
+      })
+    const { data } = await once('better')
+    expect((await once('better')).data).toEqual(data)
+    expect((await once('worse')).error).toMatchObject({ code: 'idempotency_key_reused', status: 422 })
+    expect(texts(await tree(chat))).toEqual(['x', 'x', 'better'])
+  })
+
   it('changes where it stands when that is asked for, for all who follow', async () => {
     const chat = await echoing()
     const [question, answer] = (await say(chat, 'x')) as [Msg, Msg]
@@ -235,7 +249,7 @@ describe('an edited message', () => {
     expect(cut).toMatchObject({ type: 'message.updated', data: { id: answer.id, content_truncated: true } })
     expect(long.startsWith(cut.data.content as string)).toBe(true)
     expect((cut.data.content as string).length).toBeGreaterThan(1_000)
-    for (const { bytes } of follower.chunks) expect(bytes).toBeLessThanOrEqual(4096)
+    expect(follower.longest).toBeLessThanOrEqual(4096)
     await follower.leave()
     expect(texts(await shown(chat))).toEqual(['y', long])
     expect((await chat.log()).slice(-2)).toMatchObject([
@@ -507,7 +521,7 @@ describe('feedback', () => {
     const [, newest] = snapshot.data.messages as Msg[]
     expect(newest?.feedback).toHaveLength(8)
     expect(newest?.feedback?.[0]).toMatchObject({ comment: null, timestamp: '2026-01-01T00:00:00.059Z' })
-    for (const { bytes } of follower.chunks) expect(bytes).toBeLessThanOrEqual(4096)
+    expect(follower.longest).toBeLessThanOrEqual(4096)
     await follower.leave()
     expect((await shown(chat))[1]?.feedback).toHaveLength(60)
   })

@@ -57,6 +57,12 @@ type Format = NonNullable<z.output<typeof format>>
 /** A route that answers both messages, where JSON is wanted. */
 type Answering<T> = Context<AppEnv & { Variables: { reply: (value: Exchange | T) => Response } }>
 
+/** What is ordered under the client’s own name for it: the body’s, else the idempotency key. */
+export function named<T extends { client_message_id?: string | undefined }>(c: Context, order: T): T {
+  const client_message_id = order.client_message_id ?? keyOf(c) ?? undefined
+  return { ...order, ...(client_message_id && { client_message_id }) }
+}
+
 /** Begins a run and answers in the way that the request’s headers want. */
 export async function answerRun<T>(
   c: Answering<T>,
@@ -64,8 +70,7 @@ export async function answerRun<T>(
   order: Ordered | UiOrder,
   format?: Format,
 ): Promise<Response> {
-  const client_message_id = order.client_message_id ?? keyOf(c) ?? undefined
-  const input = { ...order, ...(client_message_id && { client_message_id }) }
+  const input = named(c, order)
   const wanted = format ? 'stream' : wantedAnswer(c.req.raw.headers)
   const posted = { input, answer: wanted, format: format ?? 'events' } as const
   const answer = await orderRun(c.var.ctx, chatId, posted, c.req.raw.signal)

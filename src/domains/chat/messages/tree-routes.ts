@@ -4,7 +4,7 @@ import { body, doc, params, query, returns, returnsPage } from '../../../http/ro
 import { Id, paging } from '../../../lib/wire'
 import { allow } from '../../tenancy/authorize'
 import { checkEntry } from '../chats/service'
-import { answerRun, ordering } from './answering'
+import { answerRun, named, ordering } from './answering'
 import {
   ActiveLeaf,
   ChooseBranch,
@@ -52,7 +52,7 @@ export const treeRoutes = new Hono<AppEnv>()
     }),
     async (c) => {
       const { id, message_id } = c.req.valid('param')
-      const { in_place, ...said } = c.req.valid('json')
+      const { in_place, ...said } = named(c, c.req.valid('json'))
       const edited = await editMessage(c.var.ctx, id, { message_id, in_place, ...said })
       if (edited) return c.var.reply({ run_id: null, finish: null, messages: [edited], usage: null })
       return answerRun(c, id, { kind: 'edit', message_id, ...said })
