@@ -46,6 +46,37 @@ describe('a socket', () => {
     expect(client.seen).toEqual([expect.objectContaining({ type: 'error', message: expect.any(String) })])
   })
 
+  it('is for nobody who names another tenant than the credential’s, by header or in the frame', async () => {
+    const [world, other] = [await makeWorld(), await makeWorld()]
+    const { token } = world.developer
+    const ticket = async () =>
+      (await callJson<{ ticket: string }>('POST', '/api/v1/realtime/ticket', { token })).data.ticket
+    const own = world.tenant.id.toUpperCase()
+    for (const [headers, frame] of [
+      [{ 'X-Tenant-ID': own }, { token: `Bearer ${token}`, tenant_id: own }],
+      [{ 'X-Client-ID': own }, { ticket: await ticket() }],
+    ] as [Record<string, string>, object][]) {
+      const client = await Client.open(headers)
+      client.send({ type: 'auth', ...frame })
+      expect((await client.next('ready')).tenant_id).toBe(world.tenant.id)
+    }
+    for (const [headers, frame] of [
+      [{ 'X-Tenant-ID': other.tenant.id }, { token: `Bearer ${token}` }],
+      [{ 'X-Client-ID': other.tenant.id }, { token: `Bearer ${token}`, tenant_id: own }],
+      [{ 'X-Tenant-ID': other.tenant.id, Authorization: `Bearer ${token}` }, {}],
+      [{}, { token: `Bearer ${token}`, tenant_id: other.tenant.id }],
+      [{}, { token: `Bearer ${world.apiKey}`, tenant_id: 'acme' }],
+      [{}, { ticket: await ticket(), tenant_id: other.tenant.id }],
+    ] as [Record<string, string>, object][]) {
+      const client = await Client.open(headers)
+      client.send({ type: 'auth', ...frame })
+      expect((await client.next('error')).code).toBe('tenant_mismatch')
+      expect(await client.end()).toBe(4401)
+    }
+    const headers = { Upgrade: 'websocket', 'X-Tenant-ID': 'acme' }
+    expect((await call('GET', '/realtime/ws', { headers })).status).toBe(400)
+  })
+
   it('is told what is wrong with a frame', async () => {
     const client = await Client.of((await makeWorld()).developer.token)
     const id = crypto.randomUUID()

@@ -23,8 +23,9 @@ export class Client {
     socket.accept()
   }
 
-  static async open(headers: Record<string, string> = {}): Promise<Client> {
-    const answer = await call('GET', '/realtime/ws', { headers: { Upgrade: 'websocket', ...headers } })
+  /** A socket that the service, or another than that of all tests, opens. */
+  static async open(headers: Record<string, string> = {}, ask: typeof call = call): Promise<Client> {
+    const answer = await ask('GET', '/realtime/ws', { headers: { Upgrade: 'websocket', ...headers } })
     if (!answer.webSocket) throw new Error(`no socket: ${answer.status} ${await answer.text()}`)
     return new Client(answer.webSocket)
   }

@@ -4,7 +4,8 @@ import { expectError } from '../http/expect-error'
 import { serviceWith } from '../http/service'
 import { PASSWORD, someone, tenantOf } from '../identity/kit'
 import { Browser, isolateWith, makeIdp, oidc, person } from '../identity/oauth-kit'
-import type { World } from '../world'
+import { Client } from '../realtime/socket'
+import { type call, callJson, type World } from '../world'
 
 // A service pinned by SINGLE_TENANT_ID: what needs no credential is that tenant's as well.
 
@@ -86,6 +87,31 @@ describe('a service for one tenant', () => {
     }
     const own = await pinned().login('acme', person(address))
     expect(own.status).toBe(200)
+  })
+
+  it('opens sockets for that tenant alone, by whatever they say who they are for', async () => {
+    const ask: typeof call = (method, path, init) =>
+      service(method, `http://localhost:8787${path}`, { headers: init?.headers ?? {} })
+    const ways: ((world: World) => Promise<[headers: Record<string, string>, frame: object]>)[] = [
+      async ({ admin }) => [{}, { token: `Bearer ${admin.token}` }],
+      async ({ apiKey }) => [{}, { token: `Bearer ${apiKey}` }],
+      async ({ admin }) => [{ Authorization: `Bearer ${admin.token}` }, {}],
+      async ({ admin }) => {
+        const made = await callJson<{ ticket: string }>('POST', '/api/v1/realtime/ticket', admin)
+        return [{}, { ticket: made.data.ticket }]
+      },
+    ]
+    for (const way of ways)
+      for (const world of [only, other]) {
+        const [headers, frame] = await way(world)
+        const client = await Client.open(headers, ask)
+        client.send({ type: 'auth', ...frame })
+        if (world === only) expect((await client.next('ready')).tenant_id).toBe(only.tenant.id)
+        else {
+          expect((await client.next('error')).code).toBe('tenant_mismatch')
+          expect(await client.end()).toBe(4401)
+        }
+      }
   })
 
   it('registers people into that tenant, and makes no other', async () => {

@@ -9,6 +9,7 @@ import { bearerOf } from '../identity/credentials'
 import { countFrame } from '../metering/limits/frames'
 import { socketMeter } from '../metering/usage/streamed'
 import { authenticated } from '../tenancy/authorize'
+import { tenantNamed } from '../tenancy/boundary'
 import { Connection } from './connection'
 import { Ticket } from './schema'
 import { joinChannel } from './service'
@@ -30,7 +31,7 @@ export const realtimeTickets = new Hono<AppEnv>().post(
   returns(200, Ticket),
   async (c) => {
     const credential = carriedBy(c)
-    const named = c.req.header('X-Tenant-ID') ?? c.req.header('X-Client-ID') ?? null
+    const named = tenantHeader(c)
     const own = credential !== null && c.var.ctx.impersonator === null
     return c.var.reply(await makeTicket(c.var.ctx, own ? { credential, named } : null))
   },
@@ -51,7 +52,7 @@ export const realtimeSocket = new Hono<AppEnv>().get(
       throw problem('malformed_header', 'This is a WebSocket: send Upgrade: websocket', {
         details: { header: 'Upgrade' },
       })
-    const carried = carriedBy(c)
+    const carried = { credential: carriedBy(c), tenant_id: tenantHeader(c) }
     const entered = takeIn(c)
     const { 0: client, 1: socket } = new WebSocketPair()
     const request = c.get('request')
@@ -69,6 +70,9 @@ export const realtimeSocket = new Hono<AppEnv>().get(
     return new Response(null, { status: 101, webSocket: client })
   },
 )
+
+const tenantHeader = (c: HonoContext): string | null =>
+  tenantNamed(c.req.raw.headers, 'X-Tenant-ID') ?? tenantNamed(c.req.raw.headers, 'X-Client-ID')
 
 /** The credential of the request itself; a cookie counts from allowed origins only, 403 from others. */
 function carriedBy(c: HonoContext): string | null {

@@ -4,6 +4,7 @@ import { bareTenant } from '../../data/system'
 import { problem } from '../../lib/problem'
 import { bearerOf, callerByCredential } from '../identity/credentials'
 import { scopesNow } from '../identity/recheck'
+import { refuseOtherTenant } from '../tenancy/tenants/pinned'
 import { credentialOf } from './listener'
 import { FRESH_MS } from './rights'
 import { takeTicket } from './tickets'
@@ -15,19 +16,32 @@ export type Credentials = {
   tenant_id?: string | undefined
 }
 
+/** What the request that opens a socket brings: a credential, and the tenant that a header of it names. */
+export type Carried = { credential: string | null; tenant_id: string | null }
+
 /**
  * Who a socket is for: by a token or key, by a ticket, or by what its request carried. 401 where it is none that counts,
- * 403 where the tenant or the user is suspended.
+ * 403 where the tenant or the user is suspended, or the tenant is another than is named or SINGLE_TENANT_ID admits.
  */
 export async function sessionOf(
   request: RequestContext,
-  { token, ticket, tenant_id }: Credentials,
-  carried: string | null,
+  { ticket, token, tenant_id }: Credentials,
+  carried: Carried,
 ): Promise<Context> {
-  if (ticket !== undefined) return byTicket(request, ticket)
-  const given = token === undefined ? carried : bearerOf(token)
+  const named = [tenant_id?.toLowerCase(), carried.tenant_id].filter((one) => one != null)
+  const given = token === undefined ? carried.credential : bearerOf(token)
+  const session = await (ticket === undefined
+    ? byCredential(request, given, named[0] ?? null)
+    : byTicket(request, ticket))
+  refuseOtherTenant(request, session.tenant.id)
+  if (named.some((id) => id !== session.tenant.id))
+    throw problem('tenant_mismatch', 'The tenant that is named is another than the credential’s')
+  return session
+}
+
+async function byCredential(request: RequestContext, given: string | null, named: string | null) {
   if (given === null) throw problem.unauthorized('credential_required', 'Send a token or a ticket')
-  const caller = await callerByCredential(request, given, tenant_id ?? null)
+  const caller = await callerByCredential(request, given, named)
   if (caller.refusal) throw caller.refusal.problem()
   const { principal, tenant } = caller
   return { ...request, principal, tenant, impersonator: null, db: databaseOf(request, tenant.id) }
