@@ -167,6 +167,25 @@ describe('the document', () => {
     ])
   })
 
+  it('names a tenant in few bodies: a tenant is whose the credential is', () => {
+    const naming = withJson.flatMap(({ op, body }) => {
+      const shapes = [body.schema, ...(body.schema.anyOf ?? []), ...(body.schema.allOf ?? [])]
+      const fields = shapes.flatMap(({ properties }) => Object.keys(properties ?? {}))
+      const found = fields.filter((field) =>
+        /^(?:tenant|network|client)(?:_id|_slug)?$|^team_id$/.test(field),
+      )
+      return found.length > 0 ? [[op.name, found]] : []
+    })
+    expect(Object.fromEntries(naming)).toEqual({
+      'POST /api/v1/auth/login': ['tenant'],
+      'POST /api/v1/auth/register': ['tenant_id', 'team_id'],
+      'POST /api/platform/api-keys': ['tenant_id'],
+      'POST /api/admin/api-keys': ['tenant_id'],
+      // One of the tenant's own teams.
+      'PUT /api/v1/chats/{id}/shares': ['team_id'],
+    })
+  })
+
   it('says of every route who may call it', () => {
     // `open()`, `allow(…)` or `authenticated()`: a route that forgot is not public by accident, but it is not decided either.
     for (const op of OPERATIONS)
