@@ -114,6 +114,45 @@ describe('recommendations', () => {
     expect(await strangers({ available: false })).toEqual(['gone'])
   })
 
+  it('go on to the end of the catalogue for who excludes what was shown, or bought what is new', async () => {
+    const world = await makeWorld()
+    const all = Array.from({ length: 430 }, (_, i) => `item-${i}`)
+    await offers(world, all)
+    // More are popular than are looked at.
+    await did(
+      world,
+      all.slice(0, 320).map((item_id, i) => ({ user_id: `user-${i}`, item_id })),
+    )
+    await counted()
+    const shown: string[] = []
+    for (const expected of [100, 100, 100, 100, 30, 0]) {
+      const page = await names(world, { user_id: 'new', count: 100, filters: { exclude: shown } })
+      expect(page).toHaveLength(expected)
+      shown.push(...page)
+    }
+    expect(shown.toSorted()).toEqual(all.toSorted())
+    const bought = all.slice(320).map((item_id) => ({ user_id: 'me', item_id, type: 'purchase' }))
+    await did(world, bought)
+    const filters = { exclude: all.slice(20, 320) }
+    const { data } = await recommend(world, { user_id: 'me', count: 30, filters })
+    expect(data.recommendations.map(({ item_id }) => item_id).toSorted()).toEqual(all.slice(0, 20).toSorted())
+    const scores = data.recommendations.map(({ score }) => score)
+    expect(scores).toEqual(scores.toSorted((a, b) => b - a))
+  })
+
+  it('of which nothing is popular are the newest that were not bought', async () => {
+    const world = await makeWorld()
+    const all = Array.from({ length: 130 }, (_, i) => `item-${i}`)
+    await offers(world, all)
+    await did(
+      world,
+      all.slice(20).map((item_id) => ({ user_id: 'me', item_id, type: 'purchase' })),
+    )
+    const { data } = await recommend(world, { user_id: 'me', count: 5 })
+    expect(data.model).toBe('catalogue')
+    expect(data.recommendations.map(({ item_id }) => item_id)).toEqual(all.slice(15, 20).toReversed())
+  })
+
   it('come of interactions alone where there is no catalogue', async () => {
     const world = await makeWorld()
     await did(world, [...views('a', 'x', 'y'), ...views('b', 'x', 'y', 'z'), ...views('me', 'x')])

@@ -13,6 +13,9 @@ import { itemWeights } from './table'
 const MOST_DONE = 50
 /** The most popular items that are looked at for those that pass. */
 const MOST_POPULAR = 300
+/** Items of one look at the catalogue, and looks: a few more than a caller may exclude. */
+const OF_A_LOOK = 100
+const MOST_LOOKS = 13
 
 /** What a user did lately. */
 export type Past = { recent: Recent; weighed: Map<string, Known> }
@@ -78,9 +81,11 @@ export function allowedOf(ctx: Context, names: readonly string[], wish: Wish): P
   return allowed(ctx, sql`c.value`, from, wish)
 }
 
-/** The most popular items, the most popular first, of those that pass likewise. */
+/** The most popular items but those that are excluded, the most popular first, of those that pass likewise. */
 export async function popular(ctx: Context, wish: Wish): Promise<Allowed[]> {
+  const without = JSON.stringify(wish.filters.exclude)
   const from = sql`(select item_id, weight from item_weights where tenant_id = ${ctx.tenant.id}
+        and item_id not in (select value from json_each(${without}))
       order by weight desc limit ${MOST_POPULAR}) as w
     left join items as i on i.tenant_id = ${ctx.tenant.id} and i.external_id = w.item_id`
   const rows = await allowed(ctx, sql`w.item_id`, from, wish)
@@ -112,11 +117,24 @@ function allowed(ctx: Context, name: SQL, from: SQL, { userId, filters }: Wish):
     .where(sql`(${uncatalogued} or ${passes}) and not ${consumed}`)
 }
 
-/** Items of the catalogue that pass the filters, the newest first: where nobody has chosen anything yet. */
-export async function newest(ctx: Context, { filters }: Wish): Promise<Pick<Allowed, 'item_id' | 'title'>[]> {
-  const { category, tags, available = true } = filters
-  const { items } = await listItems(ctx, { limit: 100, category, tag: tags, available })
-  return items.map(({ external_id, title }) => ({ item_id: external_id, title }))
+/**
+ * Items of the catalogue that pass, the newest first, where nobody has chosen anything yet: as they are found, so that who
+ * has enough looks no further.
+ */
+export async function* newest(ctx: Context, wish: Wish): AsyncGenerator<Pick<Allowed, 'item_id'>> {
+  const { category, tags, available = true, exclude } = wish.filters
+  const without = new Set(exclude)
+  let cursor: string | undefined
+  for (let looks = 0; looks < MOST_LOOKS; looks++) {
+    const page = await listItems(ctx, { limit: OF_A_LOOK, cursor, category, tag: tags, available })
+    const names = page.items.flatMap(({ external_id }) => (without.has(external_id) ? [] : external_id))
+    // The user may have bought some.
+    const allowed = names.length === 0 ? [] : await allowedOf(ctx, names, wish)
+    const passes = new Set(allowed.map(({ item_id }) => item_id))
+    for (const item_id of names) if (passes.has(item_id)) yield { item_id }
+    if (page.next_cursor === null) return
+    cursor = page.next_cursor
+  }
 }
 
 /** What an item is called, and where it belongs; undefined where neither the catalogue nor an interaction knows it. */

@@ -124,17 +124,11 @@ function addWeighed(answer: Answer, rows: readonly Allowed[], reason: string, mo
 
 async function addNewest(ctx: Context, answer: Answer, reason = 'New in the catalogue'): Promise<void> {
   const below = belowLast(answer)
-  const rows = await newest(ctx, answer.wish)
-  // The user may have bought some.
-  const allowed = await allowedOf(
-    ctx,
-    rows.map(({ item_id }) => item_id),
-    answer.wish,
-  )
-  const passes = new Set(allowed.map(({ item_id }) => item_id))
-  rows.forEach(({ item_id }, place) => {
-    if (passes.has(item_id)) add(answer, { item_id, score: below(1 / (1 + place)), reason }, 'catalogue')
-  })
+  let place = 0
+  for await (const { item_id } of newest(ctx, answer.wish)) {
+    add(answer, { item_id, score: below(1 / ++place), reason }, 'catalogue')
+    if (!isShort(answer)) return
+  }
 }
 
 /** What the user had a look at, and did not buy, once there is nothing else. */
