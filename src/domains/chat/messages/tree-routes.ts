@@ -3,7 +3,7 @@ import type { AppEnv } from '../../../http/app-env'
 import { body, doc, params, query, returns, returnsPage } from '../../../http/route'
 import { Id, paging } from '../../../lib/wire'
 import { allow } from '../../tenancy/authorize'
-import { checkEntry } from '../chats/service'
+import { stillIn } from '../chats/service'
 import { answerRun, named, ordering } from './answering'
 import {
   ActiveLeaf,
@@ -80,7 +80,7 @@ export const treeRoutes = new Hono<AppEnv>()
       tag,
       description:
         'The one through this message, down to its newest end, which is answered. All who follow the chat see it.',
-      again: (ctx, { id = '' }) => checkEntry(ctx, id),
+      again: stillIn('editor'),
       errors: ['chat_role_required', 'run_in_progress'],
     }),
     allow('chats:write'),
@@ -96,7 +96,7 @@ export const treeRoutes = new Hono<AppEnv>()
       tag,
       description:
         'Thumbs and a comment, in the place of what you said before; `rating: null` takes it back. It is shown with the message and announced as `chat.message.rated`.',
-      again: (ctx, { id = '' }) => checkEntry(ctx, id),
+      again: stillIn('editor'),
       errors: ['chat_role_required'],
     }),
     allow('chats:write'),
