@@ -270,6 +270,61 @@ test('clients of a chat', { timeout: 120_000 }, async (t) => {
     assert.deepEqual(wrong, [])
   })
 
+  await t.test('a page’s own WebSockets, logged in by cookie', { skip }, async () => {
+    const chat = await newChat()
+    const page = await (await browser.newContext()).newPage()
+    await page.goto(`${service.url}/favicon.svg`)
+    const { told, heard } = await page.evaluate(
+      async ([body, where]) => {
+        await fetch('/api/v1/auth/login?cookies=only', {
+          method: 'POST',
+          headers: { 'Content-Type': 'application/json' },
+          body: JSON.stringify(body),
+        })
+        /** A socket of this origin, and its frames up to one of a type. */
+        const open = (path) => {
+          const socket = new WebSocket(path)
+          const frames = []
+          const waiting = []
+          socket.onmessage = ({ data }) => {
+            frames.push(JSON.parse(data))
+            for (const look of waiting) look()
+          }
+          const until = (found) =>
+            new Promise((resolve, reject) => {
+              const look = () => frames.some(found) && resolve()
+              waiting.push(look)
+              socket.onclose = ({ code }) => reject(new Error(`closed with ${code}`))
+              socket.onerror = () => reject(new Error('refused'))
+              look()
+            })
+          return { socket, frames, until }
+        }
+        const channels = open('/realtime/ws')
+        await new Promise((resolve) => {
+          channels.socket.onopen = resolve
+        })
+        channels.socket.send('{"type":"auth"}')
+        await channels.until(({ type }) => type === 'ready')
+        const channel = `chats:${where.split('/').at(-1)}`
+        channels.socket.send(JSON.stringify({ type: 'subscribe', channel }))
+        await channels.until(({ type, data }) => type === 'chat_event' && data.type === 'snapshot')
+        const chat = open(`${where}/ws`)
+        await chat.until(({ type }) => type === 'snapshot')
+        chat.socket.send(JSON.stringify({ type: 'message', data: { content: '10' } }))
+        await chat.until(({ type }) => type === 'done')
+        await channels.until(({ data }) => data?.type === 'done')
+        return {
+          told: chat.frames,
+          heard: channels.frames.flatMap(({ type, data }) => (type === 'chat_event' ? data : [])),
+        }
+      },
+      [login, chat],
+    )
+    assert.equal(textOf(told), upTo(10))
+    assert.deepEqual(heard, told)
+  })
+
   await t.test('a page of another site can read nothing and send nothing', { skip }, async (t) => {
     const chat = await newChat()
     const context = await browser.newContext()
