@@ -72,11 +72,16 @@ export function networkFrom(text: string): Network | null {
 }
 
 /** Whether an IP literal lies in a block. */
-export function isWithin({ groups, bits }: Network, address: string): boolean {
-  const given = groupsOf(address)
+export function isWithin(network: Network, address: string): boolean {
+  const groups = groupsOf(address)
+  return groups !== null && isPartOf(network, { groups, bits: 128 })
+}
+
+/** Whether every address of a block lies in another. */
+export function isPartOf({ groups, bits }: Network, part: Network): boolean {
   // Of each group of 16 bits those that the block leaves open.
   const free = (i: number) => Math.min(16, Math.max(0, 16 * (i + 1) - bits))
-  return given?.every((group, i) => (group ^ (groups[i] ?? 0)) >>> free(i) === 0) ?? false
+  return part.bits >= bits && part.groups.every((group, i) => (group ^ (groups[i] ?? 0)) >>> free(i) === 0)
 }
 
 function groupsOf(address: string): number[] | null {

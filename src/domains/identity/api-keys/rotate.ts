@@ -7,6 +7,7 @@ import { problem } from '../../../lib/problem'
 import { scopesOf } from '../../tenancy/scopes'
 import { deadline, ending } from '../knowledge'
 import { users } from '../users/table'
+import { boundsWithin } from './bounds'
 import type { RotateApiKey } from './schema'
 import { auditView, createdEvent, type KeyView, newKey, readKey, revokedEvent } from './service'
 import { type ApiKeyRow, apiKeys } from './table'
@@ -14,7 +15,7 @@ import { type ApiKeyRow, apiKeys } from './table'
 /**
  * Makes a new key in the place of one, which goes on to count for the stated time. The new one has what the old one has
  * now: its maker, limits and what they counted, addresses, and the scopes that its maker still allows. It is for the
- * maker, or an administrator, who holds all of these scopes. 409 for a key that is over, or was rotated before.
+ * maker, or an administrator, who holds all of these scopes; where a key asks, its own bounds are the new one's. 409 for a key that is over, or was rotated before.
  */
 export async function rotateApiKey(
   ctx: Context,
@@ -26,14 +27,16 @@ export async function rotateApiKey(
     throw problem('precondition_failed', 'The API key has changed since it was read')
   const scopes = await scopesLeft(ctx, old)
   refuseStranger(ctx, old, scopes)
-  const { key, row } = await newKey(ctx, {
-    ...{ name: old.name, scopes, created_by: old.created_by },
-    mode: old.prefix.startsWith('sk_test_') ? 'test' : 'live',
+  const bounds = await boundsWithin(ctx, {
     expires_at: input.expires_at ?? old.expires_at ?? undefined,
     limits: old.limits ?? undefined,
     allowed_addresses: old.allowed_addresses ?? undefined,
   })
-  row.counted_as = old.counted_as ?? old.id
+  const { key, row } = await newKey(ctx, {
+    ...{ name: old.name, scopes, created_by: old.created_by, ...bounds },
+    mode: old.prefix.startsWith('sk_test_') ? 'test' : 'live',
+    counted_as: bounds.counted_as ?? old.counted_as ?? old.id,
+  })
   const end = endOf(ctx, old, input.overlap_seconds)
   const over = problem(
     'conflict',

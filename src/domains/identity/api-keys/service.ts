@@ -4,13 +4,13 @@ import { actingUser, type Context } from '../../../data/context'
 import { type Page, pageOf } from '../../../data/page'
 import { find } from '../../../data/revise'
 import { sha256 } from '../../../lib/crypto'
-import { defined } from '../../../lib/defined'
 import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { isAdministrative, scopesByAction } from '../../tenancy/scopes'
 import { ending } from '../knowledge'
+import { boundsWithin } from './bounds'
 import { makeKey, PREFIX_LENGTH } from './key'
-import type { KeyLimits } from './limits'
+import { ownLimits } from './limits'
 import type { CreateApiKey } from './schema'
 import { type ApiKeyRow, apiKeys } from './table'
 
@@ -19,9 +19,10 @@ export type KeyView = Omit<ApiKeyRow, 'version'> & {
   version: number | string
 }
 
-/** Makes a key with at most the caller's own scopes; the answer is the only place where the key is seen. */
+/** Makes a key with at most the caller's own scopes, and the bounds of a key that makes it; the answer is the only place where the key is seen. */
 export async function createApiKey(ctx: Context, input: CreateApiKey): Promise<KeyView & { key: string }> {
-  return insertKey(ctx, input, chosenScopes(ctx.principal.scopes, input), actingUser(ctx))
+  const scopes = chosenScopes(ctx.principal.scopes, input)
+  return insertKey(ctx, { ...input, ...(await boundsWithin(ctx, input)) }, scopes, actingUser(ctx))
 }
 
 /** Stores a new key of the context's tenant where all `checks` hold; `maker` is null where the platform makes it. */
@@ -42,7 +43,8 @@ export async function insertKey(
   })
 }
 
-type NewKey = Pick<CreateApiKey, 'name'> & Partial<Omit<CreateApiKey, 'name' | 'scopes' | 'permissions'>>
+type NewKey = Pick<CreateApiKey, 'name'> &
+  Partial<Omit<CreateApiKey, 'name' | 'scopes' | 'permissions'>> & { counted_as?: string | undefined }
 
 /** A key and its row, which nobody has stored yet. */
 export async function newKey(
@@ -61,7 +63,7 @@ export async function newKey(
     hash: await sha256(key),
     scopes: input.scopes,
     limits: ownLimits(input.limits),
-    counted_as: null,
+    counted_as: input.counted_as ?? null,
     allowed_addresses: input.allowed_addresses ?? null,
     created_by: input.created_by,
     last_used_at: null,
@@ -96,12 +98,6 @@ export const revokedEvent = ({ id, name, prefix }: ApiKeyRow) => ({
   type: 'api_key.revoked',
   data: { api_key_id: id, name, prefix },
 })
-
-function ownLimits(limits: CreateApiKey['limits']): KeyLimits | null {
-  const { per_minute, per_day, total } = limits ?? {}
-  const own = defined({ per_minute, per_day, total })
-  return Object.keys(own).length > 0 ? own : null
-}
 
 function chosenScopes(held: ReadonlySet<string>, input: CreateApiKey): string[] {
   if (input.permissions) return scopesByAction(input.permissions).filter((scope) => held.has(scope))
