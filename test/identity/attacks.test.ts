@@ -335,14 +335,15 @@ describe('the claims', () => {
   })
 
   it('without a claim that must be there', async () => {
-    for (const name of ['sub', 'tenant_id', 'sid', 'jti', 'iat', 'type', 'role', 'email', 'scopes']) {
+    const names = ['sub', 'client_id', 'tenant_id', 'sid', 'jti', 'iat', 'type', 'role', 'email', 'scopes']
+    for (const name of names) {
       const { [name]: _gone, ...rest } = good()
       await refused(await signed(rest))
     }
   })
 
   it('with a claim of another type', async () => {
-    for (const name of ['sub', 'tenant_id', 'sid', 'jti', 'role', 'email'])
+    for (const name of ['sub', 'client_id', 'tenant_id', 'sid', 'jti', 'role', 'email'])
       for (const value of [7, null, true, {}, [good()[name]]])
         await refused(await signed({ ...good(), [name]: value }))
     for (const scopes of ['chats:read', [1], { 0: 'chats:read' }, null])
@@ -375,18 +376,22 @@ describe('the claims', () => {
       await refused(await signed(payload))
   })
 
+  const ofTenant = (id: string) => ({ tenant_id: id, client_id: id })
+
   it('of a session, user or tenant that there is not', async () => {
     for (const change of [
       { sid: newId(Date.now()) },
       { sub: newId(Date.now()) },
-      { tenant_id: newId(Date.now()) },
-      { tenant_id: "' or 1=1 --" },
+      ofTenant(newId(Date.now())),
+      ofTenant("' or 1=1 --"),
       { sub: world.admin.user.id },
       { sid: world.admin.session_id },
     ])
       await refused(await signed({ ...good(), ...change }), 'token_revoked')
     const other = await makeWorld()
-    await refused(await signed({ ...good(), tenant_id: other.tenant.id }), 'token_revoked')
+    await refused(await signed({ ...good(), ...ofTenant(other.tenant.id) }), 'token_revoked')
+    // One of the two alone is no token of ours.
+    await refused(await signed({ ...good(), tenant_id: other.tenant.id }))
   })
 
   it('that name a role which the user has not, or no longer', async () => {

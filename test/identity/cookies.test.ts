@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { expectError } from '../http/expect-error'
 import { PRODUCTION, serviceWith } from '../http/service'
-import { call, makeWorld, type World } from '../world'
+import { call, callJson, makeWorld, type World } from '../world'
 
 // A browser sends the cookie along with whatever a page makes it send. identity.md: a write by cookie is refused where
 // Origin is neither the own nor allowed, or, without Origin, where Sec-Fetch-Site is neither same-origin nor none.
@@ -120,6 +120,70 @@ describe('what is no write by cookie', () => {
       expect(
         (await call('GET', '/.well-known/jwks.json', { headers: headers as Record<string, string> })).status,
       ).toBe(200)
+  })
+})
+
+describe('a malformed cookie', () => {
+  const long = 'x'.repeat(9000)
+  const VALUES = [
+    '%',
+    '%E0%A4%A',
+    '%00',
+    '"',
+    '"x',
+    'x y',
+    '=',
+    '==',
+    ',',
+    'a.b.c',
+    '..',
+    '...',
+    `${long}.${long}.x`,
+  ]
+  const get = (headers: Record<string, string>) => call('GET', '/api/v1/auth/me', { headers })
+
+  it('is no credential: 401, whatever is wrong with it', async () => {
+    for (const value of VALUES) {
+      const answer = await get({ Cookie: `access_token=${value}` })
+      expect([value.slice(0, 20), answer.status]).toEqual([value.slice(0, 20), 401])
+    }
+    for (const Cookie of [
+      'access_token',
+      ';',
+      ';;=;',
+      '=x',
+      'a=b;access_token',
+      `${'a=b;'.repeat(2000)}access_token=`,
+    ])
+      expect([Cookie.slice(0, 20), (await get({ Cookie })).status]).toEqual([Cookie.slice(0, 20), 401])
+  })
+
+  it('beside a good one, or around it, makes nobody else of the caller', async () => {
+    const { user } = world.member
+    for (const other of [`access_token=${world.admin.token}`, 'access_token=x', 'x=%E0%A4%A', ';', '"']) {
+      const headers = [`${Cookie()}; ${other}`, `${other}; ${Cookie()}`]
+      for (const [i, text] of headers.entries()) {
+        const answer = await callJson<{ id: string }>('GET', '/api/v1/auth/me', { headers: { Cookie: text } })
+        const first = i === 0 || !other.startsWith('access_token=')
+        // The first of one name counts, as RFC 6265 has the browser send the one of the longer path first.
+        if (first)
+          expect([text.slice(-20), answer.status, answer.data.id]).toEqual([text.slice(-20), 200, user.id])
+        else expect(answer.data?.id).not.toBe(user.id)
+      }
+    }
+  })
+
+  it('of a refresh, a login or a browser that logged in is none, and no error of the service', async () => {
+    const body = { email: 'nobody-at-all@example.com', password: 'a wrong and long password' }
+    for (const value of VALUES) {
+      const refresh = await call('POST', '/api/v1/auth/refresh', {
+        headers: { Cookie: `refresh_token=${value}` },
+      })
+      expect([value.slice(0, 20), refresh.status < 500]).toEqual([value.slice(0, 20), true])
+      expect([401, 422]).toContain(refresh.status)
+    }
+    const headers = { Cookie: `login_device=${VALUES.join('')}` }
+    await expectError(call('POST', '/api/v1/auth/login', { headers, body }), 'invalid_credentials')
   })
 })
 

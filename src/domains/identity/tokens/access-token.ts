@@ -84,7 +84,7 @@ async function verify(caller: Caller, token: string): Promise<JWTPayload> {
         typ: 'at+jwt',
         clockTolerance: LEEWAY_SECONDS,
         currentDate: new Date(caller.now),
-        requiredClaims: ['exp', 'iat', 'sub', 'jti', 'sid', 'tenant_id', 'type'],
+        requiredClaims: ['exp', 'iat', 'sub', 'client_id', 'jti', 'sid', 'tenant_id', 'type'],
       },
     )
     return payload
@@ -117,9 +117,10 @@ function isPrintedJson(json: string): boolean {
 }
 
 function claimsOf(payload: JWTPayload): AccessClaims {
-  const { sub, tenant_id, sid, jti, role, email, scopes, iat, exp, type } = payload
+  const { sub, client_id, tenant_id, sid, jti, role, email, scopes, iat, exp, type } = payload
   if (
     type === 'access' &&
+    client_id === tenant_id &&
     [sub, tenant_id, sid, jti, role, email].every((claim) => typeof claim === 'string') &&
     typeof iat === 'number' &&
     typeof exp === 'number' &&

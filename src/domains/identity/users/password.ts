@@ -14,10 +14,11 @@ const PHC = /^\$scrypt\$ln=(\d+),r=(\d+),p=(\d+)\$([A-Za-z0-9+/]{22,})\$([A-Za-z
 
 /** Why a new password is refused, or null: 10 to 200 characters, and none of the commonest. */
 export function passwordRefusal(password: string): string | null {
-  const length = [...password].length
-  if (length < 10) return 'must have at least 10 characters'
-  if (length > 200) return 'must have at most 200 characters'
-  if (COMMON_PASSWORDS.has(password.toLowerCase())) return 'is one of the commonest passwords; choose another'
+  // As it is hashed: what is ten letters in another spelling must not be five of them there, nor a common password.
+  const hashed = password.normalize('NFKC')
+  if ([...hashed].length < 10) return 'must have at least 10 characters'
+  if ([...password].length > 200) return 'must have at most 200 characters'
+  if (COMMON_PASSWORDS.has(hashed.toLowerCase())) return 'is one of the commonest passwords; choose another'
   return null
 }
 
