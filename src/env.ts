@@ -43,6 +43,8 @@ export interface Bindings {
   AI?: WorkersAi
   /** Vectors of items, for what is like them, where an index is bound (docs/recommendations.md). */
   VECTORIZE?: VectorIndex
+  /** Vectors of what agents are to know, so that it is found by its meaning, where an index is bound (docs/knowledge.md). */
+  VECTORIZE_KB?: VectorIndex
   /** Gets what is counted too, where it is bound (docs/operations.md). */
   ANALYTICS?: AnalyticsEngineDataset
 }
@@ -141,7 +143,7 @@ const Settings = z
       .string()
       .regex(/^[\x21-\x7e]*$/, 'must be visible ASCII')
       .default(''),
-    /** The model of Workers AI whose vectors of items go into the index that is bound as VECTORIZE. */
+    /** The model of Workers AI whose vectors go into the indexes that are bound as VECTORIZE and VECTORIZE_KB. */
     EMBEDDING_MODEL: z
       .string()
       .max(128)

@@ -6,35 +6,26 @@ import { insertRows } from '../../data/insert-rows'
 import { find } from '../../data/revise'
 import { iso, newId } from '../../lib/ids'
 import { Problem, problem } from '../../lib/problem'
-import { readSpanOf } from '../files/content'
 import { getReadyFile } from '../files/service'
 import type { FileRow } from '../files/table'
 import { jobKind, type Step } from '../jobs/kinds'
 import type { Job } from '../jobs/schema'
 import { jobStarted } from '../jobs/service'
-import { type Chunk, chunksOf } from './chunks'
+import type { Chunk } from './chunks'
 import { documentsOf, leftOut, marked, type Named, queued, RACED } from './documents'
 import { firstOf, forget } from './ends'
 import { Unreadable } from './extract/csv'
-import { blocksOf, kindOf } from './extract/extract'
+import { kindOf } from './extract/extract'
+import { forgotten, vectorsForgotten } from './forget'
+import { chunksIn, roomFor } from './reading'
 import type { IngestFiles } from './schema'
 import { getKnowledgeBase, withoutChunks } from './service'
-import {
-  KNOWLEDGE_TEXTS,
-  type KnowledgeDocumentRow,
-  knowledgeBases,
-  knowledgeChunks,
-  knowledgeDocuments,
-} from './table'
+import { KNOWLEDGE_TEXTS, type KnowledgeDocumentRow, knowledgeChunks, knowledgeDocuments } from './table'
+import { CHUNKS_OF_STEP, indexChunks } from './vectors'
 import { wordsOfChunk } from './words'
 
 /** The largest file that is read: its text and its chunks must fit an isolate along with all else. */
 const MOST_BYTES = 20 * 1024 * 1024
-/** Chunks of one step; a batch of them takes about half a second. */
-const CHUNKS_OF_STEP = 400
-/** Chunks of one knowledge base: deleting it is one batch. */
-const MOST_CHUNKS = 50_000
-
 /** Steps of a document that fail in a row before the job goes on without it; the job itself fails after one more. */
 const MOST_FAILURES = 7
 /** Requests that take the same file in at the same time. */
@@ -99,15 +90,17 @@ async function begun(ctx: Context, baseId: string, files: FileRow[]): Promise<Jo
     change: { statements: queued(ctx, baseId, rows) },
   }
   const input = { knowledge_base_id: baseId, documents }
+  const old = await vectorsForgotten(ctx, { documents: [...known.values()].map(({ id }) => id) })
   const { job, statements, events, after } = jobStarted(ctx, ingesting, input, first)
   await commit(ctx, {
-    ...{ statements, events, result: job, unique: { 'knowledge_documents.knowledge_base_id': RACED } },
+    ...{ statements: [...statements, ...old.statements], events: [...events, ...old.events], result: job },
+    unique: { 'knowledge_documents.knowledge_base_id': RACED },
     audit: {
       ...{ action: 'knowledge.ingest', resource: 'knowledge_base', resource_id: baseId },
       after: { job_id: job.id, file_ids },
     },
   })
-  ctx.defer(after())
+  ctx.defer(Promise.all([after(), old.after()]))
   return job
 }
 
@@ -132,9 +125,14 @@ async function stepOf(
 ): Promise<Step<State>> {
   const due = input.documents[state.at]
   const document = due && (await find(ctx, knowledgeDocuments, due.document_id))
+  if (!due) return next(input, { ...state, at: state.at + 1, position: 0, begun: 0 })
+  const { version = document?.version } = due
   // Deleted meanwhile, or another job takes it in anew.
-  if (!due || !document || (due.version ?? document.version) !== document.version)
-    return next(input, { ...state, at: state.at + 1, position: 0, begun: 0 })
+  if (!document || version !== document.version) {
+    const end = state.position + CHUNKS_OF_STEP
+    const edition = { document_id: due.document_id, version: version ?? 1, end }
+    return following(input, { ...state, at: state.at + 1, position: 0, begun: 0 }, forgotten(ctx, [edition]))
+  }
   const begun = state.begun ?? 0
   const name = `${id}/${state.at}`
   const first = state.position === 0 ? firstOf(name, begun, document) : 'nothing'
@@ -144,44 +142,31 @@ async function stepOf(
     const chunks = await chunksIn(ctx, due, document)
     await roomFor(ctx, document, chunks.length)
     forget(name, begun)
+    const some = { from: state.position, chunks: stepFrom(state, chunks) }
+    await indexChunks(ctx, document.knowledge_base_id, editionOf(document), some)
     return taken(ctx, input, { ...state, begun: 0 }, document, chunks)
   } catch (error) {
     const why = error instanceof Unreadable ? error.message : goneWords(error)
     if (why === null && failures < MOST_FAILURES) throw error
     forget(name, begun)
     const failed = { ...state, at: state.at + 1, position: 0, begun: 0, failed: state.failed + 1 }
-    const statements = [
+    const old = forgotten(ctx, [{ ...editionOf(document), end: state.position + CHUNKS_OF_STEP }])
+    return following(input, failed, old, [
       withoutChunks(ctx, document.id),
       marked(ctx, document, { status: 'failed', error: why ?? GIVEN_UP, chunks: 0 }),
-    ]
-    return next(input, failed, statements)
+    ])
   }
 }
+
+const stepFrom = ({ position }: State, chunks: readonly Chunk[]) =>
+  chunks.slice(position, position + CHUNKS_OF_STEP)
+
+const editionOf = ({ id, version }: KnowledgeDocumentRow) => ({ document_id: id, version })
 
 const GIVEN_UP = 'could not be read, several times in a row; take it in again later'
 
 const goneWords = (error: unknown): string | null =>
   error instanceof Problem && error.code === 'not_found' ? 'was deleted before it could be read' : null
-
-async function chunksIn(ctx: Context, due: Named, document: KnowledgeDocumentRow): Promise<Chunk[]> {
-  const kind = kindOf(document.content_type, document.filename)
-  if (kind === null) throw new Unreadable('is of no type that can be read')
-  const place = { tenant_id: ctx.tenant.id, id: due.file_id, etag: due.etag }
-  const bytes = await readSpanOf(ctx, place, { offset: 0, length: due.size })
-  const chunks = chunksOf(await blocksOf(kind, new Uint8Array(bytes)))
-  if (chunks.length === 0) throw new Unreadable('has no text in it')
-  return chunks
-}
-
-async function roomFor(
-  ctx: Context,
-  { knowledge_base_id }: KnowledgeDocumentRow,
-  more: number,
-): Promise<void> {
-  const base = await find(ctx, knowledgeBases, knowledge_base_id)
-  if ((base?.chunks ?? 0) + more > MOST_CHUNKS)
-    throw new Unreadable(`would be ${more} chunks, and a knowledge base has at most ${MOST_CHUNKS}`)
-}
 
 function taken(
   ctx: Context,
@@ -190,7 +175,7 @@ function taken(
   { id, knowledge_base_id, version }: KnowledgeDocumentRow,
   chunks: Chunk[],
 ): Step<State> {
-  const some = chunks.slice(state.position, state.position + CHUNKS_OF_STEP)
+  const some = stepFrom(state, chunks)
   const end = state.position + some.length
   const done = end >= chunks.length
   const { tenant } = ctx
@@ -225,6 +210,14 @@ function taken(
 }
 
 type Statements = NonNullable<NonNullable<Step<State>['change']>['statements']>
+
+/** The same, after which the vectors of what was given up are forgotten. */
+const following = (
+  input: Input,
+  state: State,
+  { statements: more, after }: ReturnType<typeof forgotten>,
+  statements: Statements = [],
+): Step<State> => ({ ...next(input, state, [...statements, ...more]), after })
 
 function next({ documents }: Input, state: State, statements: Statements = []): Step<State> {
   const { ready, failed, chunks } = state

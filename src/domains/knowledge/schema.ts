@@ -73,7 +73,7 @@ export const Found = z.object({
   position: z.int().meta({ description: 'Which piece of the document it is, counted from 0.' }),
   heading: z.string().nullable().meta({ example: 'Returns › Time limits' }),
   text: z.string(),
-  score: z.number().meta({ description: 'How well it fits (BM25); only to be compared within one answer.' }),
+  score: z.number().meta({ description: 'How well it fits; only to be compared within one answer.' }),
 })
 export type Found = z.output<typeof Found>
 

@@ -6,6 +6,7 @@ import { find, removal, revise } from '../../data/revise'
 import { defined } from '../../lib/defined'
 import { iso, newId } from '../../lib/ids'
 import { problem } from '../../lib/problem'
+import { vectorsForgotten } from './forget'
 import type { CreateKnowledgeBase, ListPage, UpdateKnowledgeBase } from './schema'
 import {
   type KnowledgeBaseRow,
@@ -83,18 +84,22 @@ export async function deleteKnowledgeBase(ctx: Context, id: string): Promise<und
   const chunks = ctx.db
     .delete(knowledgeChunks)
     .where(and(eq(knowledgeChunks.tenant_id, ctx.tenant.id), inArray(knowledgeChunks.document_id, theirs)))
-  return commit(ctx, {
+  const vectors = await vectorsForgotten(ctx, { base: id })
+  await commit(ctx, {
     statements: [
       removal(ctx, knowledgeBases, 'knowledge_base', id),
       chunks,
       ctx.db.delete(knowledgeDocuments).where(ofIt),
+      ...vectors.statements,
     ],
+    events: vectors.events,
     audit: {
       ...{ action: 'knowledge_base.delete', resource: 'knowledge_base', resource_id: id },
       before: { name: row.name, documents: row.documents },
     },
     result: undefined,
   })
+  ctx.defer(vectors.after())
 }
 
 /** What was taken in, newest first. 404. */
@@ -124,14 +129,21 @@ export async function listDocuments(
 export async function deleteDocument(ctx: Context, baseId: string, id: string): Promise<undefined> {
   const row = await find(ctx, knowledgeDocuments, id)
   if (row?.knowledge_base_id !== baseId) throw problem.notFound('document', id)
-  return commit(ctx, {
-    statements: [removal(ctx, knowledgeDocuments, 'document', id), withoutChunks(ctx, id)],
+  const vectors = await vectorsForgotten(ctx, { documents: [id] })
+  await commit(ctx, {
+    statements: [
+      removal(ctx, knowledgeDocuments, 'document', id),
+      withoutChunks(ctx, id),
+      ...vectors.statements,
+    ],
+    events: vectors.events,
     audit: {
       ...{ action: 'knowledge_document.delete', resource: 'knowledge_base', resource_id: baseId },
       before: { document_id: id, filename: row.filename },
     },
     result: undefined,
   })
+  ctx.defer(vectors.after())
 }
 
 /** Not async: it belongs into a batch. */

@@ -7,6 +7,7 @@ import { embedChanged } from '../../../src/domains/catalog/recommendations/embed
 import { embedLeft, embedNudged } from '../../../src/domains/catalog/recommendations/sweep'
 import { cosine, packed, unpacked } from '../../../src/domains/catalog/recommendations/vectors'
 import type { Bindings } from '../../../src/env'
+import { vectorIndex } from '../../vector-index'
 import { call, makeWorld, type World } from '../../world'
 import { bindings, did, engine, offers } from './world'
 
@@ -29,32 +30,6 @@ const waiting = (world: World) =>
   env.DB.prepare('select count(*) as n from item_changes where tenant_id = ?')
     .bind(world.tenant.id)
     .first<number>('n')
-
-/** An index as Vectorize documents it: by id, in namespaces, by cosine. */
-function fakeIndex() {
-  const vectors = new Map<string, { id: string; values: number[]; namespace: string }>()
-  const index = {
-    upsert: async (all: { id: string; values: number[]; namespace: string }[]) => {
-      for (const one of all) vectors.set(one.id, one)
-      return { mutationId: 'm' }
-    },
-    deleteByIds: async (ids: string[]) => {
-      for (const id of ids) vectors.delete(id)
-      return { mutationId: 'm' }
-    },
-    getByIds: async (ids: string[]) => ids.flatMap((id) => vectors.get(id) ?? []),
-    query: async (values: number[], { topK, namespace }: { topK: number; namespace: string }) => {
-      if (topK > 100) throw new Error('topK is 100 at most')
-      const matches = [...vectors.values()]
-        .filter((one) => one.namespace === namespace)
-        .map(({ id, values: other }) => ({ id, score: cosine(values, other) }))
-        .sort((a, b) => b.score - a.score)
-        .slice(0, topK)
-      return { matches, count: matches.length }
-    },
-  }
-  return { index, vectors }
-}
 
 describe('embeddings', () => {
   it('are asked of the engine when items change, in the words of its contract, once each', async () => {
@@ -113,7 +88,7 @@ describe('embeddings', () => {
         return { data: text.map(() => [1, 2]) }
       },
     }
-    const { index } = fakeIndex()
+    const { index } = vectorIndex()
     const fragile = {
       ...index,
       upsert: async (all: Parameters<typeof index.upsert>[0]) => {
@@ -178,7 +153,7 @@ describe('embeddings', () => {
 
   it('go into an index where one is bound, by Workers AI, and are found there', async () => {
     const [world, other] = [await makeWorld(), await makeWorld()]
-    const { index, vectors } = fakeIndex()
+    const { index, vectors } = vectorIndex()
     const asked: unknown[] = []
     const AI = {
       run: async (model: string, { text }: { text: string[] }) => {

@@ -1,13 +1,10 @@
-import * as z from 'zod'
 import type { Context } from '../../../data/context'
+import { embeddingsOf } from '../../../lib/embeddings'
 import { describeError } from '../../../lib/log'
 import { type Described, type Embedding, EngineFailure } from './engine'
 
 /** Of what is said of an item; models read no more than that. */
 const MOST_LETTERS = 2_000
-
-/** What models of Workers AI that make vectors of texts answer. */
-const Answer = z.object({ data: z.array(z.array(z.number()).min(1)) })
 
 /** What a model of Workers AI makes of items' words. */
 export async function modelEmbeddings(
@@ -15,10 +12,9 @@ export async function modelEmbeddings(
   items: readonly Described[],
 ): Promise<Embedding[]> {
   try {
-    const answer = await env.AI?.run(settings.EMBEDDING_MODEL, { text: items.map(textOf) })
-    const { data } = Answer.parse(answer)
-    if (data.length !== items.length) throw new Error(`answered ${data.length} of ${items.length} embeddings`)
-    return items.map(({ item_id }, i) => ({ item_id, embedding: data[i] ?? [] }))
+    if (!env.AI) throw new Error('no models are bound')
+    const vectors = await embeddingsOf(env.AI, settings, items.map(textOf))
+    return items.map(({ item_id }, i) => ({ item_id, embedding: vectors[i] ?? [] }))
   } catch (error) {
     throw new EngineFailure(describeError(error), error)
   }
