@@ -40,13 +40,21 @@ function inHtml(value: string): string[] {
 
 /** A text without these echoes. */
 export const withoutEchoes = (text: string, echoes: readonly string[]): string =>
+  without(text, echoes, (word) => alone(word, NO_LETTER))
+
+const without = (text: string, echoes: readonly string[], short: (word: string) => RegExp): string =>
   echoes.reduce(
-    (left, echo) => left.replaceAll(echo.length < SHORTEST_ECHO ? alone(echo) : echo, ECHO_MASK),
+    (left, echo) => left.replaceAll(echo.length < SHORTEST_ECHO ? short(echo) : echo, ECHO_MASK),
     text,
   )
 
-const alone = (word: string): RegExp =>
-  new RegExp(`(?<![\\p{L}\\p{N}])${word.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')}(?![\\p{L}\\p{N}])`, 'gu')
+const LETTER = '[\\p{L}\\p{N}]'
+/** What is behind a word that stands alone: no letter, or where more may follow, something that is none. */
+const NO_LETTER = `(?!${LETTER})`
+const ANOTHER_SIGN = '(?=[^\\p{L}\\p{N}])'
+
+const alone = (word: string, behind: string): RegExp =>
+  new RegExp(`(?<!${LETTER})${word.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')}${behind}`, 'gu')
 
 /** A JSON value without these echoes in any of its texts, names and numbers. */
 export function valueWithoutEchoes(value: unknown, echoes: readonly string[]): unknown {
@@ -62,28 +70,35 @@ export function valueWithoutEchoes(value: unknown, echoes: readonly string[]): u
 
 /** Takes echoes out of a text that comes in pieces: what may be the beginning of one waits for what follows. */
 export class EchoFilter {
+  /** The last character that was let through: a short echo stands alone, or not, by what is before it. */
+  private before = ''
   private held = ''
 
-  /** None of them is short: what stands around such a one may not be there yet. */
   constructor(private readonly echoes: readonly string[]) {}
 
   push(piece: string): string {
-    const text = withoutEchoes(this.held + piece, this.echoes)
+    const all = this.before + this.held + piece
+    const text = without(all, this.echoes, (word) => alone(word, ANOTHER_SIGN)).slice(this.before.length)
     const most = Math.max(0, ...this.echoes.map((echo) => begunBy(text, echo)))
-    this.held = most === 0 ? '' : text.slice(-most)
-    return most === 0 ? text : text.slice(0, -most)
+    this.held = text.slice(text.length - most)
+    return this.through(text.slice(0, text.length - most))
   }
 
   end(): string {
-    const { held } = this
+    const text = withoutEchoes(this.before + this.held, this.echoes).slice(this.before.length)
     this.held = ''
-    return held
+    return this.through(text)
+  }
+
+  private through(text: string): string {
+    this.before = [...text.slice(-2)].at(-1) ?? this.before
+    return text
   }
 }
 
-/** How many of the last characters of a text are the first of an echo. */
+/** How many of the last characters of a text are the first of an echo, or all of one that has to stand alone. */
 function begunBy(text: string, echo: string): number {
-  for (let n = Math.min(text.length, echo.length - 1); n > 0; n--)
-    if (text.endsWith(echo.slice(0, n))) return n
+  const most = echo.length < SHORTEST_ECHO ? echo.length : echo.length - 1
+  for (let n = Math.min(text.length, most); n > 0; n--) if (text.endsWith(echo.slice(0, n))) return n
   return 0
 }

@@ -131,4 +131,19 @@ describe('a credential of an agent that names a secret', { timeout: 60_000 }, ()
     expect(textOf(events)).toBe('I was sent ********, and k3y-of-the-other. k3y')
     expect(JSON.stringify([events, await chat.log()])).not.toContain(VALUE)
   })
+
+  it('is not shown where it is short and stands alone, nor are words of a credential in clear hidden', async () => {
+    const world = await makeWorld()
+    await keepSecret(world, 'pin', '4711')
+    const gate = new Gate()
+    const chat = await chatWith(world, {
+      ...{ name: 'Gate', webhook_url: gate.url, webhook_token: 'Bearer {{secrets.pin}}' },
+    })
+    const asked = chat.exchange('What were you sent?')
+    await gate.say('Bearer 47', '11: the Bearer is 47', '11', ', not B4711 nor 4711')
+    await gate.say('5, but 4711')
+    await gate.end()
+    const events = await asked
+    expect(textOf(events)).toBe('********: the Bearer is ********, not B4711 nor 47115, but ********')
+  })
 })

@@ -59,6 +59,17 @@ describe('a text that comes in pieces', () => {
     }
   })
 
+  it('has no short echo where that stands alone, however it is cut', () => {
+    const said = '4711, x4711 and 47110 are not (4711) nor é4711; 47114711, 471 and "4711"4711'
+    for (let n = 1; n < said.length; n++) {
+      const cut = said.match(new RegExp(`.{1,${n}}`, 'gs')) ?? []
+      expect([n, pieces('4711', ...cut).join('')]).toEqual([
+        n,
+        '********, x4711 and 47110 are not (********) nor é4711; 47114711, 471 and "********"********',
+      ])
+    }
+  })
+
   it('waits for no more than what may be the beginning of one', () => {
     expect(pieces('k3y-of-them', 'Hello', ' k', '3', 'nd', ' k3y-')).toEqual([
       'Hello',

@@ -3,6 +3,7 @@ import { ECHO_MASK, echoesOf, SHORTEST_ECHO, withoutEchoes } from '../../../lib/
 import { hex, utf8 } from '../../../lib/encoding'
 import { iso } from '../../../lib/ids'
 import { refusalOfUrl } from '../../../lib/safe-url'
+import { valuesIn } from '../../secrets/template'
 import type { EndpointRow } from '../endpoints/table'
 import { type Answer, errorOf, keptHeaders, NOTHING, readBody, retryAfterOf } from './answer'
 import type { Attempt } from './schema'
@@ -107,8 +108,11 @@ function messageOf(error: unknown): string {
 function maskerOf({ headers, masked }: Request): (text: string) => string {
   const hidden = Object.entries(headers)
     .filter(([name, value]) => masked[name] !== value)
-    // The value, and the credential after its scheme.
-    .flatMap(([, value]) => [value, ...value.split(/\s+/).filter((part) => part.length >= SHORTEST_ECHO)])
+    // The value, the credential after its scheme, and what stands for secrets in it.
+    .flatMap(([name, value]) => [
+      ...[value, ...value.split(/\s+/).filter((part) => part.length >= SHORTEST_ECHO)],
+      ...valuesIn(masked[name] ?? '', value),
+    ])
   const echoes = echoesOf(hidden)
   return (text) => echoes.reduce(maskedEnd, withoutEchoes(text, echoes))
 }

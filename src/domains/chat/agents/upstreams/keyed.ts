@@ -23,11 +23,11 @@ export function keyed(upstream: Upstream): Upstream {
     const opened = names.length === 0 ? {} : await secretsOf(names, agent, request, env)
     const put = (text: string | null) => text && fill(text, (name) => opened[name] ?? '')
     const asked = { ...agent, api_key: put(api_key), webhook_token: put(webhook_token) }
-    const sent = [...Object.values(opened), asked.api_key, asked.webhook_token]
-    // A shorter one would be found in what is said by chance.
-    const echoes = echoesOf(sent.filter((one) => one !== null)).filter(
-      ({ length }) => length >= SHORTEST_ECHO,
-    )
+    const clear = [asked.api_key, asked.webhook_token].filter((one) => one !== null)
+    const secrets = echoesOf(Object.values(opened))
+    // Of a credential that is no secret, one that is short is a word that is said by chance.
+    const long = echoesOf(clear).filter(({ length }) => length >= SHORTEST_ECHO)
+    const echoes = [...new Set([...secrets, ...long])].sort((one, other) => other.length - one.length)
     const events = upstream({ ...asked, opened: Object.values(opened) }, request, settings, env)
     yield* echoes.length === 0 ? events : masked(events, echoes)
   }
