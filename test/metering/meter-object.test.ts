@@ -66,6 +66,46 @@ describe('the Meter', () => {
     expect((await meter.lease(asking('a', 2))).grants).toHaveLength(1)
   })
 
+  it('keeps the leases of thousands of keys with limits of their own, in rows that no database refuses', async () => {
+    const meter = newMeter()
+    const demands = Array.from({ length: 1_500 }, (_, n) => ({
+      ...{ name: `api_key_minute:${crypto.randomUUID()}-${n}`, period: 'minute' as const },
+      ...{ limit: 100, rate: 1, wanted: 1 },
+    }))
+    for (const isolate of ['a', 'b', 'c', 'd', 'e', 'f'])
+      expect((await meter.lease(asking(isolate, 1, { demands }))).grants).toHaveLength(demands.length)
+    const rows = () =>
+      runInDurableObject(meter, (_, { storage }) =>
+        storage.sql
+          .exec<{ key: string; length: number }>(
+            "SELECT key, length(value) AS length FROM state WHERE key GLOB 'lending*' ORDER BY key",
+          )
+          .toArray(),
+      )
+    const kept = await rows()
+    expect(kept.length).toBeGreaterThan(1)
+    expect(Math.max(...kept.map(({ length }) => length))).toBeLessThanOrEqual(2_000_000 / 3)
+    await evictDurableObject(meter)
+    // It knows whom it lent what.
+    expect((await meter.lease(asking('a', 1, { demands }))).grants).toEqual([])
+    const spent = demands.map(({ name }) => ({ name, spells: [{ ms: 0, count: 1 }] }))
+    await meter.lease(asking('a', 2, { demands: [], report: { lease: 1, elapsed: 1, spent } }))
+    const [first] = demands
+    if (first) {
+      const [before] = await meter.look([first])
+      await meter.lease(asking('b', 2, { demands: [], report: { lease: 1, elapsed: 1, spent: [] } }))
+      const [after] = await meter.look([first])
+      expect(after?.used).toBeLessThan(before?.used ?? 0)
+    }
+    // Less is kept again once the leases were reported.
+    for (const isolate of ['c', 'd', 'e', 'f'])
+      await meter.lease(asking(isolate, 2, { demands: [], report: { lease: 1, elapsed: 1, spent } }))
+    await meter.lease(asking('a', 3, { demands: demands.slice(0, 1) }))
+    await evictDurableObject(meter)
+    expect((await meter.lease(asking('a', 4))).grants).toHaveLength(1)
+    expect(await rows()).toHaveLength(1)
+  })
+
   it('tells each isolate what changed since it asked last, also after a new start', async () => {
     const meter = newMeter()
     const empty = await meter.lease(asking('a', 1))

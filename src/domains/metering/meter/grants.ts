@@ -1,5 +1,6 @@
 import { Counter } from './counter'
 import type { Demand, Grant, LeaseRequest, Lent, Report, Unleased } from './lease'
+import { namesLent, type Rivals, rivalsOf } from './rivals'
 import { roomOf, type Step, takeFrom } from './room'
 import { lifeFor, MAX_LIFE_MS, sizeGrant } from './sizing'
 import { type Measured, SteadyClock } from './steady-clock'
@@ -8,8 +9,6 @@ import { type Dated, PERIODS, type Period } from './window'
 
 /** An isolate that has not asked for so long is gone, or will begin anew. */
 const FORGET_MS = 120_000
-/** An isolate whose lease is over for so long does not compete for the window any more. */
-const COMPETES_MS = 4_000
 /** The rate of an isolate that has only just begun. */
 const LEAST_RATE = 0.1
 
@@ -73,7 +72,8 @@ export class Grants {
   /** Takes `count` of a window at once, or nothing; `wait`: milliseconds until they may be had, null where they are taken. */
   take(name: string, period: Period, limit: number, count: number, wall: number): Taken {
     const now = this.clock.read(wall)
-    const { counter, steps, room } = this.open({ name, period, limit, rate: 0, wanted: count }, '', now)
+    const demand = { name, period, limit, rate: 0, wanted: count }
+    const { counter, steps, room } = this.open(demand, rivalsOf(this.leases, '', now), now)
     const reset = () => (counter.window.nextLeave(now) ?? now + PERIODS[period].length) - now
     if (room < count) {
       const at = steps.find((step) => step.room >= count)?.at ?? now + PERIODS[period].length
@@ -102,14 +102,15 @@ export class Grants {
   }
 
   private lend(request: LeaseRequest, now: number) {
-    const open = request.demands.map((demand) => this.open(demand, request.isolate, now))
+    const rivals = rivalsOf(this.leases, request.isolate, now)
+    const open = request.demands.map((demand) => this.open(demand, rivals, now))
     const life = Math.min(MAX_LIFE_MS, ...open.map(({ room, rate, total }) => lifeFor(room, rate, total)))
     const lease: Lent = { sequence: request.sequence, at: now, end: now + life, windows: [] }
     const grants = open.map((window) => grantOf(window, lease, now))
     return { life, lease, grants }
   }
 
-  private open(demand: Demand, isolate: string, now: number): Open {
+  private open(demand: Demand, rivals: Rivals, now: number): Open {
     const { name, period, limit } = demand
     let counter = this.counters.get(name)
     if (!counter) {
@@ -118,17 +119,11 @@ export class Grants {
     }
     counter.limit = limit
     const rate = Math.max(demand.rate, LEAST_RATE)
-    const promised: Dated[] = []
-    let total = rate
-    for (const [other, lease] of this.leases) {
-      if (other === isolate) continue
-      const lent = lease.windows.find((window) => window.name === name)
-      promised.push(...(lent?.promised ?? []))
-      if (lease.end + COMPETES_MS > now) total += lent?.rate ?? 0
-    }
+    const others = rivals.get(name)
+    const total = rate + (others?.rate ?? 0)
     const used = counter.window.used(now)
     const leaving = counter.window.leaving(now)
-    const steps = roomOf(limit, used, leaving, promised, now)
+    const steps = roomOf(limit, used, leaving, others?.promised ?? [], now)
     return { demand, counter, rate, total, leaving, steps, room: steps[0]?.room ?? 0 }
   }
 
@@ -138,17 +133,17 @@ export class Grants {
     const known = report?.lease === before.sequence ? report : null
     const unanswered = !report || report.lease < before.sequence
     if (!known && !unanswered) return
+    const spent = new Map(known?.spent.map((window) => [window.name, window.spells]))
     for (const { name, granted } of before.windows) {
       const counter = this.counters.get(name)
       if (!counter) continue
       const { window } = counter
       const end = window.bucketAt(before.end)
-      const spells = known?.spent.find((spent) => spent.name === name)?.spells ?? []
       let left = granted
-      for (const { ms, count } of spells) {
-        const spent = Math.min(left, count)
-        left -= spent
-        counter.move(end, window.bucketAt(spentAt(before, report, ms, now, this.clock.unslowed)), spent)
+      for (const { ms, count } of spent.get(name) ?? []) {
+        const part = Math.min(left, count)
+        left -= part
+        counter.move(end, window.bucketAt(spentAt(before, report, ms, now, this.clock.unslowed)), part)
       }
       counter.release(end, left)
     }
@@ -167,19 +162,14 @@ export class Grants {
   private keep(now: number): void {
     const gone = this.sweep(now)
     if (!this.store) return
+    const lent = namesLent(this.leases, now)
     const windows: SavedWindow[] = []
     for (const counter of this.counters.values()) {
-      const lent = this.isLent(counter.name, now)
-      if (counter.isDue(lent)) windows.push(counter.save(lent))
+      const isLent = lent.has(counter.name)
+      if (counter.isDue(isLent)) windows.push(counter.save(isLent))
     }
     if (windows.length === 0 && gone.length === 0 && !this.clock.jumped) return
     this.store.write({ windows, leases: [...this.leases], clock: this.clock.state() }, gone)
-  }
-
-  private isLent(name: string, now: number): boolean {
-    for (const { end, windows } of this.leases.values())
-      if (end > now && windows.some((window) => window.name === name && window.granted > 0)) return true
-    return false
   }
 
   /** Forgets isolates that are gone and windows that are empty; returns the names of these. */

@@ -9,6 +9,10 @@ const SCHEMA = `
   CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 `
 
+/** The rows that hold what is lent, one after the other. */
+const LENDING = "key >= 'lending' AND key < 'lending/'"
+const partOf = (i: number): string => (i === 0 ? 'lending' : `lending.${String(i).padStart(6, '0')}`)
+
 type WindowRow = { name: string; period: Period; reserve: number; buckets: string }
 type ChangeRow = {
   kind: string
@@ -19,6 +23,12 @@ type ChangeRow = {
   data: string
 }
 type Lending = Pick<SavedMeter, 'leases' | 'clock'>
+
+/**
+ * Letters of one row, each of three bytes at worst: a row ends at 2 MB (developers.cloudflare.com/durable-objects/
+ * platform/limits), and the leases of a tenant with thousands of keys that have limits of their own are more.
+ */
+const MOST_LETTERS = 600_000
 
 /** A Meter's memory in its object's own SQLite. Rows are few and whole, for each row written is paid for. */
 export class SqliteStore implements MeterStore {
@@ -31,7 +41,7 @@ export class SqliteStore implements MeterStore {
 
   read(): SavedMeter {
     const rows = this.sql.exec<WindowRow>('SELECT name, period, reserve, buckets FROM windows').toArray()
-    const lending = this.get<Lending>('lending')
+    const lending = this.getLending()
     return {
       windows: rows.map((row): SavedWindow => ({ ...row, buckets: JSON.parse(row.buckets) })),
       leases: lending?.leases ?? ([] as [string, Lent][]),
@@ -47,7 +57,7 @@ export class SqliteStore implements MeterStore {
           ...[name, period, reserve, JSON.stringify(buckets)],
         )
       for (const name of gone) this.sql.exec('DELETE FROM windows WHERE name = ?', name)
-      this.set('lending', { leases, clock } satisfies Lending)
+      this.setLending({ leases, clock })
     })
   }
 
@@ -72,6 +82,24 @@ export class SqliteStore implements MeterStore {
       // Kept apart, for the change that bore it may be pruned, and a revision is never given twice.
       this.set('revision', revision)
     })
+  }
+
+  private getLending(): Lending | null {
+    const parts = this.sql
+      .exec<{ value: string }>(`SELECT value FROM state WHERE ${LENDING} ORDER BY key`)
+      .toArray()
+    return parts.length === 0 ? null : JSON.parse(parts.map(({ value }) => value).join(''))
+  }
+
+  private setLending(lending: Lending): void {
+    const text = JSON.stringify(lending)
+    const parts = Math.ceil(text.length / MOST_LETTERS)
+    for (let i = 0; i < parts; i++)
+      this.sql.exec(
+        'INSERT OR REPLACE INTO state (key, value) VALUES (?, ?)',
+        ...[partOf(i), text.slice(i * MOST_LETTERS, (i + 1) * MOST_LETTERS)],
+      )
+    this.sql.exec(`DELETE FROM state WHERE ${LENDING} AND key >= ?`, partOf(parts))
   }
 
   private get<T>(key: string): T | null {
