@@ -518,6 +518,16 @@ describe('one JSON document', () => {
     ])
   })
 
+  it('with counts that are none', () => {
+    for (const count of ['1.5', '-3', '1e400', '1e15', '"7"', 'true', '[]']) {
+      const body = `{"content":"x","usage":{"prompt_tokens":${count},"completion_tokens":2}}`
+      const usage = { kind: 'usage', prompt_tokens: null, completion_tokens: 2 }
+      expect(outcome(body).events, count).toEqual([{ kind: 'delta', text: 'x' }, usage])
+    }
+    const ollama = '{"message":{"content":"x"},"done":true,"prompt_eval_count":0.5,"eval_count":1e400}'
+    expect(outcome(ollama).events).toEqual([{ kind: 'delta', text: 'x' }])
+  })
+
   it('that holds no answer', () => {
     expect(outcome('{"foo":"bar"}', 'application/json').failure).toMatch(
       /^upstream_error: .*without content, output/,

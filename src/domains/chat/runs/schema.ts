@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { Id } from '../../../lib/wire'
+import { MOST_TOKENS } from '../agents/upstreams/fields'
 
 /** Events in one request: a model's words of some seconds. */
 const MOST_EVENTS = 256
@@ -16,7 +17,7 @@ const Piece = z
     'must not begin or end in half a surrogate pair; send the whole character',
   )
 
-const Tokens = z.int().min(0).nullable().optional()
+const Tokens = z.int().min(0).max(MOST_TOKENS).nullable().optional()
 
 const Tool = z.strictObject({
   id: short(128).meta({ example: 'call_1' }),

@@ -11,7 +11,12 @@ export const isFields = (value: unknown): value is Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 export const fieldsOf = (value: unknown): Fields => (isFields(value) ? value : {})
 export const stringOf = (value: unknown): string | null => (typeof value === 'string' ? value : null)
-export const numberOf = (value: unknown): number | null => (typeof value === 'number' ? value : null)
+
+/** More tokens than any answer takes: what says so has miscounted, and would spoil the sums of usage. */
+export const MOST_TOKENS = 1_000_000_000
+/** A count of tokens; null for what is none. */
+export const tokensOf = (value: unknown): number | null =>
+  Number.isInteger(value) && Number(value) >= 0 && Number(value) <= MOST_TOKENS ? Number(value) : null
 
 /** The text in a value: itself, the joined parts of an array, or the first field that holds some; null for none. */
 export function textOf(value: unknown, nesting = NESTING): string | null {

@@ -4,9 +4,9 @@ import {
   fieldsOf,
   isFields,
   itemText,
-  numberOf,
   stringOf,
   textOf,
+  tokensOf,
 } from './fields'
 import { ToolCalls } from './tools'
 import type { UpstreamEvent } from './upstream'
@@ -141,7 +141,7 @@ export class ShapeReader {
     const thinks = value.thinking || fieldsOf(value.message).thinking
     const said = [...(thinks ? this.thinking() : []), ...delta(textOf(value))]
     if (!value.done) return said
-    const [prompt_tokens, completion_tokens] = [numberOf(value.prompt_eval_count), numberOf(value.eval_count)]
+    const [prompt_tokens, completion_tokens] = [tokensOf(value.prompt_eval_count), tokensOf(value.eval_count)]
     if (prompt_tokens !== null || completion_tokens !== null)
       said.push({ kind: 'usage', prompt_tokens, completion_tokens })
     return [...said, ...finishOf(value.done_reason)]
@@ -179,10 +179,10 @@ function statusOf(value: Fields): Said[] {
 /** Usage under the names of OpenAI, Anthropic and the AI SDK. */
 function usageOf(value: Fields): Said[] {
   const usage = fieldsOf(value.usage ?? value.totalUsage)
-  const prompt_tokens = numberOf(
+  const prompt_tokens = tokensOf(
     usage.prompt_tokens ?? usage.input_tokens ?? usage.inputTokens ?? usage.promptTokens,
   )
-  const completion_tokens = numberOf(
+  const completion_tokens = tokensOf(
     usage.completion_tokens ?? usage.output_tokens ?? usage.outputTokens ?? usage.completionTokens,
   )
   if (prompt_tokens === null && completion_tokens === null) return []
