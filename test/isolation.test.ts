@@ -2,6 +2,7 @@ import {
   createExecutionContext,
   createMessageBatch,
   getQueueResult,
+  runInDurableObject,
   waitOnExecutionContext,
 } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
@@ -14,6 +15,7 @@ import { users } from '../src/domains/identity/users/table'
 import { MOST } from '../src/domains/tenancy/plans'
 import { type Bindings, settingsOf } from '../src/env'
 import worker from '../src/index'
+import { newId } from '../src/lib/ids'
 import { MUST_ASK, OPERATIONS, type Operation } from './contract/operations'
 import { pathOf, type Seeded, seed, settledRowsOf } from './contract/seeds'
 import { expectError } from './http/expect-error'
@@ -377,6 +379,40 @@ describe('a stream or a socket', () => {
     const mine = await call('GET', `/api/v1/chats/${chat}`, { token: a.world.admin.token })
     expect(await mine.text()).toContain('A secret of this tenant')
     await env.DB.prepare('delete from chats where tenant_id = ?').bind(b.tenant.id).run()
+  })
+})
+
+describe('an object', () => {
+  it('does nothing for another than its name says', async () => {
+    const [mine, theirs] = [a.world.tenant.id, b.tenant.id]
+    const [endpoint, job] = [newId(0), newId(0)]
+    const sender = bindings.ENDPOINTS.getByName(`${mine}/${endpoint}`)
+    const runner = bindings.JOBS.getByName(`${mine}/${job}`)
+    const driver = bindings.CALLS.getByName(mine)
+    const reporter = bindings.REPORTERS.getByName(mine)
+    const refusalOf = <T extends Rpc.DurableObjectBranded>(
+      stub: DurableObjectStub<T>,
+      ask: (object: T) => Promise<unknown>,
+    ) =>
+      runInDurableObject(stub as never, (object: T) =>
+        ask(object).then(
+          () => null,
+          (error: Error) => error.message,
+        ),
+      )
+    for (const [stub, refused] of [
+      [sender, await refusalOf(sender, (object) => object.wake(theirs, endpoint, false))],
+      [runner, await refusalOf(runner, (object) => object.wake(theirs, job))],
+      [driver, await refusalOf(driver, (object) => object.wake(theirs))],
+      [reporter, await refusalOf(reporter, (object) => object.tell(theirs, []))],
+    ] as [DurableObjectStub, string | null][]) {
+      expect(refused).toMatch(`the object ${stub.name} was taken for ${theirs}`)
+      const kept = await runInDurableObject(stub, async (_, { storage }) => ({
+        values: (await storage.list()).size,
+        alarm: await storage.getAlarm(),
+      }))
+      expect([stub.name, kept]).toEqual([stub.name, { values: 0, alarm: null }])
+    }
   })
 })
 

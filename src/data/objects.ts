@@ -44,6 +44,11 @@ export async function objectOf<T extends AnyObject>(
   return namespace.getByName(name, { locationHint: region as Exclude<Region, 'eu'> })
 }
 
+/** Throws where an object is asked to be another than its name says: a name carries the tenant. */
+export function demandName({ id }: Pick<DurableObjectState, 'id'>, name: string): void {
+  if (id.name !== name) throw new Error(`the object ${id.name} was taken for ${name}`)
+}
+
 /** Whether the runtime can make objects in a jurisdiction; workerd by itself, and so `wrangler dev`, can't. */
 export function hasJurisdiction({ METERS }: Pick<Bindings, 'METERS'>, jurisdiction: Jurisdiction): boolean {
   try {

@@ -1,4 +1,5 @@
 import { DurableObject } from 'cloudflare:workers'
+import { demandName } from '../../data/objects'
 import { bareTenant, systemContext } from '../../data/system'
 import type { Bindings } from '../../env'
 import { describeError, log } from '../../lib/log'
@@ -26,6 +27,7 @@ export class JobRunner extends DurableObject<Bindings> {
 
   /** A step is due, or the job was cancelled. When this resolves it will be looked at, whatever becomes of this object. */
   async wake(tenant_id: string, job_id: string): Promise<void> {
+    demandName(this.ctx, `${tenant_id}/${job_id}`)
     this.woken = true
     await this.ctx.storage.put<Name>('name', { tenant_id, job_id })
     await this.ctx.storage.setAlarm(Date.now())

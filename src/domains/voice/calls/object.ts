@@ -1,4 +1,5 @@
 import { DurableObject } from 'cloudflare:workers'
+import { demandName } from '../../../data/objects'
 import { bareTenant, systemContext } from '../../../data/system'
 import type { Bindings } from '../../../env'
 import { describeError, log } from '../../../lib/log'
@@ -23,6 +24,7 @@ export class CallDriver extends DurableObject<Bindings> {
 
   /** Something is due. When this resolves it will be looked at, whatever becomes of this object. */
   async wake(tenant_id: string): Promise<void> {
+    demandName(this.ctx, tenant_id)
     this.woken = true
     await this.ctx.storage.put('tenant_id', tenant_id)
     await this.ctx.storage.setAlarm(Date.now())

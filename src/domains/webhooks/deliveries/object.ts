@@ -1,5 +1,6 @@
 import { DurableObject } from 'cloudflare:workers'
 import { report as reportMetrics } from '../../../data/metrics'
+import { demandName } from '../../../data/objects'
 import { bareTenant, systemContext } from '../../../data/system'
 import type { Bindings } from '../../../env'
 import { log } from '../../../lib/log'
@@ -82,6 +83,7 @@ export class EndpointSender extends DurableObject<Bindings> {
   }
 
   private async called(tenant_id: string, endpoint_id: string): Promise<Name> {
+    demandName(this.ctx, `${tenant_id}/${endpoint_id}`)
     if (!this.name) {
       this.name = { tenant_id, endpoint_id }
       await this.ctx.storage.put('name', this.name)

@@ -1,4 +1,5 @@
 import { DurableObject } from 'cloudflare:workers'
+import { demandName } from '../../../data/objects'
 import { bareTenant, systemContext } from '../../../data/system'
 import type { Bindings } from '../../../env'
 import type { Report } from './attempt-log'
@@ -20,6 +21,7 @@ export class DeliveryReporter extends DurableObject<Bindings> {
 
   /** Resolves when D1 knows these. */
   async tell(tenant_id: string, reports: readonly Report[]): Promise<void> {
+    demandName(this.ctx, tenant_id)
     this.waiting.push(...reports)
     this.next ??= this.round(tenant_id)
     await this.next
