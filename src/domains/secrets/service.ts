@@ -1,7 +1,8 @@
-import { and, desc, eq, inArray, lt, sql } from 'drizzle-orm'
+import { and, eq, inArray, sql } from 'drizzle-orm'
 import { commit } from '../../data/commit'
 import type { Context } from '../../data/context'
-import { type Page, pageOf } from '../../data/page'
+import { newest } from '../../data/newest'
+import type { Page } from '../../data/page'
 import { removal, revise } from '../../data/revise'
 import { sealedIn } from '../../data/sealed'
 import { Sealer } from '../../lib/crypto'
@@ -83,14 +84,7 @@ export async function sealed(ctx: Context, id: string, { value, hosts, descripti
 
 /** The tenant's secrets without their values, newest first. */
 export async function listSecrets(ctx: Context, input: ListSecrets): Promise<Page<Seen>> {
-  const page = await pageOf(`secrets:${ctx.tenant.id}`, input, (after, limit) =>
-    ctx.db
-      .select()
-      .from(secrets)
-      .where(and(eq(secrets.tenant_id, ctx.tenant.id), after ? lt(secrets.id, after.id) : undefined))
-      .orderBy(desc(secrets.id))
-      .limit(limit),
-  )
+  const page = await newest(ctx, secrets, input)
   return { ...page, items: page.items.map(view) }
 }
 

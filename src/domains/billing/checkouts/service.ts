@@ -1,7 +1,7 @@
-import { and, desc, eq, lt } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
-import { type Page, pageOf } from '../../../data/page'
+import { newest } from '../../../data/newest'
+import type { Page } from '../../../data/page'
 import { find } from '../../../data/revise'
 import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
@@ -122,21 +122,7 @@ async function earlierClosed(ctx: Context, account: BillingAccountRow | null) {
 
 /** The tenant’s checkouts, newest first. */
 export async function listCheckouts(ctx: Context, input: ListCheckouts): Promise<Page<Seen>> {
-  const list = `checkouts:${ctx.tenant.id}:${input.status ?? ''}`
-  const page = await pageOf(list, input, (after, limit) =>
-    ctx.db
-      .select()
-      .from(checkouts)
-      .where(
-        and(
-          eq(checkouts.tenant_id, ctx.tenant.id),
-          input.status && eq(checkouts.status, input.status),
-          after ? lt(checkouts.id, after.id) : undefined,
-        ),
-      )
-      .orderBy(desc(checkouts.id))
-      .limit(limit),
-  )
+  const page = await newest(ctx, checkouts, input, { status: input.status })
   return { ...page, items: page.items.map(view) }
 }
 

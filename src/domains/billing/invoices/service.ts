@@ -1,6 +1,6 @@
-import { and, desc, eq, lt } from 'drizzle-orm'
 import type { Context } from '../../../data/context'
-import { type Page, pageOf } from '../../../data/page'
+import { newest } from '../../../data/newest'
+import type { Page } from '../../../data/page'
 import { find } from '../../../data/revise'
 import { problem } from '../../../lib/problem'
 import { bytesOf } from '../../../lib/provider-fetch'
@@ -14,21 +14,7 @@ type Seen = Invoice & { version: number }
 
 /** The tenant’s invoices, newest first. */
 export async function listInvoices(ctx: Context, input: ListInvoices): Promise<Page<Seen>> {
-  const list = `invoices:${ctx.tenant.id}:${input.status ?? ''}`
-  const page = await pageOf(list, input, (after, limit) =>
-    ctx.db
-      .select()
-      .from(invoices)
-      .where(
-        and(
-          eq(invoices.tenant_id, ctx.tenant.id),
-          input.status && eq(invoices.status, input.status),
-          after ? lt(invoices.id, after.id) : undefined,
-        ),
-      )
-      .orderBy(desc(invoices.id))
-      .limit(limit),
-  )
+  const page = await newest(ctx, invoices, input, { status: input.status })
   return { ...page, items: page.items.map((row) => view(ctx, row)) }
 }
 

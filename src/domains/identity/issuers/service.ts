@@ -1,7 +1,8 @@
-import { and, desc, eq, lt, sql } from 'drizzle-orm'
+import { and, eq, sql } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
-import { type Page, pageOf } from '../../../data/page'
+import { newest } from '../../../data/newest'
+import type { Page } from '../../../data/page'
 import { find, removal, revise } from '../../../data/revise'
 import { defined } from '../../../lib/defined'
 import { iso, newId } from '../../../lib/ids'
@@ -65,14 +66,7 @@ export async function listIssuers(
   ctx: Context,
   input: { limit: number; cursor?: string | undefined },
 ): Promise<Page<Seen>> {
-  const page = await pageOf(`issuers:${ctx.tenant.id}`, input, (after, limit) =>
-    ctx.db
-      .select()
-      .from(issuers)
-      .where(and(eq(issuers.tenant_id, ctx.tenant.id), after ? lt(issuers.id, after.id) : undefined))
-      .orderBy(desc(issuers.id))
-      .limit(limit),
-  )
+  const page = await newest(ctx, issuers, input)
   return { ...page, items: page.items.map(view) }
 }
 

@@ -1,7 +1,8 @@
-import { and, desc, eq, lt } from 'drizzle-orm'
+import { and, eq } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
-import { type Page, pageOf } from '../../../data/page'
+import { newest } from '../../../data/newest'
+import type { Page } from '../../../data/page'
 import { problem } from '../../../lib/problem'
 import { mailStatement } from '../../mail/compose'
 import { ownSession } from '../sessions/service'
@@ -14,20 +15,7 @@ export function listAccounts(
   input: { limit: number; cursor?: string | undefined },
 ): Promise<Page<OauthAccountRow>> {
   const { user_id } = ownSession(ctx)
-  return pageOf(`oauth-accounts:${ctx.tenant.id}:${user_id}`, input, (after, limit) =>
-    ctx.db
-      .select()
-      .from(oauthAccounts)
-      .where(
-        and(
-          eq(oauthAccounts.tenant_id, ctx.tenant.id),
-          eq(oauthAccounts.user_id, user_id),
-          after ? lt(oauthAccounts.id, after.id) : undefined,
-        ),
-      )
-      .orderBy(desc(oauthAccounts.id))
-      .limit(limit),
-  )
+  return newest(ctx, oauthAccounts, input, { user_id })
 }
 
 /** Removes a linked login; 409 `last_login_method` where the user could not log in any more. Sessions go on. */

@@ -1,7 +1,8 @@
-import { and, desc, eq, lt, sql } from 'drizzle-orm'
+import { and, eq, sql } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
-import { type Page, pageOf } from '../../../data/page'
+import { newest } from '../../../data/newest'
+import type { Page } from '../../../data/page'
 import { sha256 } from '../../../lib/crypto'
 import { base64url } from '../../../lib/encoding'
 import { iso, newId } from '../../../lib/ids'
@@ -128,14 +129,7 @@ export function listPasskeys(
   input: { limit: number; cursor?: string | undefined },
 ): Promise<Page<PasskeyView>> {
   const { user_id } = ownSession(ctx)
-  return pageOf(`passkeys:${ctx.tenant.id}:${user_id}`, input, (after, limit) =>
-    ctx.db
-      .select()
-      .from(passkeys)
-      .where(and(own(ctx, user_id), after ? lt(passkeys.id, after.id) : undefined))
-      .orderBy(desc(passkeys.id))
-      .limit(limit),
-  )
+  return newest(ctx, passkeys, input, { user_id })
 }
 
 /** Removes one of the caller's passkeys; 409 where nobody could log in as the caller any more. */

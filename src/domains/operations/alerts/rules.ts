@@ -1,7 +1,8 @@
-import { and, desc, eq, lt, sql } from 'drizzle-orm'
+import { eq, sql } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
-import { type Page, pageOf } from '../../../data/page'
+import { newest } from '../../../data/newest'
+import type { Page } from '../../../data/page'
 import { find, removal, revise } from '../../../data/revise'
 import { defined } from '../../../lib/defined'
 import { iso, newId } from '../../../lib/ids'
@@ -73,22 +74,7 @@ function checkTerms({ metric, comparison, threshold, resolve_threshold, window_m
 
 /** The tenant’s rules, newest first. */
 export function listRules(ctx: Context, { limit, cursor, ...by }: RuleFilters): Promise<Page<RuleRow>> {
-  const { status, metric } = by
-  return pageOf(`alert rules:${ctx.tenant.id}:${JSON.stringify(by)}`, { limit, cursor }, (after, most) =>
-    ctx.db
-      .select()
-      .from(alertRules)
-      .where(
-        and(
-          eq(alertRules.tenant_id, ctx.tenant.id),
-          status && eq(alertRules.status, status),
-          metric && eq(alertRules.metric, metric),
-          after ? lt(alertRules.id, after.id) : undefined,
-        ),
-      )
-      .orderBy(desc(alertRules.id))
-      .limit(most),
-  )
+  return newest(ctx, alertRules, { limit, cursor }, by)
 }
 
 /** One rule; 404. */

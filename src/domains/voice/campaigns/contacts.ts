@@ -1,7 +1,7 @@
-import { and, desc, eq, lt } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
-import { type Page, pageOf } from '../../../data/page'
+import { newest } from '../../../data/newest'
+import type { Page } from '../../../data/page'
 import { hurryAbout } from '../../jobs/about'
 import { wakeJob } from '../../jobs/wake'
 import type { Line } from './lines'
@@ -77,23 +77,7 @@ export async function listContacts(
 ): Promise<Page<ContactView>> {
   await existingCampaign(ctx, id)
   const { status, phone } = input
-  const list = `campaign-contacts:${ctx.tenant.id}:${id}:${JSON.stringify([status, phone])}`
-  const page = await pageOf(list, input, (after, limit) =>
-    ctx.db
-      .select()
-      .from(campaignContacts)
-      .where(
-        and(
-          eq(campaignContacts.tenant_id, ctx.tenant.id),
-          eq(campaignContacts.campaign_id, id),
-          status && eq(campaignContacts.status, status),
-          phone === undefined ? undefined : eq(campaignContacts.phone, phone),
-          after ? lt(campaignContacts.id, after.id) : undefined,
-        ),
-      )
-      .orderBy(desc(campaignContacts.id))
-      .limit(limit),
-  )
+  const page = await newest(ctx, campaignContacts, input, { campaign_id: id, status, phone })
   const items = page.items.map((row) => ({ ...row, timezone: row.timezone || null }))
   return { ...page, items }
 }

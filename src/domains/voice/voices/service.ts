@@ -1,7 +1,8 @@
-import { and, desc, eq, lt, sql } from 'drizzle-orm'
+import { sql } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
-import { type Page, pageOf } from '../../../data/page'
+import { newest } from '../../../data/newest'
+import type { Page } from '../../../data/page'
 import { find, removal, revise } from '../../../data/revise'
 import { defined } from '../../../lib/defined'
 import { iso, newId } from '../../../lib/ids'
@@ -80,14 +81,7 @@ function newVoice(
 
 /** The tenant's voices, newest first. */
 export function listVoices(ctx: Context, input: ListVoices): Promise<Page<VoiceRow>> {
-  return pageOf(`voices:${ctx.tenant.id}`, input, (after, limit) =>
-    ctx.db
-      .select()
-      .from(voices)
-      .where(and(eq(voices.tenant_id, ctx.tenant.id), after ? lt(voices.id, after.id) : undefined))
-      .orderBy(desc(voices.id))
-      .limit(limit),
-  )
+  return newest(ctx, voices, input)
 }
 
 export async function getVoice(ctx: Context, id: string): Promise<VoiceRow> {

@@ -1,7 +1,8 @@
-import { and, asc, desc, eq, isNotNull, lt } from 'drizzle-orm'
+import { and, asc, eq, isNotNull, lt } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
-import { type Page, pageOf } from '../../../data/page'
+import { newest } from '../../../data/newest'
+import type { Page } from '../../../data/page'
 import { parseExactly } from '../../../lib/exact-json'
 import { firstIdAt } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
@@ -23,21 +24,7 @@ export async function listReceived(
   ctx: Context,
   input: { limit: number; cursor?: string | undefined; source?: string | undefined },
 ): Promise<Page<Received>> {
-  const { source } = input
-  return pageOf(`received:${ctx.tenant.id}:${source ?? ''}`, input, (after, limit) =>
-    ctx.db
-      .select()
-      .from(receivedWebhooks)
-      .where(
-        and(
-          eq(receivedWebhooks.tenant_id, ctx.tenant.id),
-          source === undefined ? undefined : eq(receivedWebhooks.source, source),
-          after ? lt(receivedWebhooks.id, after.id) : undefined,
-        ),
-      )
-      .orderBy(desc(receivedWebhooks.id))
-      .limit(limit),
-  )
+  return newest(ctx, receivedWebhooks, input, { source: input.source })
 }
 
 /** One of them with its payload, wherever that is kept; null where it is kept no more. 404. */

@@ -1,7 +1,8 @@
-import { and, desc, eq, lt, sql } from 'drizzle-orm'
+import { and, eq, lt, sql } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
-import { type Page, pageOf } from '../../../data/page'
+import { newest } from '../../../data/newest'
+import type { Page } from '../../../data/page'
 import { iso, newId } from '../../../lib/ids'
 import { describeError, log } from '../../../lib/log'
 import type { Problem } from '../../../lib/problem'
@@ -47,12 +48,5 @@ export async function listRefusals(
   source: string,
   input: { limit: number; cursor?: string | undefined },
 ): Promise<Page<Refused>> {
-  return pageOf(`refused:${ctx.tenant.id}:${source}`, input, (after, limit) =>
-    ctx.db
-      .select()
-      .from(refusedWebhooks)
-      .where(and(mine(ctx, source), after ? lt(refusedWebhooks.id, after.id) : undefined))
-      .orderBy(desc(refusedWebhooks.id))
-      .limit(limit),
-  )
+  return newest(ctx, refusedWebhooks, input, { source })
 }

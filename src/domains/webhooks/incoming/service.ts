@@ -1,7 +1,8 @@
-import { and, desc, eq, lt, sql } from 'drizzle-orm'
+import { sql } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
-import { type Page, pageOf } from '../../../data/page'
+import { newest } from '../../../data/newest'
+import type { Page } from '../../../data/page'
 import { find, removal, revise } from '../../../data/revise'
 import { defined } from '../../../lib/defined'
 import { iso, newId } from '../../../lib/ids'
@@ -74,16 +75,7 @@ export async function listSources(
   ctx: Context,
   input: { limit: number; cursor?: string | undefined },
 ): Promise<Page<Seen>> {
-  const page = await pageOf(`webhook_sources:${ctx.tenant.id}`, input, (after, limit) =>
-    ctx.db
-      .select()
-      .from(webhookSources)
-      .where(
-        and(eq(webhookSources.tenant_id, ctx.tenant.id), after ? lt(webhookSources.id, after.id) : undefined),
-      )
-      .orderBy(desc(webhookSources.id))
-      .limit(limit),
-  )
+  const page = await newest(ctx, webhookSources, input)
   return { ...page, items: page.items.map((row) => view(ctx, row)) }
 }
 

@@ -1,0 +1,49 @@
+import { and, desc, eq, getTableColumns, getTableName, gte, isNull, lt, type SQL } from 'drizzle-orm'
+import type { SQLiteColumn, SQLiteTable } from 'drizzle-orm/sqlite-core'
+import { firstIdAt } from '../lib/ids'
+import type { Context } from './context'
+import { type Page, pageOf } from './page'
+
+type Listed = SQLiteTable & { tenant_id: SQLiteColumn; id: SQLiteColumn }
+type Row<T extends Listed> = T['$inferSelect'] & { id: string }
+
+type Asked = { limit: number; cursor?: string | undefined }
+type Times = { created_after?: string | undefined; created_before?: string | undefined }
+
+/**
+ * A page of the tenant's rows of `table`, newest first, since ids carry the time: those that have the values of `by`,
+ * where null is null and undefined asks for nothing, and were made between the times, the later one excluded.
+ */
+export function newest<T extends Listed>(
+  ctx: Context,
+  table: T,
+  { limit, cursor }: Asked,
+  by: { [Name in keyof Row<T>]?: Row<T>[Name] | undefined } = {},
+  { created_after, created_before }: Times = {},
+): Promise<Page<Row<T>>> {
+  const columns: Record<string, SQLiteColumn> = getTableColumns(table as SQLiteTable)
+  const having = Object.entries(by).flatMap(([name, value]): SQL[] => {
+    const column = columns[name]
+    if (value === undefined || !column) return []
+    return [value === null ? isNull(column) : eq(column, value)]
+  })
+  const idAt = (time: string) => firstIdAt(Date.parse(time))
+  const list = `${getTableName(table)}:${ctx.tenant.id}:${JSON.stringify([by, created_after, created_before])}`
+  return pageOf(list, { limit, cursor }, async (after, most) => {
+    const rows = await ctx.db
+      .select()
+      .from(table as SQLiteTable)
+      .where(
+        and(
+          eq(table.tenant_id, ctx.tenant.id),
+          ...having,
+          created_after === undefined ? undefined : gte(table.id, idAt(created_after)),
+          created_before === undefined ? undefined : lt(table.id, idAt(created_before)),
+          after ? lt(table.id, after.id) : undefined,
+        ),
+      )
+      .orderBy(desc(table.id))
+      .limit(most)
+    return rows as Row<T>[]
+  })
+}
