@@ -73,22 +73,25 @@ describe('the credit of a call', () => {
     ])
   })
 
-  it('that runs out in the middle ends it when it does, and not before', async () => {
+  it('that runs out in the middle ends it when all of it is used, and not before', async () => {
     await credit(world, 25)
     const { id, started } = await talking()
     await drive(world, started + 45_000)
     // Too little for five minutes more, enough for one.
     expect(await rowOf(id)).toMatchObject({ reserved: 20, status: 'in_progress' })
-    expect(await drive(world, started + 105_000)).toBe(started + 120_000)
-    expect(await rowOf(id)).toMatchObject({ status: 'in_progress' })
-    await drive(world, started + 120_000)
+    // And then for half of one.
+    await drive(world, started + 105_000)
+    expect(await rowOf(id)).toMatchObject({ reserved: 25, extensions: 2, status: 'in_progress' })
+    expect(await drive(world, started + 135_000)).toBe(started + 150_000)
+    expect(await rowOf(id)).toMatchObject({ status: 'in_progress', extensions: 2 })
+    await drive(world, started + 150_000)
     expect(await rowOf(id)).toMatchObject({
       status: 'completed',
       ended_reason: 'insufficient_credit',
-      cost: 20,
+      cost: 25,
     })
-    expect(await rowOf(id)).toMatchObject({ hang_up: 1, ended_at: iso(started + 120_000) })
-    expect(await balance()).toBe(5)
+    expect(await rowOf(id)).toMatchObject({ hang_up: 1, ended_at: iso(started + 150_000) })
+    expect(await balance()).toBe(0)
   })
 
   it('that is bought meanwhile has it go on', async () => {

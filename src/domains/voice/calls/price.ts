@@ -4,7 +4,7 @@ import type { CallRow } from './table'
 
 /** Minutes that are held when a call is placed. */
 const FIRST_MINUTES = 1
-/** Minutes by which that is extended, where there is credit for them; one at least. */
+/** Minutes by which that is extended, where there is credit for them; else by what there is. */
 export const EXTENSION_MINUTES = [5, 1] as const
 
 type Price = Pick<CallRow, 'credits_per_minute'>

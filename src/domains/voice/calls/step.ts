@@ -93,18 +93,18 @@ const gone = ({ status }: CallRow): CallReport =>
     ? { status: 'completed', ended_reason: 'hangup' }
     : { status: 'failed', ended_reason: 'provider_error' }
 
-/** More is held for a call that lasts, where there is credit; null where there is not. */
+/** More is held for a call that lasts: minutes, or the last credit that there is; null where there is none. */
 async function extended(ctx: Context, call: CallRow, look: Look) {
   look.left ??= lastTransaction(ctx).then((last) => ({ credits: last?.balance_after ?? 0 }))
   const left = await look.left
-  for (const minutes of EXTENSION_MINUTES) {
+  const holds = EXTENSION_MINUTES.map((minutes) => {
     const seconds = Math.min(secondsHeld(call) + minutes * 60, call.max_duration_seconds)
-    const reserve = costOf(call, seconds) - call.reserved
-    if (reserve > left.credits) continue
-    left.credits -= reserve
-    return { reserve, set: { extensions: call.extensions + 1 } }
-  }
-  return null
+    return costOf(call, seconds) - call.reserved
+  })
+  const reserve = holds.find((hold) => hold <= left.credits) ?? left.credits
+  if (reserve === 0) return null
+  left.credits -= reserve
+  return { reserve, set: { extensions: call.extensions + 1 } }
 }
 
 async function placing(
