@@ -272,26 +272,24 @@ describe('what is paid back', () => {
     const { data } = await buy(world, { credits: 2_001 })
     expect(data.amount).toBe(1_000)
     const { payment_intent, customer } = await payAtStripe(data)
-    const refunded = (amount_refunded: number) =>
-      hear('charge.refunded', {
-        id: 'ch_1',
-        object: 'charge',
-        customer,
-        payment_intent,
-        amount: 1_000,
-        amount_refunded,
+    const refunded = async (amount_refunded: number, more = 0) => {
+      if (more > 0) await atStripe('refund', { payment_intent, amount: more })
+      return hear('charge.refunded', {
+        ...{ id: 'ch_1', object: 'charge', customer, payment_intent },
+        ...{ amount: 1_000, amount_refunded },
       })
+    }
     // Before the payment was heard of: Stripe says which checkout it is of.
-    await refunded(250)
+    await refunded(250, 250)
     expect(await ledger(world)).toEqual([
       ['refund', -500],
       ['purchase', 2_001],
     ])
-    await refunded(600)
+    await refunded(600, 350)
     await refunded(400)
     await refunded(600)
     expect(await balance(world)).toBe(801)
-    await refunded(1_000)
+    await refunded(1_000, 400)
     expect(await balance(world)).toBe(0)
     expect(await announced(world, 'billing.checkout.refunded')).toMatchObject([
       { refunded_amount: 250, refunded_credits: 500 },
@@ -343,5 +341,49 @@ describe('what is paid back', () => {
       status: 'lost',
     })
     expect(await ledger(world)).toHaveLength(3)
+  })
+
+  it('is given again where that failed, as much as was taken and once, and taken anew where it is paid back again', async () => {
+    const world = await makeBuyer()
+    const { data } = await buy(world, { credits: 2_000 })
+    const session = await payAtStripe(data)
+    await hear('checkout.session.completed', session)
+    const { payment_intent } = session
+    await env.DB.prepare(
+      `insert into credit_transactions (tenant_id, seq, id, kind, amount, balance_after, created_at)
+       values (?, 2, ?, 'spend', -1700, 300, ?)`,
+    )
+      .bind(world.tenant.id, crypto.randomUUID(), new Date().toISOString())
+      .run()
+    const refund = (amount: number, status = 'succeeded') =>
+      atStripe<{ id: string }>('refund', { payment_intent, amount, status })
+    const told = (type: string, one: object) => hear(type, { ...one, object: 'refund', payment_intent })
+    const [first, second] = [await refund(100), await refund(100, 'pending')]
+    await told('refund.created', first)
+    // 400 credits were to be taken, and 300 were there.
+    expect(await ledger(world)).toEqual([
+      ['refund', -300],
+      ['spend', -1_700],
+      ['purchase', 2_000],
+    ])
+    await atStripe('set', { id: second.id, status: 'failed' })
+    await Promise.all([told('refund.failed', second), told('charge.refund.updated', second)])
+    // One of them stands: of the 300 that were taken, 200 are.
+    expect((await ledger(world))[0]).toEqual(['refund', 100])
+    expect(await read<Checkout>(world, `checkouts/${data.id}`)).toMatchObject({ refunded_amount: 100 })
+    await atStripe('set', { id: first.id, status: 'canceled' })
+    await told('refund.updated', first)
+    expect([(await ledger(world))[0], await balance(world)]).toEqual([['refund', 200], 300])
+    // A late word of what was paid back by then is no news.
+    await hear('charge.refunded', { id: 'ch_2', object: 'charge', payment_intent, amount_refunded: 200 })
+    expect(await ledger(world)).toHaveLength(5)
+    await told('refund.created', await refund(100))
+    expect([(await ledger(world))[0], await balance(world)]).toEqual([['refund', -200], 100])
+    expect(await announced(world, 'billing.checkout.refunded')).toMatchObject([
+      { refunded_amount: 200, refunded_credits: 400 },
+      { refunded_amount: 100, refunded_credits: 200 },
+      { refunded_amount: 0, refunded_credits: 0 },
+      { refunded_amount: 100, refunded_credits: 200 },
+    ])
   })
 })

@@ -148,6 +148,12 @@ function act(method: string, path: string, params: Json): Answer {
     )
     return { status: 200, body: { object: 'list', data: found, has_more: false } }
   }
+  if (method === 'GET' && path === 'refunds') {
+    const found = [...objects.values()].filter(
+      (one) => one.object === 'refund' && one.payment_intent === params.payment_intent,
+    )
+    return { status: 200, body: { object: 'list', data: found, has_more: false } }
+  }
   const id = first === 'checkout' ? third : second
   const object = objects.get(id)
   if (!object)
@@ -228,7 +234,7 @@ function changedSubscription(
   })
 }
 
-/** What is done at Stripe by others: `pay`, `set` (members of an object), `remove`, `invoice`, `fail`,
+/** What is done at Stripe by others: `pay`, `refund`, `set` (members of an object), `remove`, `invoice`, `fail`,
  * `release` (what is held). */
 function done(what: string, told: Json): Json {
   const object = objects.get(String(told.id)) ?? {}
@@ -249,6 +255,7 @@ function done(what: string, told: Json): Json {
     return told
   }
   if (what === 'set') return keep({ ...object, ...told })
+  if (what === 'refund') return keep({ object: 'refund', id: newId('re'), status: 'succeeded', ...told })
   if (what === 'invoice') return keep({ object: 'invoice', id: newId('in'), ...told })
   if (what !== 'pay') throw new Error(`no such thing to do: ${what}`)
   if (object.mode === 'payment')

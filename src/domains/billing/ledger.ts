@@ -71,22 +71,40 @@ export function bookedEach(ctx: Context, entries: readonly Entry[]): Change<unkn
  * booked where nothing is left. Not async: it belongs into the batch that says why.
  */
 export function takenBack(ctx: Context, credits: number, reference: string) {
-  const taken = sql`min(balance_after, ${credits})`
+  return refund(ctx, sql`-min(balance_after, ${credits})`, reference)
+}
+
+/**
+ * Gives again what was taken back under references that begin with `of`, all `but` so many credits of it. Nothing is booked
+ * where no more was taken. Not async: it belongs into the batch that says why.
+ */
+export function givenBack(
+  ctx: Context,
+  { of, but, reference }: { of: string; but: number; reference: string },
+) {
+  const taken = sql`(select coalesce(-sum(r.amount), 0) from credit_transactions as r where r.tenant_id = ${ctx.tenant.id}
+    and r.reference >= ${of} and r.reference < ${`${of}~`} and r.kind = 'refund')`
+  return refund(ctx, sql`max(0, ${taken} - ${but})`, reference)
+}
+
+/** A refund of so many credits after the tenant’s last transaction; none of 0. */
+function refund(ctx: Context, amount: SQL, reference: string) {
   const of: Record<string, SQL> = {
     tenant_id: sql`${ctx.tenant.id}`,
     seq: sql`seq + 1`,
     id: sql`${newId(ctx.now)}`,
     kind: sql`'refund'`,
-    amount: sql`-${taken}`,
-    balance_after: sql`balance_after - ${taken}`,
+    amount: sql`moved`,
+    balance_after: sql`balance_after + moved`,
     reference: sql`${reference}`,
     created_at: sql`${iso(ctx.now)}`,
   }
   const values = Object.keys(getTableColumns(creditTransactions)).map((name) => of[name] ?? sql`null`)
-  const before = sql`select * from credit_transactions where tenant_id = ${ctx.tenant.id} order by seq desc limit 1`
+  const before = sql`select seq, balance_after, ${amount} as moved from credit_transactions
+    where tenant_id = ${ctx.tenant.id} order by seq desc limit 1`
   return ctx.db
     .insert(creditTransactions)
-    .select(sql`select ${sql.join(values, sql`, `)} from (${before}) where balance_after > 0`)
+    .select(sql`select ${sql.join(values, sql`, `)} from (${before}) where moved <> 0`)
 }
 
 function holds(ctx: Context, credits: number): Check {

@@ -6,10 +6,13 @@ import { iso } from '../../../lib/ids'
 import type { Problem } from '../../../lib/problem'
 import { eventOf } from '../../events/catalogue'
 import { referenceStatement } from '../../webhooks/incoming/references'
-import { booked, takenBack } from '../ledger'
+import { booked, givenBack, takenBack } from '../ledger'
 import { type CheckoutRow, checkouts } from './table'
 
-/** What was heard of a checkout, in whatever order; amounts are what it comes to in all. */
+/**
+ * What was heard of a checkout, in whatever order; amounts are what it comes to in all. `refunded_amount` is as it stands at
+ * the provider now, and may be less than before: a refund can fail.
+ */
 export type Heard = {
   status?: Exclude<CheckoutRow['status'], 'open'> | undefined
   payment_intent?: string | null | undefined
@@ -34,12 +37,13 @@ function creditsFor({ credits, amount }: CheckoutRow, back: number): number {
 
 /**
  * What follows from what was heard of a checkout, for one batch; null where nothing does. Credits are granted once, as many
- * as stand in the row; those that were paid back are taken as far as they are there. `stale` where the row changes meanwhile.
+ * as stand in the row; those that were paid back are taken as far as they are there, and given again where that failed.
+ * `stale` where the row changes meanwhile.
  */
 export function settled(ctx: Context, row: CheckoutRow, heard: Heard, stale: Problem): Settled | null {
   const status = statusAfter(row.status, heard.status)
   const isPaidNow = status === 'completed' && row.status !== 'completed'
-  const refunded_amount = Math.max(row.refunded_amount, heard.refunded_amount ?? 0)
+  const refunded_amount = heard.refunded_amount ?? row.refunded_amount
   const disputed_amount = Math.max(row.disputed_amount, heard.disputed_amount ?? 0)
   const isPaid = status === 'completed'
   const refunded_credits = isPaid ? creditsFor(row, refunded_amount + disputed_amount) : row.refunded_credits
@@ -62,6 +66,7 @@ export function settled(ctx: Context, row: CheckoutRow, heard: Heard, stale: Pro
       ),
     )
   const back = refunded_credits - row.refunded_credits
+  const of = `checkout:${row.id}:`
   const isBack = isPaid && (changed('refunded_amount') || changed('disputed_amount'))
   return {
     statements: [
@@ -72,7 +77,9 @@ export function settled(ctx: Context, row: CheckoutRow, heard: Heard, stale: Pro
       ...(isPaidNow && row.credits !== null
         ? booked(ctx, { kind: 'purchase', amount: row.credits, reference: `checkout:${row.id}` })
         : []),
-      ...(back > 0 ? [takenBack(ctx, back, `checkout:${row.id}:${refunded_credits}`)] : []),
+      // Each under a name of its own: what was paid back, failed and is paid back again comes to the same as before.
+      ...(back > 0 ? [takenBack(ctx, back, `${of}v${row.version}`)] : []),
+      ...(back < 0 ? [givenBack(ctx, { of, but: refunded_credits, reference: `${of}v${row.version}` })] : []),
     ],
     events: [
       ...(isPaidNow ? [completedEvent(row)] : []),

@@ -142,13 +142,10 @@ export const StripeInvoice = z.object({
 })
 export type StripeInvoice = z.output<typeof StripeInvoice>
 
-/** The parts of events that are believed: ids, and what Stripe itself counts. */
-export const StripeCharge = z.object({
-  payment_intent: Ref.nullish(),
-  amount_refunded: z.int(),
-})
-export const StripeDispute = z.object({
-  payment_intent: Ref.nullish(),
-  amount: z.int(),
-  status: z.string(),
+/** What of an event about a payment is believed: which one it is. */
+export const StripePayment = z.object({ payment_intent: Ref.nullish() })
+export const StripeDispute = StripePayment.extend({ amount: z.int(), status: z.string() })
+
+export const StripeRefunds = z.object({
+  data: z.array(z.object({ amount: z.int(), status: z.string().nullish() })),
 })
