@@ -66,6 +66,8 @@ export type IdempotencyClaim = {
   claimed: boolean
   /** Set by `commit`: the key stands with its answer. */
   finished: boolean
+  /** What `commit` stored is the job that is waited for: what comes of that takes its place. */
+  awaited?: true
   /** Prints the answer for a verb's result; set by the route's `returns`. */
   render?: (result: unknown) => StoredAnswer
 }

@@ -196,6 +196,65 @@ describe('a recording', () => {
   })
 })
 
+describe('a recording with an idempotency key', () => {
+  /** The same bytes each time: a form makes up other boundaries. */
+  async function sender(told: object) {
+    const name = crypto.randomUUID()
+    const body = new Response(form(recording(told)))
+    const type = { 'Content-Type': body.headers.get('Content-Type') ?? '' }
+    const bytes = await body.blob()
+    const service = serviceWith(transcriber(name))
+    const post = async (world: World, key: string, query = '') => {
+      const answer = await service('POST', `http://localhost:8787${PATH}${query}`, {
+        ...{ token: world.member.token, body: bytes, headers: { ...type, 'Idempotency-Key': key } },
+      })
+      const { data, error } = (await answer.json()) as Answer
+      return { status: answer.status, replayed: answer.headers.get('Idempotency-Replayed'), data, error }
+    }
+    return { post, times: async () => (await asked(name)).length }
+  }
+
+  it('is heard once by however many ask at once, and none while the service is switched off', async () => {
+    const world = await makeWorld()
+    const { post, times } = await sender({ text: 'Once.', wait_ms: 300 })
+    const answers = await Promise.all([1, 2, 3].map(() => post(world, 'race')))
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([201, 409, 409])
+    const repeat = await post(world, 'race')
+    expect([repeat.status, repeat.replayed, repeat.data.text]).toEqual([201, 'true', 'Once.'])
+    const off = await makeWorld({ settings: { service_enabled: false } })
+    for (const query of ['', '?wait=5'])
+      expect((await post(off, `off${query}`, query)).error.code).toBe('service_disabled')
+    expect(await times()).toBe(1)
+    expect([await countOf(off, 'files'), await countOf(off, 'jobs')]).toEqual([0, 0])
+  })
+
+  it('that is refused may be sent again', async () => {
+    const world = await makeWorld()
+    const { post, times } = await sender({ text: world.tenant.id, status: 503, times: 3 })
+    expect((await post(world, 'k')).status).toBe(503)
+    const again = await post(world, 'k')
+    expect([again.status, again.data.text, again.replayed]).toEqual([201, world.tenant.id, null])
+    expect(await times()).toBe(4)
+  })
+
+  it('that was waited for is answered again with what came of it', async () => {
+    const world = await makeWorld()
+    const good = await sender({ text: 'In time.' })
+    const first = await good.post(world, 'good', '?wait=20')
+    const again = await good.post(world, 'good', '?wait=20')
+    expect([first.status, first.replayed]).toEqual([201, null])
+    expect([again.status, again.replayed, again.data]).toEqual([201, 'true', first.data])
+    const bad = await sender({ status: 400 })
+    const [refused, repeat] = [
+      await bad.post(world, 'bad', '?wait=20'),
+      await bad.post(world, 'bad', '?wait=20'),
+    ]
+    expect([refused.status, repeat.status, repeat.replayed]).toEqual([422, 422, 'true'])
+    expect(repeat.error.message).toBe(refused.error.message)
+    expect([await countOf(world, 'jobs'), await countOf(world, 'interactions')]).toEqual([2, 1])
+  })
+})
+
 const storedBytes = async (world: World) =>
   (await env.DB.prepare('select bytes from stored_bytes where tenant_id = ?')
     .bind(world.tenant.id)

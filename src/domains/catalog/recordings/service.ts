@@ -4,6 +4,7 @@ import { PROBLEMS, Problem, type ProblemCode, problem } from '../../../lib/probl
 import { keyOf } from '../../files/store'
 import type { Job } from '../../jobs/schema'
 import { getJob, startJob } from '../../jobs/service'
+import { claimKey } from '../../metering/idempotency/service'
 import { relinked, windowOf } from '../interactions/linking'
 import { registration, serviceEnabled } from '../interactions/register'
 import { type Shown, shown } from '../interactions/rows'
@@ -46,6 +47,8 @@ export async function register(ctx: Context, { input, audio }: Given, wanted: Wa
     throw problem.invalid({
       text: 'must be given: this service transcribes nothing, as its setting TRANSCRIBER is empty, unless you set up a transcriber of your own (PATCH /api/v1/auth/providers/transcriber)',
     })
+  // Before anything is kept or heard; the batch asks again.
+  await commit({ ...ctx, idempotency: null }, { statements: [serviceEnabled(ctx)], result: undefined })
   const taken = audio ? await takeSent(ctx, audio) : await takeUploaded(ctx, file_id ?? '')
   return made(ctx, said, taken, wanted, transcriber).catch((refusal: unknown) => {
     // Only what was refused stands nowhere: after any other failure the row may name it.
@@ -71,6 +74,8 @@ async function made(
   if (text !== undefined || !transcriber) return atOnce(ctx, said, taken, { text: text ?? '', segments: [] })
   if (wait !== undefined) return waitedFor(ctx, said, taken, wait)
   if (async || taken.file.size > MAX_AT_ONCE) return later(ctx, said, taken)
+  // What is heard costs something, and of two requests with one key one has it heard.
+  if (ctx.idempotency) await claimKey(ctx, ctx.idempotency)
   const asked = { until: Date.now() + PATIENCE_MS, traceparent: ctx.traceparent }
   return atOnce(ctx, said, taken, await transcriber(await recordingOf(ctx, taken.file), asked))
 }
@@ -117,6 +122,7 @@ const codeOf = (code = ''): ProblemCode =>
 
 async function waitedFor(ctx: Context, said: Said, taken: Taken, seconds: number): Promise<Shown> {
   const { id } = await later(ctx, said, taken)
+  if (ctx.idempotency) ctx.idempotency.awaited = true
   const until = Date.now() + seconds * 1000
   for (;;) {
     const { status, result, error } = await getJob(ctx, id)

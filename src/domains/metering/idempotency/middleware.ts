@@ -46,7 +46,10 @@ export const idempotency: MiddlewareHandler<AppEnv> = async (c, next) => {
 
   await next()
 
-  if (claim.finished) return
+  if (claim.finished) {
+    if (claim.awaited) await settle(c, claim)
+    return
+  }
   const winner =
     c.error instanceof IdempotencyRace || !(await settle(c, claim))
       ? await answerOf(c.var.request, claim)

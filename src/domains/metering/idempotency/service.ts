@@ -65,8 +65,8 @@ export async function claimKey(request: RequestContext, claim: IdempotencyClaim)
 }
 
 /**
- * Keeps an answer that no commit kept: a refusal that a repeat would get again, or what was done without a change in D1.
- * False where another one stands.
+ * Keeps an answer that no commit kept: a refusal that a repeat would get again, what was done without a change in D1, or
+ * what came of a job that was waited for, in its place. False where another one stands.
  */
 export async function keepAnswer(
   request: RequestContext,
@@ -79,17 +79,19 @@ export async function keepAnswer(
     ? await answerSealer(request).seal(answer.body, `${claim.tenant_id}:${claim.principal}`)
     : answer.body
   const db = database(request, claim)
-  const kept = claim.claimed
-    ? await db
-        .update(idempotencyKeys)
-        .set({ status, headers, body })
-        .where(and(same(claim), eq(idempotencyKeys.claim, claim.claim), isNull(idempotencyKeys.status)))
-        .returning({ key: idempotencyKeys.key })
-    : await db
-        .insert(idempotencyKeys)
-        .values({ ...identity(claim), status, headers, body, created_at: iso(request.now) })
-        .onConflictDoNothing()
-        .returning({ key: idempotencyKeys.key })
+  const running = claim.awaited ? undefined : isNull(idempotencyKeys.status)
+  const kept =
+    claim.claimed || claim.awaited
+      ? await db
+          .update(idempotencyKeys)
+          .set({ status, headers, body })
+          .where(and(same(claim), eq(idempotencyKeys.claim, claim.claim), running))
+          .returning({ key: idempotencyKeys.key })
+      : await db
+          .insert(idempotencyKeys)
+          .values({ ...identity(claim), status, headers, body, created_at: iso(request.now) })
+          .onConflictDoNothing()
+          .returning({ key: idempotencyKeys.key })
   return kept.length > 0
 }
 
