@@ -2,6 +2,7 @@ import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'c
 import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
 import type { UsageGroup } from '../../src/domains/metering/usage/book'
+import { BUCKETS } from '../../src/domains/metering/usage/latency'
 import type { Sample, UsageLine, UsageReport } from '../../src/domains/metering/usage/line'
 import { OTHERS } from '../../src/domains/metering/usage/stat'
 import { iso, newId } from '../../src/lib/ids'
@@ -269,6 +270,38 @@ describe('the alarm', () => {
     const next = await runInDurableObject(stub, (_, state) => state.storage.getAlarm())
     expect(next).toBeGreaterThan(floor(HOUR, now) + HOUR)
     expect(next).toBeLessThanOrEqual(floor(HOUR, now) + HOUR + 10 * MINUTE)
+  })
+
+  it('writes many keys of many latencies in statements that D1 takes', async () => {
+    const tenantId = newId(Date.now())
+    const { stub, take } = meterOf(tenantId)
+    const old = floor(DAY, Date.now() - 2 * DAY) + 5 * HOUR
+    const latency = Object.fromEntries(Array.from({ length: BUCKETS }, (_, bucket) => [bucket, 1]))
+    const keys = Array.from({ length: 900 }, () => crypto.randomUUID())
+    await take({ lines: keys.map((caller) => line(old, { caller, requests: BUCKETS, latency })) })
+    // What the statements are given, as D1 counts it.
+    let most = 0
+    const prepare = env.DB.prepare.bind(env.DB)
+    const watched = vi.spyOn(env.DB, 'prepare').mockImplementation((query) => {
+      const statement = prepare(query)
+      const bind = statement.bind.bind(statement)
+      statement.bind = (...values) => {
+        most = Math.max(most, ...values.map((value) => (typeof value === 'string' ? value.length : 0)))
+        return bind(...values)
+      }
+      return statement
+    })
+    try {
+      await runDurableObjectAlarm(stub)
+    } finally {
+      watched.mockRestore()
+    }
+    expect(most).toBeGreaterThan(100_000)
+    expect(most).toBeLessThan(2_000_000)
+    const callers = (await archived(tenantId)).filter(
+      ({ grain, part }) => grain === 'hour' && part === 'caller',
+    )
+    expect(callers.map(({ name }) => name)).toEqual(keys.sort())
   })
 
   it('writes an hour again for what came late, and counts nothing twice', async () => {

@@ -1,6 +1,7 @@
 import { and, asc, eq, gte, lt, sql } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
+import { slices } from '../../../data/insert-rows'
 import { iso } from '../../../lib/ids'
 import { DAY_MS, floorTo, HOUR_MS, type UsageGroup } from './book'
 import { addStat, emptyStat, PARTS, type Part, type Stat } from './stat'
@@ -15,14 +16,11 @@ export type ArchivedGrain = 'hour' | 'day'
 /** A time as it is written to D1. */
 export type Archived = { grain: ArchivedGrain; at: number; totals: Totals }
 
-/** Rows of one statement: one parameter of D1 holds 2 MB, and a row is some hundred bytes. */
-const SLICE = 2_000
-
 /** Writes what times came to, in place of what was written of them before: however often it is repeated, it counts once. */
 export async function archive(ctx: Context, times: Archived[]): Promise<void> {
-  const rows = times.flatMap(rowsOf)
-  for (let i = 0; i < rows.length; i += SLICE)
-    await commit(ctx, { statements: [upsert(ctx, rows.slice(i, i + SLICE))], result: undefined })
+  const rows = times.flatMap(rowsOf).map((row) => JSON.stringify(row))
+  for (const slice of slices(rows))
+    await commit(ctx, { statements: [upsert(ctx, `[${slice.join(',')}]`)], result: undefined })
 }
 
 type Row = readonly [
@@ -52,13 +50,13 @@ function rowsOf({ grain, at, totals }: Archived): Row[] {
 }
 
 /** Not async: awaiting a Drizzle statement would run it outside the batch. */
-function upsert(ctx: Context, rows: Row[]) {
+function upsert(ctx: Context, rows: string) {
   const field = (place: number) => sql`json_extract(counted.value, ${sql.raw(`'$[${place}]'`)})`
   return ctx.db
     .insert(usageLogs)
     .select(
       sql`select ${ctx.tenant.id}, ${field(0)}, ${field(1)}, ${field(2)}, ${field(3)}, ${field(4)}, ${field(5)}, ${field(6)}, ${field(7)}, ${field(8)}, ${field(9)}
-        from json_each(${JSON.stringify(rows)}) as counted where true`,
+        from json_each(${rows}) as counted where true`,
     )
     .onConflictDoUpdate({
       target: [usageLogs.tenant_id, usageLogs.grain, usageLogs.part, usageLogs.started_at, usageLogs.name],
