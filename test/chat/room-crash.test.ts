@@ -1,4 +1,4 @@
-import { abortAllDurableObjects } from 'cloudflare:test'
+import { abortAllDurableObjects, evictDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
 import { callJson, makeWorld } from '../world'
@@ -117,6 +117,26 @@ describe('an object that is evicted in mid-answer', () => {
     await gate.end()
     await Promise.all([again.rest(), socket.until('done'), reader.until('done')])
     expect(textOf(reader.seen)).toBe('fresh')
+    await holdsTogether(chat)
+    socket.ws.close()
+    await reader.leave()
+  })
+
+  it('answers to its end where the runtime can wait, and is gone then with nothing lost', async () => {
+    const { chat, gate } = await gatedChat()
+    const [socket, reader] = [await chat.socket(), await chat.follow()]
+    expect((await chat.post({ content: 'Hello' }, { Prefer: 'respond-async' })).status).toBe(202)
+    await gate.say('one ')
+    await Promise.all([socket.until('message'), reader.until('message')])
+    await chat.inObject((object) => Reflect.set(object, 'life', 'first'))
+    const evicted = evictDurableObject(chat.stub)
+    await gate.say('two')
+    await gate.end()
+    await Promise.all([socket.until('done'), reader.until('done'), evicted])
+    expect(await chat.inObject((object) => Reflect.get(object, 'life'))).toBeUndefined()
+    expect(textOf(socket.seen)).toBe('one two')
+    expect(textOf(reader.seen)).toBe('one two')
+    expect((await chat.read()).data.messages[1]).toMatchObject({ content: 'one two', status: 'complete' })
     await holdsTogether(chat)
     socket.ws.close()
     await reader.leave()
