@@ -154,6 +154,54 @@ describe('a tenant’s credit', () => {
     })
   })
 
+  it('is read by kind and time, page by page, and each transaction is on one page', async () => {
+    const world = await makeWorld()
+    const at = (minute: number) => `2026-03-01T10:${String(minute).padStart(2, '0')}:00.000Z`
+    // As many as two at the same moment, and one that was committed late.
+    const times = [1, 1, 2, 4, 3, 5, 5, 6]
+    const insert = env.DB.prepare(
+      `insert into credit_transactions (tenant_id, seq, id, kind, amount, balance_after, created_at)
+       values (?, ?, ?, ?, 1, ?, ?)`,
+    )
+    await env.DB.batch(
+      times.map((minute, i) =>
+        insert.bind(
+          ...[
+            world.tenant.id,
+            i + 1,
+            crypto.randomUUID(),
+            i % 2 === 0 ? 'grant' : 'purchase',
+            i + 1,
+            at(minute),
+          ],
+        ),
+      ),
+    )
+    const pages = async (query: string) => {
+      const found: number[] = []
+      for (let cursor = '', pages = 0; pages < 20; pages++) {
+        const path = `/api/v1/billing/transactions?limit=2&${query}${cursor}`
+        const { status, data, meta } = await callJson<{ balance_after: number }[]>('GET', path, {
+          token: world.viewer.token,
+        })
+        expect(status).toBe(200)
+        found.push(...data.map(({ balance_after }) => balance_after))
+        if (meta.next_cursor === null) return found
+        cursor = `&cursor=${meta.next_cursor}`
+      }
+      throw new Error('there is always another page')
+    }
+    expect(await pages('')).toEqual([8, 7, 6, 5, 4, 3, 2, 1])
+    expect(await pages('kind=grant')).toEqual([7, 5, 3, 1])
+    expect(await pages(`created_after=${at(2)}&created_before=${at(6)}`)).toEqual([7, 6, 4, 5, 3])
+    expect(await pages(`kind=purchase&created_after=${at(4)}`)).toEqual([8, 6, 4])
+    expect(await pages(`created_before=${at(1)}`)).toEqual([])
+    const wrong = await callJson('GET', '/api/v1/billing/transactions?created_after=yesterday', {
+      token: world.viewer.token,
+    })
+    expect([wrong.status, Object.keys(wrong.error.details.fields ?? {})]).toEqual([422, ['created_after']])
+  })
+
   it('is what its months say, after whatever was booked at once', async () => {
     const world = await makeWorld()
     await grant(world, { amount: 50 })

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { Id, paging } from '../../lib/wire'
+import { createdBetween, Id, paging } from '../../lib/wire'
 import { Plan, RateLimits } from '../tenancy/tenants/schema'
 
 /** What a plan means (limits.md). */
@@ -89,6 +89,7 @@ export const ListTransactions = {
   ...paging,
   kind: Kind.optional(),
   reference: Reference.optional(),
+  ...createdBetween,
 }
 export type ListTransactions = z.output<z.ZodObject<typeof ListTransactions>>
 

@@ -1,4 +1,4 @@
-import { and, desc, eq, lt } from 'drizzle-orm'
+import { and, desc, eq, gte, lt, lte, or } from 'drizzle-orm'
 import { commit } from '../../data/commit'
 import type { Context } from '../../data/context'
 import { type Page, pageOf } from '../../data/page'
@@ -19,30 +19,42 @@ export async function getBalance(ctx: Context): Promise<BalanceView> {
   return { balance: last?.balance_after ?? 0, updated_at: last?.created_at ?? null }
 }
 
-/** The tenant's transactions, the last first. */
+/** The tenant's transactions, the last first; of a kind, and between times, by when they were booked. */
 export function listTransactions(ctx: Context, input: ListTransactions): Promise<Page<CreditTransactionRow>> {
-  const { kind, reference } = input
-  const list = `credit:${ctx.tenant.id}:${JSON.stringify([kind, reference])}`
+  const { kind, reference, created_after, created_before } = input
+  const { tenant_id, seq, created_at } = creditTransactions
+  const list = `credit:${ctx.tenant.id}:${JSON.stringify([kind, reference, created_after, created_before])}`
+  const byTime = kind !== undefined || created_after !== undefined || created_before !== undefined
   const of = (after: Position | null) =>
     and(
-      eq(creditTransactions.tenant_id, ctx.tenant.id),
+      eq(tenant_id, ctx.tenant.id),
       kind && eq(creditTransactions.kind, kind),
       reference === undefined ? undefined : eq(creditTransactions.reference, reference),
-      after ? lt(creditTransactions.seq, Number(after.key)) : undefined,
+      created_after === undefined ? undefined : gte(created_at, created_after),
+      created_before === undefined ? undefined : lt(created_at, created_before),
+      ...(after ? (byTime ? behind(after) : [lt(seq, Number(after.key))]) : []),
     )
   const read = (after: Position | null, limit: number) =>
     ctx.db
       .select()
       .from(creditTransactions)
       .where(of(after))
-      .orderBy(desc(creditTransactions.seq))
+      .orderBy(...(byTime ? [desc(created_at)] : []), desc(seq))
       .limit(limit)
   // Of one reference there are a few at most, one of a kind: an index leads to them, and they are put in order here.
   const readFew = async (after: Position | null, limit: number) => {
     const rows = await ctx.db.select().from(creditTransactions).where(of(after)).limit(CREDIT_KINDS.length)
     return rows.sort((one, other) => other.seq - one.seq).slice(0, limit)
   }
-  return pageOf(list, input, reference === undefined ? read : readFew, (row) => row.seq)
+  const keyOf = (row: CreditTransactionRow) => (byTime ? `${row.created_at} ${row.seq}` : row.seq)
+  return pageOf(list, input, reference === undefined ? read : readFew, keyOf)
+}
+
+/** What was booked before a moment, or at that moment before a transaction. */
+function behind({ key }: Position) {
+  const { seq, created_at } = creditTransactions
+  const [time = '', number] = String(key).split(' ')
+  return [lte(created_at, time), or(lt(created_at, time), lt(seq, Number(number)))]
 }
 
 /** Gives a tenant credits that nobody pays for; under one reference, once. 404, 409 `already_exists`. */

@@ -27,7 +27,8 @@ export const creditTransactions = confined(
     },
     (table) => [
       primaryKey({ columns: [table.tenant_id, table.seq] }),
-      index('credit_transactions_by_kind').on(table.tenant_id, table.kind, table.seq),
+      index('credit_transactions_by_kind').on(table.tenant_id, table.kind, table.created_at, table.seq),
+      index('credit_transactions_by_time').on(table.tenant_id, table.created_at, table.seq),
       uniqueIndex('credit_transactions_by_reference')
         .on(table.tenant_id, table.reference, table.kind)
         .where(sql`reference is not null`),
