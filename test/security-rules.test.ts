@@ -1,10 +1,13 @@
 import { describe, expect, it } from 'vitest'
 
-// docs/security.md names every rule and a test for each; what it names must be there.
+// docs/security.md names every rule and a test for each, docs/identity.md every attack; what they name must be there.
 
-const page = Object.values(
-  import.meta.glob<string>('../docs/security.md', { query: '?raw', import: 'default', eager: true }),
-)[0] as string
+const pages = import.meta.glob<string>('../docs/{security,identity}.md', {
+  query: '?raw',
+  import: 'default',
+  eager: true,
+})
+const page = pages['../docs/security.md'] as string
 const tests = import.meta.glob<string>('./**/*.test.{ts,mjs}', {
   query: '?raw',
   import: 'default',
@@ -125,5 +128,26 @@ describe('the rules of docs/security.md', () => {
   it('name tests that are in them', () => {
     const missing = named.filter(({ title, file }) => !isIn(files.get(file) ?? '', title))
     expect(missing.map(({ title, file }) => `${file}: ${title}`)).toEqual([])
+  })
+})
+
+describe('the attacks of docs/identity.md', () => {
+  const identity = pages['../docs/identity.md'] as string
+  const section = identity.slice(
+    identity.indexOf('### What went wrong elsewhere'),
+    identity.indexOf('### How it is held'),
+  )
+  const attacks = section.split('\n').filter((line) => /^\| (?!---|known as)/.test(line))
+  const fileOf = (name: string) =>
+    Object.entries(tests).find(([path]) => path.endsWith(`/${name}`))?.[1] ?? ''
+
+  it('are each tried by tests that there are', () => {
+    expect(attacks.length).toBeGreaterThan(20)
+    expect(attacks.filter((row) => !row.includes('“'))).toEqual([])
+    const named = attacks.flatMap((row) => [...row.matchAll(/“([^”]+)”(?: in `([^`]+)`)?/g)])
+    const missing = named.filter(
+      ([, title = '', file = 'oauth-attacks.test.ts']) => !fileOf(file).includes(title),
+    )
+    expect(missing.map(([text]) => text)).toEqual([])
   })
 })
