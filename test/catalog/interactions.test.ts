@@ -1,5 +1,7 @@
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
+import { tenantDatabase } from '../../src/data/database'
+import { createInteraction } from '../../src/domains/catalog/interactions/service'
 import { expectError } from '../http/expect-error'
 import { call, callJson, makeWorld, type World } from '../world'
 
@@ -144,6 +146,64 @@ describe('an interaction', () => {
   })
 })
 
+describe('what registering one costs', () => {
+  /** The calls to D1 that registering takes, and the rows that they read. */
+  async function costOf(world: World, input: Parameters<typeof createInteraction>[1]) {
+    const cost = { batches: 0, reads: 0, rows: 0 }
+    const { DB } = world.ctx.env
+    const bound = (text: string, params: unknown[]) => {
+      const native = DB.prepare(text).bind(...params)
+      const all = async () => {
+        const answer = await native.all<Record<string, unknown>>()
+        cost.reads += 1
+        cost.rows += answer.meta.rows_read
+        return answer
+      }
+      const raw = async () => (await all()).results.map((row) => Object.values(row))
+      return { native, all, raw, run: all }
+    }
+    const counting = {
+      prepare: (text: string) => ({ bind: (...params: unknown[]) => bound(text, params) }),
+      batch: async (statements: ReturnType<typeof bound>[]) => {
+        const answers = await DB.batch(statements.map(({ native }) => native))
+        cost.batches += 1
+        for (const { meta } of answers) cost.rows += meta.rows_read
+        return answers
+      },
+    }
+    const own = { ...world.ctx.env, DB: counting } as unknown as typeof world.ctx.env
+    await createInteraction({ ...world.ctx, env: own, db: tenantDatabase(own, world.tenant.id) }, input)
+    return cost
+  }
+
+  it('is one batch, after one look for who may go on with a conversation, and no more where there are many', async () => {
+    const world = await makeWorld()
+    const done = { type: 'view', user_id: 'u', item_id: 'i' }
+    const said = { text: 'words', speaker_id: 's', channel: 'c' }
+    const costs = async () => [
+      await costOf(world, done),
+      await costOf(world, { text: 'words', conversation_id: 'known' }),
+      await costOf(world, said),
+    ]
+    await costs()
+    const few = await costs()
+    expect(few.map(({ batches, reads }) => [batches, reads])).toEqual([
+      [1, 0],
+      [1, 0],
+      [1, 1],
+    ])
+    const lines = [...Array(300)].flatMap(() => [done, said, { ...said, conversation_id: 'known' }])
+    const { data } = await callJson<{ created: number }>('POST', '/api/v1/interactions/batch', {
+      token: world.member.token,
+      headers: { 'Content-Type': 'application/x-ndjson' },
+      raw: lines.map((line) => JSON.stringify(line)).join('\n'),
+    })
+    expect(data.created).toBe(900)
+    const many = await costs()
+    for (const [at, { rows }] of many.entries()) expect(rows).toBeLessThanOrEqual((few[at]?.rows ?? 0) + 5)
+  })
+})
+
 describe('the service switch', () => {
   type Service = { service_enabled: boolean; endpoints: { url: string }[] }
   const service = (world: World, headers: Record<string, string> = {}) =>
@@ -161,6 +221,24 @@ describe('the service switch', () => {
     expect((await turn(world.member.token)).error.code).toBe('insufficient_scope')
     expect((await turn(world.developer.token)).data.service_enabled).toBe(false)
     expect((await service(world)).data.service_enabled).toBe(false)
+  })
+
+  it('keeps nobody from items, from reading, or from deleting', async () => {
+    const world = await makeWorld()
+    const { data } = await say(world, { text: 'before' })
+    const off = { token: world.developer.token, body: { service_enabled: false } }
+    expect((await callJson('PATCH', '/api/v1/service', off)).status).toBe(200)
+    expect((await say(world)).error.code).toBe('service_disabled')
+    const body = { external_id: 'sku', title: 'Shoe' }
+    expect((await callJson('POST', '/api/v1/items', { token: world.developer.token, body })).status).toBe(201)
+    const recommended = { token: world.viewer.token, body: { user_id: 'u' } }
+    expect((await callJson('POST', '/api/v1/recommendations', recommended)).status).toBe(200)
+    for (const path of ['', `/${data.id}`, '?q=before'])
+      expect((await call('GET', `/api/v1/interactions${path}`, { token: world.viewer.token })).status).toBe(
+        200,
+      )
+    const gone = await call('DELETE', `/api/v1/interactions/${data.id}`, { token: world.member.token })
+    expect(gone.status).toBe(204)
   })
 
   it('has a tag that changes with whatever is shown', async () => {
