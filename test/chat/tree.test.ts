@@ -226,6 +226,14 @@ describe('an edited message', () => {
     expect((await once('better')).data).toEqual(data)
     expect((await once('worse')).error).toMatchObject({ code: 'idempotency_key_reused', status: 422 })
     expect(texts(await tree(chat))).toEqual(['x', 'x', 'better'])
+    // Another’s names are others, and words that change later make it no other message.
+    const { admin } = chat.world
+    const named = { content: 'best', client_message_id: 'edit-1' }
+    expect((await edit(chat, answer.id, named, admin.token)).status).toBe(200)
+    const [mine] = data.messages
+    await edit(chat, mine?.id ?? '', { content: 'good', in_place: true }, admin.token)
+    expect((await once('better')).data.messages).toMatchObject([{ id: mine?.id, content: 'good' }])
+    expect(texts(await tree(chat))).toEqual(['x', 'x', 'good', 'best'])
   })
 
   it('changes where it stands when that is asked for, for all who follow', async () => {

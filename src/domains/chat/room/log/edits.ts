@@ -31,7 +31,8 @@ export async function edit(room: Room, caller: Caller, input: Edit): Promise<Mes
   }
   if (room.runs.going) throw busy(room)
   const { parent_id, role, attachments } = message
-  const before = client_message_id && room.conversation.namedBeside(parent_id, client_message_id)
+  const named_by = caller.user_id
+  const before = client_message_id && room.conversation.namedBeside(parent_id, client_message_id, named_by)
   if (before) {
     const said = messageOf(room, before)
     const changed = said.metadata.edited_at !== said.timestamp
@@ -45,7 +46,7 @@ export async function edit(room: Room, caller: Caller, input: Edit): Promise<Mes
     metadata: {
       ...metadata,
       edited_from: message_id,
-      ...(client_message_id === undefined ? {} : { client_message_id }),
+      ...(client_message_id === undefined ? {} : { client_message_id, named_by }),
     },
     timestamp: iso(now),
   }

@@ -196,10 +196,11 @@ export class Messages {
     return this.store.exists ? this.store.get('leaf') : null
   }
 
-  /** The message below `parentId` that a client has given this name. */
-  namedBeside(parentId: string | null, name: string): string | null {
-    const query = `select id from messages where parent_id is ? and json_extract(metadata, '$.client_message_id') = ?`
-    return this.store.row<{ id: string }>(query, parentId, name)?.id ?? null
+  /** The message below `parentId` that was edited under this name by a user; null for who is none. */
+  namedBeside(parentId: string | null, name: string, by: string | null): string | null {
+    const query = `select id from messages where parent_id is ? and json_extract(metadata, '$.client_message_id') = ?
+      and json_extract(metadata, '$.named_by') is ?`
+    return this.store.row<{ id: string }>(query, parentId, name, by)?.id ?? null
   }
 
   /** The newest end of what follows a message, by the newest message each time. */
