@@ -121,6 +121,30 @@ describe('an API key', () => {
   })
 })
 
+describe('what a key makes', () => {
+  it('belongs to its maker, and says which key it was', async () => {
+    const { data: own } = await make(world.developer)
+    const makes = async (path: string, body: object) =>
+      (await callJson<{ id: string }>('POST', path, { key: own.key, body })).data.id
+    const agent = await makes('/api/v1/agents', { name: 'Echo', kind: 'echo' })
+    const chat = await makes('/api/v1/chats', { agent_id: agent })
+    const maker = world.developer.user.id
+    expect(await env.DB.prepare('select created_by from agents where id = ?').bind(agent).first()).toEqual({
+      created_by: maker,
+    })
+    expect(
+      await env.DB.prepare('select actor_kind, actor_id from audit_log where resource_id = ?')
+        .bind(agent)
+        .first(),
+    ).toEqual({ actor_kind: 'api_key', actor_id: own.id })
+    expect(
+      await env.DB.prepare('select user_id, api_key_id from chats where id = ?').bind(chat).first(),
+    ).toEqual({ user_id: maker, api_key_id: own.id })
+    expect((await call('GET', `/api/v1/chats/${chat}`, { token: world.developer.token })).status).toBe(200)
+    expect((await call('GET', `/api/v1/chats/${chat}`, { token: world.member.token })).status).toBe(404)
+  })
+})
+
 describe('the scopes of a key', () => {
   it('are by default all of its maker’s but the administrative ones', async () => {
     const { data } = await make(world.admin)
