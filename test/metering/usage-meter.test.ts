@@ -202,6 +202,35 @@ describe('groups', () => {
     // A value of an object's SQLite may have 2 MB.
     expect(size?.bytes).toBeLessThan(500_000)
   })
+
+  it('fit a row: where they would not, the keys that asked least are one', { timeout: 30_000 }, async () => {
+    const { stub, take, rows } = meterOf()
+    const now = floor(MINUTE, Date.now())
+    const wide = Object.fromEntries(Array.from({ length: BUCKETS }, (_, bucket) => [bucket, 10_000]))
+    const answers = {
+      runs: 1,
+      prompt_tokens: 1,
+      completion_tokens: 1,
+      time_to_first_token: wide,
+      duration: wide,
+    }
+    const keys = Array.from({ length: 900 }, () => crypto.randomUUID())
+    const lines = keys.map((caller, n) => line(now, { caller, requests: n + 1, latency: wide, answers }))
+    for (const [n, at] of [0, 300, 600].entries())
+      await take({ sequence: n + 1, lines: lines.slice(at, at + 300) })
+    const kept = await rows<{ length: number }>(
+      'SELECT max(length(total) + length(parts)) AS length FROM usage_minutes UNION ALL SELECT max(length(total) + length(parts)) FROM usage_hours',
+    )
+    for (const { length } of kept) expect(length).toBeLessThan(2_000_000)
+    const sent = lines.reduce((sum, { requests }) => sum + requests, 0)
+    const callers = await stub.usageGroups('caller', now, now + MINUTE)
+    expect(callers.reduce((sum, { stat }) => sum + stat.requests, 0)).toBe(sent)
+    expect(callers.map(({ group }) => group)).toContain(OTHERS)
+    // Who asked most is there by name, with all that it asked.
+    expect(callers.find(({ group }) => group === keys.at(-1))?.stat.requests).toBe(900)
+    const [total] = await stub.usageGroups('minute', now, now + MINUTE)
+    expect(total?.stat.requests).toBe(sent)
+  })
 })
 
 describe('samples', () => {
@@ -272,7 +301,7 @@ describe('the alarm', () => {
     expect(next).toBeLessThanOrEqual(floor(HOUR, now) + HOUR + 10 * MINUTE)
   })
 
-  it('writes many keys of many latencies in statements that D1 takes', async () => {
+  it('writes many keys of many latencies in statements that D1 takes', { timeout: 30_000 }, async () => {
     const tenantId = newId(Date.now())
     const { stub, take } = meterOf(tenantId)
     const old = floor(DAY, Date.now() - 2 * DAY) + 5 * HOUR

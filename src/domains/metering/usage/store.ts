@@ -1,3 +1,4 @@
+import { fitting } from './fitting'
 import type { Sample } from './line'
 import type { Part, Parts, Stat } from './stat'
 
@@ -58,7 +59,7 @@ export class UsageStore {
   }
 
   saveMinute(at: number, { total, parts }: Totals): void {
-    const values = [at, JSON.stringify(total), JSON.stringify(parts)]
+    const values = [at, JSON.stringify(total), fitting(parts)]
     this.sql.exec('INSERT OR REPLACE INTO usage_minutes VALUES (?, ?, ?)', ...values)
   }
 
@@ -66,7 +67,7 @@ export class UsageStore {
     this.sql.exec(
       `INSERT INTO usage_hours VALUES (?, ?, ?, 1, 0)
        ON CONFLICT (at) DO UPDATE SET total = excluded.total, parts = excluded.parts, revision = revision + 1`,
-      ...[at, JSON.stringify(total), JSON.stringify(parts)],
+      ...[at, JSON.stringify(total), fitting(parts)],
     )
   }
 
