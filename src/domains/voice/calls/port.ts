@@ -31,6 +31,7 @@ export const ENDED_REASONS = [
   'voicemail',
   'cancelled',
   'agent_gone',
+  'outside_hours',
   'provider_error',
 ] as const
 export type EndedReason = (typeof ENDED_REASONS)[number]

@@ -8,7 +8,15 @@ import { getAgent } from '../../chat/agents/service'
 import { referenceStatement } from '../../webhooks/incoming/references'
 import { appliedEach, type CallChange } from './change'
 import { finish } from './finish'
-import { type CallingAgent, type CallProvider, type CallReport, type Placed, providerNamed } from './port'
+import { tooLate } from './late'
+import {
+  type CallingAgent,
+  type CallProvider,
+  type CallReport,
+  type EndedReason,
+  type Placed,
+  providerNamed,
+} from './port'
 import { costOf, EXTENSION_MINUTES, secondsHeld } from './price'
 import type { CallRow } from './table'
 import { hasEnded, mustEnd, needsMore, transition } from './transition'
@@ -82,7 +90,7 @@ export function later(call: CallRow, now: number): Partial<CallRow> {
   return { failures: call.failures + 1, next_at: iso(now + wait) }
 }
 
-const failing = (call: CallRow, ended_reason: 'provider_error' | 'agent_gone'): CallChange => ({
+const failing = (call: CallRow, ended_reason: EndedReason): CallChange => ({
   call,
   report: { status: 'failed', ended_reason },
 })
@@ -120,6 +128,9 @@ async function placing(
   // A crash between asking and storing left it so: nobody is called twice.
   const known = call.asked_at === null ? null : await provider.find(ctx, call)
   if (known) return placed(ctx, call, known)
+  const late = await tooLate(ctx, call)
+  // What was asked and is not there may have been dialled all the same.
+  if (late) return { ...failing(call, late), set: { hang_up: call.asked_at !== null } }
   at.call = await claimed(ctx, call, provider)
   return placed(ctx, at.call, await provider.start(ctx, at.call, agent))
 }

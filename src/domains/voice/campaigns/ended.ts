@@ -75,7 +75,7 @@ async function contactsOf(
 }
 
 /** Ends by which nobody was called: such a call is no attempt. */
-const NOT_CALLED = new Set<string | null>(['tenant_suspended', 'agent_gone'])
+const NOT_CALLED = new Set<string | null>(['tenant_suspended', 'agent_gone', 'outside_hours'])
 
 function outcomeOf(
   ctx: Context,

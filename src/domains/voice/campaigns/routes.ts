@@ -6,6 +6,7 @@ import { cancelCampaign, pauseCampaign, resumeCampaign, scheduleCampaign } from 
 import { Campaign, CreateCampaign, ListCampaigns, ScheduleCampaign, UpdateCampaign } from './schema'
 import { createCampaign, getCampaign, listCampaigns, updateCampaign } from './service'
 import './ended'
+import './late'
 
 const tag = 'Campaigns'
 const id = params({ id: Id })
