@@ -12,6 +12,7 @@ import { insertRows } from './insert-rows'
 import { nudge } from './nudge'
 import { keepWatch } from './outbox'
 import { type AuditEntry, auditStatements } from './record'
+import { IdempotencyRace, refusalOf } from './refusal'
 import { sealedIn } from './sealed'
 import { type ChangeOfEach, changeStatement, changesStatement, type StateChange, tellAll } from './tell'
 
@@ -58,6 +59,8 @@ export type Change<T> = {
   unique?: Record<string, Problem>
   /** The result holds a secret: the stored answer is encrypted. */
   secret?: boolean
+  /** It is small, and others like it come at the same moment: they may share its batch (group-commit.ts). */
+  shared?: boolean
   /** Selects at the end of the batch, which see what it wrote; `seen` is given the rows of each. */
   reads?: { statements: Statement[]; seen: (rows: unknown[]) => void }
 }
@@ -119,7 +122,8 @@ export async function commit<T>(ctx: Context, change: Change<T>): Promise<T> {
   const [first, ...rest] = batch
   if (!first) return change.result
   if (rows.length > 0 || isWork) await keepWatch(ctx.env, ctx.now)
-  const outcomes: unknown[] = await ctx.db.batch([first, ...rest]).catch((error: unknown) => {
+  const db = (change.shared && ctx.session?.databaseWithOthers(ctx.tenant.id, ctx.defer)) || ctx.db
+  const outcomes: unknown[] = await db.batch([first, ...rest]).catch((error: unknown) => {
     const refusal = refusalOf(error, refusals, change.unique ?? {})
     if (refusal instanceof Problem) dropPayloads(ctx, rows)
     throw refusal
@@ -136,35 +140,6 @@ export async function commit<T>(ctx: Context, change: Change<T>): Promise<T> {
       }),
     )
   return change.result
-}
-
-/** Another request with the same idempotency key committed first; its answer is this one's too. */
-export class IdempotencyRace extends Problem {
-  constructor() {
-    super('idempotency_in_progress', 'Another request with this key was faster', {
-      headers: { 'Retry-After': '1' },
-    })
-  }
-}
-
-function refusalOf(error: unknown, refusals: Problem[], unique: Record<string, Problem>): unknown {
-  const text = messageOf(error)
-  // A statement that the tenants’ guard refused is named in its message, with what it asks.
-  const guard = text.includes('statement refused: ') ? undefined : /guard:(\d+)/.exec(text)?.[1]
-  if (guard !== undefined) return refusals[Number(guard)] ?? error
-  const violated = /UNIQUE constraint failed: ([^\n]*)/.exec(text)?.[1]
-  if (violated?.startsWith('idempotency_keys.')) return new IdempotencyRace()
-  for (const [column, refusal] of Object.entries(unique)) if (violated?.includes(column)) return refusal
-  if (text.includes('FOREIGN KEY constraint failed'))
-    return problem('conflict', 'What this belongs to was removed meanwhile')
-  return error
-}
-
-/** D1 puts SQLite's words into the cause of what Drizzle throws. */
-function messageOf(error: unknown): string {
-  let text = ''
-  for (let at: unknown = error; at instanceof Error; at = at.cause) text += `${at.message}\n`
-  return text
 }
 
 type NewRow = typeof events.$inferInsert & { id: string; origin: string | null; data_key: string | null }

@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto'
 import type { Bindings, Settings } from '../env'
 import { primaryTables } from './columns'
 import { type Database, type Door, databaseThrough } from './database'
+import { batchWithOthers } from './group-commit'
 
 // D1's Sessions API (developers.cloudflare.com/d1/best-practices/read-replication): a bookmark says how far a client has
 // seen the database come. Who sends one along with a read may be answered by a replica that has come as far; everything
@@ -35,6 +36,17 @@ export class RequestSession {
       this.#tenantId = tenantId
     }
     return this.#database
+  }
+
+  /** The same, whose batches are written with those of other requests (group-commit.ts). */
+  databaseWithOthers(tenantId: string, defer: (work: Promise<unknown>) => void): Database {
+    const batch: Door['batch'] = async <T>(statements: D1PreparedStatement[]) => {
+      const open = () => this.#env.DB.withSession('first-primary')
+      const { results, bookmark } = await batchWithOthers(this.#env, open, statements, defer)
+      if (bookmark !== null && bookmark > this.#reached) this.#reached = bookmark
+      return results as D1Result<T>[]
+    }
+    return databaseThrough({ prepare: (sql) => this.#primary().prepare(sql), batch }, tenantId)
   }
 
   /** How far the database had come at the last statement, for the tenant to send along; null where there was none. */

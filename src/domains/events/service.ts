@@ -41,6 +41,7 @@ async function takeEvents<T>(
     ({ schemaErrors, stands }) =>
       commit(ctx, {
         statements: [stands],
+        shared: sent.length === 1,
         events: made.map(({ id, type, data, channels, subject, timestamp }, i) => ({
           ...{ id, type, data, channels, occurred_at: timestamp },
           ...(subject === undefined ? {} : { subject }),

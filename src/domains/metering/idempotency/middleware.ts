@@ -1,7 +1,7 @@
 import type { Context as HonoContext, MiddlewareHandler } from 'hono'
 import { tryDecodeURIComponent } from 'hono/utils/url'
-import { IdempotencyRace } from '../../../data/commit'
 import type { IdempotencyClaim, StoredAnswer } from '../../../data/context'
+import { IdempotencyRace } from '../../../data/refusal'
 import type { AppEnv } from '../../../http/app-env'
 import { readBytes } from '../../../http/body'
 import { routeOf } from '../../../http/notes'
