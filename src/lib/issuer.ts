@@ -160,8 +160,10 @@ export function refusalsOfTrusted(settings: Settings): { path: (string | number)
     ? [{ path: ['JWT_AUDIENCE'], message: 'JWT_ISSUER and JWT_AUDIENCE stand together' }]
     : []
   const seen = new Set<string>()
+  // Its subjects are the same people for every audience, so who shares a secret for one must not speak for another.
+  const bySecret = new Map<string, boolean>()
   return trustedIssuers(settings).reduce<{ path: (string | number)[]; message: string }[]>(
-    (found, { iss, aud, jwks_uri }, i) => {
+    (found, { iss, aud, jwks_uri, secret }, i) => {
       const path = i < settings.TRUSTED_ISSUERS.length ? ['TRUSTED_ISSUERS', i] : ['JWT_ISSUER']
       const refuse = (message: string) => found.push({ path, message })
       const urls = [iss, jwks_uri ?? iss]
@@ -171,6 +173,9 @@ export function refusalsOfTrusted(settings: Settings): { path: (string | number)
       const name = JSON.stringify([iss, aud])
       if (seen.has(name)) refuse('is there twice')
       seen.add(name)
+      if ((bySecret.get(iss) ?? secret !== null) !== (secret !== null))
+        refuse('must not have both a secret and keys of its own')
+      bySecret.set(iss, secret !== null)
       return found
     },
     refusals,

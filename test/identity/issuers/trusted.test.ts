@@ -212,6 +212,13 @@ describe('the settings', () => {
     )
     expect(trusted({ ...good, audience: 'x' })).toMatch(/^TRUSTED_ISSUERS\.0: /)
     expect(trusted(good, good)).toBe('TRUSTED_ISSUERS.1: is there twice')
+    const bySecret = { ...good, aud: 'b', jwks_uri: undefined, secret: SHARED_SECRET, algs: undefined }
+    for (const both of [
+      [good, bySecret],
+      [bySecret, good],
+    ])
+      expect(trusted(...both)).toBe('TRUSTED_ISSUERS.1: must not have both a secret and keys of its own')
+    expect(trusted(bySecret, { ...bySecret, aud: 'c' })).toBe('fine')
     expect(trusted({ ...good, iss: 'http://localhost:8787' })).toBe(
       'TRUSTED_ISSUERS.0: must not be this service itself',
     )
