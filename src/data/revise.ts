@@ -14,6 +14,9 @@ type Versioned = SQLiteTable & {
 /** A change decided from the row as it was read: the columns to set and whatever else belongs in the batch. */
 export type Revision<Row> = Partial<Omit<Change<unknown>, 'result'>> & { set: Partial<Row> }
 
+/** Null where the row is as it should be already: nothing is written, and nothing put on record. */
+type Decided<Row> = Revision<Row> | null
+
 /** How often a change without If-Match is decided anew when others write the same row meanwhile. */
 const ATTEMPTS = 5
 
@@ -42,7 +45,7 @@ export async function revise<T extends Versioned>(
   table: T,
   resource: string,
   id: string,
-  decide: (row: T['$inferSelect']) => Revision<T['$inferSelect']> | Promise<Revision<T['$inferSelect']>>,
+  decide: (row: T['$inferSelect']) => Decided<T['$inferSelect']> | Promise<Decided<T['$inferSelect']>>,
   show: (row: T['$inferSelect']) => unknown = (row) => row,
 ): Promise<T['$inferSelect']> {
   const stale = problem('precondition_failed', `The ${resource} has changed since it was read`)
@@ -51,7 +54,12 @@ export async function revise<T extends Versioned>(
     if (!row) throw problem.notFound(resource, id)
     const version = (row as { version: number }).version
     if (ctx.ifMatch !== undefined && ctx.ifMatch !== version) throw stale
-    const { set, statements = [], ...rest } = await decide(row)
+    const revision = await decide(row)
+    if (revision === null) {
+      await commit(ctx, { statements: [], result: show(row) })
+      return row
+    }
+    const { set, statements = [], ...rest } = revision
     const columns = getTableColumns(table)
     const touched = 'updated_at' in columns ? { updated_at: iso(ctx.now) } : {}
     const next = { ...row, ...set, ...touched, version: version + 1 } as T['$inferSelect']

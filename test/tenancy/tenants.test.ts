@@ -38,6 +38,43 @@ describe('the tenant', () => {
     expect(audit.results[0]?.actor_id).toBe(admin.user.id)
   })
 
+  it('is as it was, and nothing is on record, where what is sent changes nothing', async () => {
+    const { admin, member, tenant } = await makeWorld()
+    const { token } = admin
+    const platform = { token: (await makePlatformAdmin()).token }
+    const set = { name: 'Kept', settings: { max_users: 3 } }
+    const paths = { own: '/api/v1/tenants/current', platform: `/api/platform/tenants/${tenant.id}` }
+    const changed = await callJson('PATCH', paths.own, { token, body: set })
+    const team = (await callJson<{ id: string }>('POST', '/api/v1/teams', { token, body: { name: 'T' } }))
+      .data
+    const standing = () =>
+      env.DB.prepare(
+        `select (select count(*) from audit_log where tenant_id = ?1) as recorded,
+          (select count(*) from events where tenant_id = ?1) as events,
+          (select version from tenants where id = ?1) as tenant`,
+      )
+        .bind(tenant.id)
+        .first()
+    const before = await standing()
+    for (const [path, who, body] of [
+      [paths.own, { token }, {}],
+      [paths.own, { token }, set],
+      [paths.own, { token }, { settings: {} }],
+      [paths.platform, platform, { name: 'Kept', status: 'active' }],
+      [paths.platform, platform, { rate_limits: {} }],
+      [`/api/v1/users/${member.user.id}`, { token }, { role: 'member', status: 'active' }],
+      [`/api/v1/teams/${team.id}`, { token }, { name: 'T' }],
+    ] as const) {
+      const answer = await callJson('PATCH', path, { ...who, body })
+      expect([path, body, answer.status]).toEqual([path, body, 200])
+      expect([path, body, await standing()]).toEqual([path, body, before])
+      if (path === paths.own) expect(answer.data).toEqual(changed.data)
+      if (path === paths.own) expect(answer.headers.get('ETag')).toBe(changed.headers.get('ETag'))
+    }
+    const stale = { 'If-Match': '"v99"' }
+    expect((await callJson('PATCH', paths.own, { token, body: set, headers: stale })).status).toBe(412)
+  })
+
   it('takes what several change at the same moment, all of it', async () => {
     const { tenant, admin } = await makeWorld()
     const platform = await makePlatformAdmin()

@@ -5,6 +5,7 @@ import { departing } from '../../../data/departures'
 import { type Page, pageOf } from '../../../data/page'
 import { find, type Revision, removal, revise } from '../../../data/revise'
 import { defined } from '../../../lib/defined'
+import { differs } from '../../../lib/differs'
 import { firstIdAt, iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { apiKeys } from '../api-keys/table'
@@ -125,7 +126,8 @@ export async function updateUser(ctx: Context, id: string, input: UpdateUser): P
     refusePlatform(row)
     if (input.role !== undefined && input.role !== row.role) refuseBeyond(ctx, input.role)
     before = row
-    return changeOf(ctx, row, defined(input))
+    const set = defined(input)
+    return differs(row, set) ? changeOf(ctx, row, set) : null
   })
   if (before) recheckConnections(ctx, before, next)
   return next

@@ -4,6 +4,7 @@ import type { Context } from '../../../data/context'
 import { directory } from '../../../data/database'
 import { type Page, pageOf } from '../../../data/page'
 import { defined } from '../../../lib/defined'
+import { differs } from '../../../lib/differs'
 import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { partnerChange } from './changes'
@@ -56,8 +57,7 @@ export async function getPartner(ctx: Context, id: string): Promise<PartnerRow> 
 export async function updatePartner(ctx: Context, id: string, input: UpdatePartner): Promise<PartnerRow> {
   const set = defined(input)
   const updated = await changingPartner(ctx, id, set, async (row, next, written) => {
-    const isSo = Object.entries(set).every(([name, value]) => row[name as keyof PartnerRow] === value)
-    if (isSo) return commit(ctx, { statements: [], result: row })
+    if (!differs(row, set)) return commit(ctx, { statements: [], result: row })
     return commit(ctx, {
       statements: [written],
       result: next,

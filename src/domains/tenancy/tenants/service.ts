@@ -4,6 +4,7 @@ import type { Context, RequestContext, Tenant } from '../../../data/context'
 import { directory } from '../../../data/database'
 import { contextFor } from '../../../data/system'
 import type { Bindings } from '../../../env'
+import { differs } from '../../../lib/differs'
 import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { tenantChange } from '../../identity/knowledge'
@@ -113,7 +114,7 @@ const ATTEMPTS = 5
 
 /**
  * Changes a tenant's row in the directory, audited in that tenant; decided anew when others write meanwhile. What goes
- * `along` is in the same batch.
+ * `along` is in the same batch. Where the row is so already, nothing is written.
  */
 export async function changeTenant<T = TenantShown>(
   ctx: Context,
@@ -128,6 +129,8 @@ export async function changeTenant<T = TenantShown>(
     const row = await readTenant(ctx, id)
     if (ctx.ifMatch !== undefined && ctx.ifMatch !== row.version) throw stale
     const set = decide(row)
+    const inside = id === ctx.tenant.id ? ctx : contextFor(ctx, tenantView(row), ctx.principal)
+    if (!differs(row, set)) return commit(inside, { statements: [], result: view(shown(row)) })
     const next = { ...row, ...set, updated_at: iso(ctx.now), version: row.version + 1 }
     const update = directory(ctx.env)
       .update(tenants)
@@ -135,7 +138,7 @@ export async function changeTenant<T = TenantShown>(
       .where(and(eq(tenants.id, id), eq(tenants.version, row.version)))
     const before = Object.fromEntries(Object.keys(set).map((key) => [key, row[key as keyof TenantRow]]))
     try {
-      return await commit(id === ctx.tenant.id ? ctx : contextFor(ctx, tenantView(row), ctx.principal), {
+      return await commit(inside, {
         statements: [{ statement: update, otherwise: stale }, ...along(row)],
         result: view(shown(next)),
         audit: {
