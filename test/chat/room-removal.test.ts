@@ -50,6 +50,24 @@ describe('a chat that is deleted', () => {
     expect(socket.seen).toEqual([])
   })
 
+  it('is deleted, whatever its object can be told: that finds out by itself', async () => {
+    const chat = await chatWith(await makeWorld(), echo)
+    await chat.exchange('one')
+    await chat.inObject((object) => {
+      Reflect.get(object, 'room').remove = async () => {
+        throw new Error('cut off')
+      }
+    })
+    expect((await callJson('DELETE', chat.path, { token: chat.person.token })).status).toBe(204)
+    expect((await chat.read()).status).toBe(404)
+    await chat.inObject((object) => {
+      const room = Reflect.get(object, 'room')
+      Reflect.deleteProperty(room, 'remove')
+      return room.duties.removal()
+    })
+    expect(await chat.inObject((object) => Reflect.get(object, 'room').store.exists)).toBe(false)
+  })
+
   it('refuses nobody else: a right that is as it was is looked up again', async () => {
     const chat = await chatWith(await makeWorld(), echo)
     await chat.inObject((object) => {

@@ -103,7 +103,7 @@ export async function updateChat(ctx: Context, id: string, input: UpdateChat): P
 }
 
 /** The row stands; a room that can’t be told now knows of it within a minute, or when it is asked. */
-async function tellRoom<K extends 'retitle' | 'forget'>(
+async function tellRoom<K extends 'retitle' | 'forget' | 'remove'>(
   ctx: Context,
   id: string,
   word: K,
@@ -134,7 +134,7 @@ export async function deleteChat(ctx: Context, id: string): Promise<undefined> {
     ...audited(ctx, row, 'delete'),
   })
   removeFromInboxes(ctx, id, people)
-  await tell(ctx.env, ids, 'remove')
+  await tellRoom(ctx, id, 'remove')
 }
 
 /** What someone does to another’s chat is audited; what people do to their own is not. */
