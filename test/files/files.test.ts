@@ -4,7 +4,9 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { storageUsed } from '../../src/domains/files/storage'
 import { GRACE_MS, tendFiles } from '../../src/domains/files/unfinished'
 import type { Bindings } from '../../src/env'
+import { form, recording } from '../catalog/recording-kit'
 import { expectError } from '../http/expect-error'
+import { serviceWith } from '../http/service'
 import { call, callJson, makeWorld, type World } from '../world'
 import { complete, PNG, pathOf, presign, put, type Shown, type Upload, upload } from './kit'
 
@@ -402,6 +404,43 @@ describe('a signed URL', () => {
 })
 
 describe('storage', () => {
+  it('that fails is 503 whatever was to be read or kept, and the same goes well afterwards', async () => {
+    const world = await makeWorld()
+    const csv = await upload(world.developer, 'external_id,title\nsku,Shoe\n', {
+      ...{ filename: 'a.csv', content_type: 'text/csv' },
+    })
+    const { data: coming } = await presign(world.developer, { size: 5 })
+    await put(coming.url, 'hello', coming.headers)
+    const sound = await upload(world.developer, recording({ text: 'heard' }), {
+      ...{ filename: 'a.bin', content_type: 'application/octet-stream', purpose: 'audio' },
+    })
+    const audio = new Response(form(recording(null), { text: 'known' }))
+    const audioType = audio.headers.get('Content-Type') ?? ''
+    const requests: [string, string, BodyInit | null, string, number][] = [
+      ['GET', `/api/v1/files/${csv.id}/content`, null, '', 200],
+      ['POST', `/api/v1/files/${coming.file_id}/complete`, '{}', 'application/json', 200],
+      ['POST', '/api/v1/items/import', JSON.stringify({ file_id: csv.id }), 'application/json', 202],
+      ['POST', '/api/v1/interactions', await audio.blob(), audioType, 201],
+      ['POST', '/api/v1/interactions', JSON.stringify({ file_id: sound.id }), 'application/json', 201],
+    ]
+    const down = () => Promise.reject(new Error('get: We encountered an internal error. (10001)'))
+    const away = serviceWith({ FILES: { get: down, put: down, head: down, delete: down } })
+    const answers = []
+    for (const service of [away, serviceWith({})]) {
+      const statuses = []
+      for (const [method, path, body, type] of requests) {
+        const answer = await service(method, `http://localhost:8787${path}`, {
+          ...{ token: world.developer.token, headers: type === '' ? {} : { 'Content-Type': type } },
+          ...(body === null ? {} : { body }),
+        })
+        statuses.push(answer.status)
+        await answer.body?.cancel()
+      }
+      answers.push(statuses)
+    }
+    expect(answers).toEqual([requests.map(() => 503), requests.map((request) => request[4])])
+  })
+
   it('is reserved at presign, within the plan, and freed by deletion', async () => {
     const of = await makeWorld({ rate_limits: { storage_bytes: 1000 } })
     const first = await presign(of.member, { size: 600 })

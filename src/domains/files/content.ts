@@ -1,5 +1,6 @@
 import type { Context } from '../../data/context'
 import { problem } from '../../lib/problem'
+import { fromStorage } from './faults'
 import { keyOf } from './store'
 import type { FileRow } from './table'
 
@@ -37,14 +38,17 @@ export async function readBytesOf(
 
 /** Some of them, read. */
 export async function readSpanOf(ctx: Pick<Context, 'env'>, row: Place, span: Span): Promise<Uint8Array> {
-  return new Uint8Array(await (await objectOf(ctx, row, span)).arrayBuffer())
+  const object = await objectOf(ctx, row, span)
+  return new Uint8Array(await fromStorage(object.arrayBuffer()))
 }
 
 async function objectOf(ctx: Pick<Context, 'env'>, row: Place, span: Span | null): Promise<R2ObjectBody> {
-  const object = await ctx.env.FILES.get(keyOf(row), {
-    ...(row.etag === null ? {} : { onlyIf: { etagMatches: row.etag } }),
-    ...(span ? { range: span } : {}),
-  })
+  const object = await fromStorage(
+    ctx.env.FILES.get(keyOf(row), {
+      ...(row.etag === null ? {} : { onlyIf: { etagMatches: row.etag } }),
+      ...(span ? { range: span } : {}),
+    }),
+  )
   if (!object || !('body' in object)) throw problem.notFound('file', row.id)
   return object
 }

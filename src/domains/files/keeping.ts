@@ -3,6 +3,7 @@ import type { Change, Guarded } from '../../data/commit'
 import type { Context } from '../../data/context'
 import { find } from '../../data/revise'
 import { problem } from '../../lib/problem'
+import { fromStorage } from './faults'
 import { noteComing, staying } from './passing'
 import { newFile } from './presign'
 import type { NewFile } from './schema'
@@ -44,9 +45,8 @@ export async function keepBytes(
   await noteComing(ctx, file.id)
   // R2 takes a stream whose length it is told, and refuses one that is shorter or longer.
   const value = bytes instanceof Blob ? bytes : bytes.stream().pipeThrough(new FixedLengthStream(bytes.size))
-  const object = await ctx.env.FILES.put(keyOf(file), value, {
-    httpMetadata: { contentType: said.content_type },
-  })
+  const httpMetadata = { contentType: said.content_type }
+  const object = await fromStorage(ctx.env.FILES.put(keyOf(file), value, { httpMetadata }))
   const row: FileRow = { ...file, status: 'ready', etag: object.etag, expires_at: null }
   const statements = [ctx.db.insert(files).values(row), storageHolds(ctx), staying(ctx, file.id)]
   return { file: row, statements }

@@ -5,7 +5,7 @@ import { type Page, pageOf } from '../../data/page'
 import { find, removal, revise } from '../../data/revise'
 import { firstIdAt, iso } from '../../lib/ids'
 import { problem } from '../../lib/problem'
-import { liesInParts, storageFailed } from './faults'
+import { fromStorage, liesInParts, storageFailed } from './faults'
 import { type Complete, type ListFilters, partSizes, type SignUrl } from './schema'
 import { signedUrl } from './signing'
 import { joinParts, keyOf, removeBytes } from './store'
@@ -96,7 +96,7 @@ async function joined(ctx: Context, row: FileRow, { parts }: Complete): Promise<
     throw problem.invalid({ parts: `must be all ${count} parts, each once` })
   const inOrder = parts.toSorted((a, b) => a.part_number - b.part_number)
   const cause = await joinParts(ctx.env, ctx.settings, row, row.upload_id, inOrder)
-  if (cause === null || (await ctx.env.FILES.head(keyOf(row))) !== null) return
+  if (cause === null || (await fromStorage(ctx.env.FILES.head(keyOf(row)))) !== null) return
   if (!liesInParts(cause)) throw storageFailed(cause)
   throw problem('validation_failed', 'Storage does not have these parts', {
     details: { fields: { parts: 'must be all there are, each with the ETag that its PUT was answered' } },
@@ -106,9 +106,11 @@ async function joined(ctx: Context, row: FileRow, { parts }: Complete): Promise<
 
 /** The ETag of bytes that are what was said of them. */
 async function checkedEtag(ctx: Context, row: FileRow): Promise<string> {
-  const object = await ctx.env.FILES.get(keyOf(row), { range: { offset: 0, length: HEAD_BYTES } })
+  const object = await fromStorage(
+    ctx.env.FILES.get(keyOf(row), { range: { offset: 0, length: HEAD_BYTES } }),
+  )
   if (!object) throw problem('upload_incomplete', 'No bytes have come yet')
-  const head = new Uint8Array(await object.arrayBuffer())
+  const head = new Uint8Array(await fromStorage(object.arrayBuffer()))
   if (object.size !== row.size)
     throw problem.invalid({ size: `must be ${row.size}, as was said, and ${object.size} bytes came` })
   const stored = plainType(object.httpMetadata?.contentType ?? '')

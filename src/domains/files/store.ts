@@ -1,4 +1,5 @@
 import type { Bindings, Settings } from '../../env'
+import { fromStorage } from './faults'
 import { completeParts, dropParts, startParts, usesS3 } from './s3'
 
 // The bytes of files: objects in R2, whose names begin with the tenant.
@@ -20,7 +21,7 @@ export async function beginParts(
 ): Promise<string> {
   const key = keyOf(place)
   if (usesS3(settings)) return OF_S3 + (await startParts(settings, key, contentType))
-  const upload = await env.FILES.createMultipartUpload(key, { httpMetadata: { contentType } })
+  const upload = await fromStorage(env.FILES.createMultipartUpload(key, { httpMetadata: { contentType } }))
   return upload.uploadId
 }
 

@@ -2,6 +2,7 @@ import type { Change } from '../../../data/commit'
 import type { Context } from '../../../data/context'
 import { type AudioKind, audioKind, extensionOf, HEAD_BYTES } from '../../../lib/audio-kind'
 import { problem } from '../../../lib/problem'
+import { fromStorage } from '../../files/faults'
 import { keepBytes, retyped } from '../../files/keeping'
 import { getReadyFile } from '../../files/service'
 import { keyOf } from '../../files/store'
@@ -41,7 +42,9 @@ export async function takeUploaded(ctx: Context, id: string): Promise<Taken> {
     throw problem('body_too_large', 'The recording is over its limit', {
       details: { limit_bytes: MAX_AUDIO, size_bytes: file.size },
     })
-  const object = await ctx.env.FILES.get(keyOf(file), { range: { offset: 0, length: HEAD_BYTES } })
+  const object = await fromStorage(
+    ctx.env.FILES.get(keyOf(file), { range: { offset: 0, length: HEAD_BYTES } }),
+  )
   if (!object) throw problem.notFound('file', id)
   const { type } = await kindOf(await object.blob(), 'file_id')
   return { file: { ...file, content_type: type }, statements: [retyped(ctx, id, type)], isNew: false }
@@ -49,8 +52,8 @@ export async function takeUploaded(ctx: Context, id: string): Promise<Taken> {
 
 /** The bytes of a recording, as transcribers take them. 404 where they are gone. */
 export async function recordingOf({ env }: Pick<Context, 'env'>, file: FileRow): Promise<Recording> {
-  const object = await env.FILES.get(keyOf(file))
+  const object = await fromStorage(env.FILES.get(keyOf(file)))
   if (!object) throw problem.notFound('file', file.id)
-  const bytes = new Uint8Array(await object.arrayBuffer())
+  const bytes = new Uint8Array(await fromStorage(object.arrayBuffer()))
   return { bytes, type: file.content_type, extension: extensionOf(file.content_type) }
 }
