@@ -153,6 +153,16 @@ describe('an endpoint’s URL', { timeout: 30_000 }, () => {
   })
 })
 
+it('a request never reaches the zone’s own origin: the runtime takes every name for one of the internet', () => {
+  const files = import.meta.glob<string>('../../wrangler.toml', {
+    ...{ query: '?raw', import: 'default', eager: true },
+  })
+  const [text = ''] = Object.values(files)
+  const flags = [...text.matchAll(/^compatibility_flags = \[(.*)\]/gm)].map(([, list = '']) => list)
+  expect(flags.length).toBeGreaterThan(0)
+  for (const list of flags) expect(list).toContain('"global_fetch_strictly_public"')
+})
+
 describe('an attempt', { timeout: 20_000 }, () => {
   const request = (url: string, timeout_ms = 2000): Request => ({
     ...{ url, headers: {}, masked: {}, refusal: null, secrets: [], signers: [], profile: 'standard' },
