@@ -1,5 +1,6 @@
 import { and, eq, getTableColumns, sql } from 'drizzle-orm'
 import type { SQLiteColumn, SQLiteTable } from 'drizzle-orm/sqlite-core'
+import { differs } from '../lib/differs'
 import { iso } from '../lib/ids'
 import { problem } from '../lib/problem'
 import { type Change, commit } from './commit'
@@ -13,9 +14,6 @@ type Versioned = SQLiteTable & {
 
 /** A change decided from the row as it was read: the columns to set and whatever else belongs in the batch. */
 export type Revision<Row> = Partial<Omit<Change<unknown>, 'result'>> & { set: Partial<Row> }
-
-/** Null where the row is as it should be already: nothing is written, and nothing put on record. */
-type Decided<Row> = Revision<Row> | null
 
 /** How often a change without If-Match is decided anew when others write the same row meanwhile. */
 const ATTEMPTS = 5
@@ -37,7 +35,8 @@ export async function find<T extends Versioned>(
 /**
  * Changes one row of the tenant by what `decide` makes of it, with the version as a condition of the statement that
  * writes (RFC 9110, 13.1.1). 404 where there is no such row, 412 where If-Match is stale; without If-Match a race is
- * decided anew. Answers with the row as it stands afterwards; `show` makes of it what the route answers with, where that
+ * decided anew. A row that is as it should be already is left so, and nothing is put on record. Answers with the row as it
+ * stands afterwards; `show` makes of it what the route answers with, where that
  * is not the row itself (an idempotent request stores it).
  */
 export async function revise<T extends Versioned>(
@@ -45,7 +44,7 @@ export async function revise<T extends Versioned>(
   table: T,
   resource: string,
   id: string,
-  decide: (row: T['$inferSelect']) => Decided<T['$inferSelect']> | Promise<Decided<T['$inferSelect']>>,
+  decide: (row: T['$inferSelect']) => Revision<T['$inferSelect']> | Promise<Revision<T['$inferSelect']>>,
   show: (row: T['$inferSelect']) => unknown = (row) => row,
 ): Promise<T['$inferSelect']> {
   const stale = problem('precondition_failed', `The ${resource} has changed since it was read`)
@@ -55,11 +54,11 @@ export async function revise<T extends Versioned>(
     const version = (row as { version: number }).version
     if (ctx.ifMatch !== undefined && ctx.ifMatch !== version) throw stale
     const revision = await decide(row)
-    if (revision === null) {
+    const { set, statements = [], ...rest } = revision
+    if (statements.length === 0 && !differs(row, set)) {
       await commit(ctx, { statements: [], result: show(row) })
       return row
     }
-    const { set, statements = [], ...rest } = revision
     const columns = getTableColumns(table)
     const touched = 'updated_at' in columns ? { updated_at: iso(ctx.now) } : {}
     const next = { ...row, ...set, ...touched, version: version + 1 } as T['$inferSelect']

@@ -38,6 +38,19 @@ describe('revise', () => {
     expect(await versionOf(ctx, member.user.id)).toEqual({ full_name: 'one', version: 2 })
   })
 
+  it('writes nothing where the row is as it should be, and puts nothing on record', async () => {
+    const { ctx, member } = await makeWorld()
+    await addWord(ctx, member.user.id, 'one')
+    const before = await auditCount(ctx)
+    const row = await revise(ctx, users, 'user', member.user.id, () => ({
+      set: { full_name: 'one' },
+      audit: { action: 'user.update', resource: 'user', resource_id: member.user.id },
+    }))
+    expect(row).toMatchObject({ full_name: 'one', version: 2 })
+    expect(await versionOf(ctx, member.user.id)).toEqual({ full_name: 'one', version: 2 })
+    expect(await auditCount(ctx)).toBe(before)
+  })
+
   it('loses nothing of changes at the same time', async () => {
     const { ctx, member } = await makeWorld()
     const words = ['a', 'b', 'c', 'd']

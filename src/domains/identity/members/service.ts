@@ -5,7 +5,6 @@ import { departing } from '../../../data/departures'
 import { type Page, pageOf } from '../../../data/page'
 import { find, type Revision, removal, revise } from '../../../data/revise'
 import { defined } from '../../../lib/defined'
-import { differs } from '../../../lib/differs'
 import { firstIdAt, iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { apiKeys } from '../api-keys/table'
@@ -126,8 +125,7 @@ export async function updateUser(ctx: Context, id: string, input: UpdateUser): P
     refusePlatform(row)
     if (input.role !== undefined && input.role !== row.role) refuseBeyond(ctx, input.role)
     before = row
-    const set = defined(input)
-    return differs(row, set) ? changeOf(ctx, row, set) : null
+    return changeOf(ctx, row, defined(input))
   })
   if (before) recheckConnections(ctx, before, next)
   return next

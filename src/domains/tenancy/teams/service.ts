@@ -5,7 +5,6 @@ import { departing } from '../../../data/departures'
 import { type Page, pageOf } from '../../../data/page'
 import { find, removal, revise } from '../../../data/revise'
 import { defined } from '../../../lib/defined'
-import { differs } from '../../../lib/differs'
 import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import type { CreateTeam, TeamFilters, UpdateTeam } from './schema'
@@ -94,7 +93,6 @@ export function updateTeam(ctx: Context, id: string, input: UpdateTeam): Promise
   const { name } = input
   return revise(ctx, teams, 'team', id, (before) => {
     const set = { ...defined(input), ...(name === undefined ? {} : { name_key: keyOf(name) }) }
-    if (!differs(before, set)) return null
     const audited = ({ name, description }: TeamRow) => ({ name, description })
     const after = { ...before, ...set }
     return {
