@@ -166,7 +166,10 @@ describe('a stored answer is not given again', { timeout: 20_000 }, () => {
     const { token } = world.admin
     const job = await insertJob(world.tenant.id)
     const name = `secret-${newKey()}`
-    await callJson('PUT', `/api/v1/secrets/${name}`, { token, body: { value: 'v', hosts: ['127.0.0.1'] } })
+    await callJson('PUT', `/api/v1/secrets/${name}`, {
+      token,
+      body: { value: 'value', hosts: ['127.0.0.1'] },
+    })
     const tool = await callJson<{ id: string }>('POST', '/api/v1/tools', {
       token,
       body: {

@@ -91,7 +91,7 @@ describe('a tenant’s data key', () => {
         token: world.admin.token,
         body: { value, hosts: ['api.example.com'] },
       })
-    await put('now')
+    await put('as it is now')
     const ctx = contextOf(world)
     const row = await env.DB.prepare('select id from secrets where tenant_id = ?')
       .bind(world.tenant.id)

@@ -59,7 +59,7 @@ describe('a secret', { timeout: 20_000 }, () => {
     expect(read.data).toEqual(set.data)
     expect(read.headers.get('ETag')).toBe('"v1"')
     expect((await callJson<Kept[]>('GET', '/api/v1/secrets', { token })).data).toEqual([set.data])
-    const stale = await put(world, 'billing', { value: 'x', hosts: here }, { 'If-Match': '"v7"' })
+    const stale = await put(world, 'billing', { value: 'xxxx', hosts: here }, { 'If-Match': '"v7"' })
     expect(stale.status).toBe(412)
     const again = await put(
       world,
@@ -86,7 +86,7 @@ describe('a secret', { timeout: 20_000 }, () => {
   it('is one, however many set it at once', async () => {
     const world = await makeWorld()
     const answers = await Promise.all(
-      Array.from({ length: 5 }, (_, i) => put(world, 'racing', { value: `v${i}`, hosts: here })),
+      Array.from({ length: 5 }, (_, i) => put(world, 'racing', { value: `value-${i}`, hosts: here })),
     )
     expect(answers.map(({ status }) => status)).toEqual(Array(5).fill(200))
     const listed = await callJson<Kept[]>('GET', '/api/v1/secrets', { token: world.admin.token })
@@ -96,7 +96,7 @@ describe('a secret', { timeout: 20_000 }, () => {
   it('is not set by a developer, who may only use it, and is no member’s matter at all', async () => {
     const world = await makeWorld()
     const refused = await callJson('PUT', '/api/v1/secrets/x', {
-      ...{ token: world.developer.token, body: { value: 'x', hosts: here } },
+      ...{ token: world.developer.token, body: { value: 'xxxx', hosts: here } },
     })
     expect(refused.error).toMatchObject({ code: 'insufficient_scope', details: { missing: 'secrets:write' } })
     expect(scopesOf('developer')).toContain('secrets:use')
@@ -106,17 +106,18 @@ describe('a secret', { timeout: 20_000 }, () => {
   it.each([
     ['no value', { hosts: here }, 'value'],
     ['an empty value', { value: '', hosts: here }, 'value'],
+    ['a value of three characters', { value: 'abc', hosts: here }, 'value'],
     ['a value of two lines', { value: 'a\r\nX-B: b', hosts: here }, 'value'],
-    ['a space at its end', { value: 'a ', hosts: here }, 'value'],
+    ['a space at its end', { value: 'aaaa ', hosts: here }, 'value'],
     ['a value beyond ASCII', { value: 'schlüssel', hosts: here }, 'value'],
     ['a value that is too long', { value: 'x'.repeat(4097), hosts: here }, 'value'],
-    ['no hosts', { value: 'x', hosts: [] }, 'hosts'],
-    ['a host with a path', { value: 'x', hosts: ['a.com', 'a.com/b'] }, 'hosts.1'],
-    ['a URL', { value: 'x', hosts: ['https://a.com'] }, 'hosts.0'],
-    ['every host', { value: 'x', hosts: ['*'] }, 'hosts.0'],
-    ['a whole top level', { value: 'x', hosts: ['*.com'] }, 'hosts.0'],
-    ['a star in the middle', { value: 'x', hosts: ['a.*.com'] }, 'hosts.0'],
-    ['a port', { value: 'x', hosts: ['a.com:8443'] }, 'hosts.0'],
+    ['no hosts', { value: 'xxxx', hosts: [] }, 'hosts'],
+    ['a host with a path', { value: 'xxxx', hosts: ['a.com', 'a.com/b'] }, 'hosts.1'],
+    ['a URL', { value: 'xxxx', hosts: ['https://a.com'] }, 'hosts.0'],
+    ['every host', { value: 'xxxx', hosts: ['*'] }, 'hosts.0'],
+    ['a whole top level', { value: 'xxxx', hosts: ['*.com'] }, 'hosts.0'],
+    ['a star in the middle', { value: 'xxxx', hosts: ['a.*.com'] }, 'hosts.0'],
+    ['a port', { value: 'xxxx', hosts: ['a.com:8443'] }, 'hosts.0'],
   ])('is refused with %s', async (_, body, field) => {
     const world = await makeWorld()
     const refused = await put(world, 'x', body)

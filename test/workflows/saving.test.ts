@@ -116,7 +116,7 @@ describe('what is saved', { timeout: 30_000 }, () => {
     ]
     await callJson('PUT', '/api/v1/secrets/elsewhere', {
       token: world.admin.token,
-      body: { value: 'k', hosts: ['elsewhere.example.com'] },
+      body: { value: 'key-1', hosts: ['elsewhere.example.com'] },
     })
     expect(await refused(world, { steps })).toEqual({
       'steps.0.url': 'must not be the address of a cloud’s metadata service',
@@ -173,7 +173,7 @@ describe('who saves it', { timeout: 30_000 }, () => {
       ).data.key
     await callJson('PUT', '/api/v1/secrets/k', {
       token: world.admin.token,
-      body: { value: 'v', hosts: ['api.example.com'] },
+      body: { value: 'value', hosts: ['api.example.com'] },
     })
     const agent = await callJson<{ id: string }>('POST', '/api/v1/agents', {
       token: world.developer.token,
@@ -205,7 +205,7 @@ describe('who saves it', { timeout: 30_000 }, () => {
     const world = await makeWorld()
     await callJson('PUT', '/api/v1/secrets/k', {
       token: world.admin.token,
-      body: { value: 'v', hosts: ['api.example.com'] },
+      body: { value: 'value', hosts: ['api.example.com'] },
     })
     const platform = await makePlatformAdmin()
     const acting = { token: platform.token, headers: { 'X-Target-Tenant-ID': world.tenant.id } }

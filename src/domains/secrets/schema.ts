@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { Id, paging } from '../../lib/wire'
+import { createdBetween, Id, paging } from '../../lib/wire'
 import { hostNamed } from './template'
 
 export const SecretName = z
@@ -28,6 +28,7 @@ const Hosts = z
 export const PutSecret = z.strictObject({
   value: z
     .string()
+    .min(4, 'must have at least 4 characters')
     .max(4096, 'must have at most 4096 characters')
     .regex(/^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/, 'must be visible ASCII without spaces at its ends')
     .meta({ description: 'Never shown again.', example: 'k3y-of-the-billing-service' }),
@@ -38,7 +39,7 @@ export const PutSecret = z.strictObject({
   description: z.string().max(1000, 'must have at most 1000 characters').default(''),
 })
 
-export const ListSecrets = paging
+export const ListSecrets = { ...paging, ...createdBetween }
 
 /** All but its value. */
 export const Secret = z
