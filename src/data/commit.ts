@@ -3,6 +3,7 @@ import type { BatchItem } from 'drizzle-orm/batch'
 import { events } from '../domains/events/table'
 import { idempotencyKeys } from '../domains/metering/idempotency/table'
 import { Sealer } from '../lib/crypto'
+import { fromStorage } from '../lib/from-storage'
 import { iso, newId } from '../lib/ids'
 import { Problem, problem } from '../lib/problem'
 import type { NewChange } from './changes'
@@ -165,7 +166,7 @@ export async function eventRow(ctx: Context, event: NewEvent): Promise<NewRow> {
   let dataKey: string | null = null
   if (size > INLINE_PAYLOAD) {
     dataKey = `${ctx.tenant.id}/events/${id}`
-    await ctx.env.FILES.put(dataKey, data)
+    await fromStorage(ctx.env.FILES.put(dataKey, data))
   }
   return {
     tenant_id: ctx.tenant.id,

@@ -1,6 +1,6 @@
 import type { Context } from '../../data/context'
+import { fromStorage } from '../../lib/from-storage'
 import { problem } from '../../lib/problem'
-import { fromStorage } from './faults'
 import { keyOf } from './store'
 import type { FileRow } from './table'
 

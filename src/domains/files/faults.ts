@@ -1,5 +1,3 @@
-import { type Problem, problem } from '../../lib/problem'
-
 /**
  * Refusals that lie with the parts of an upload as they were named: R2's numbers, which end its messages, and the S3 API's
  * words (developers.cloudflare.com/r2/api/error-codes). Every other failure is storage's own.
@@ -19,13 +17,3 @@ export const liesInParts = (cause: unknown): boolean => OF_PARTS.includes(codeOf
 
 /** Whether storage itself refused, and not who sends. */
 export const isOfStorage = (cause: unknown): boolean => codeOf(cause) !== undefined && !liesInParts(cause)
-
-/** Storage failed: the same may go well the next time. */
-export const storageFailed = (cause: unknown): Problem =>
-  problem('service_unavailable', 'Storage failed; nothing is lost, send the request again', { cause })
-
-/** What storage answers; 503 where it fails, whatever it says. */
-export const fromStorage = <T>(work: Promise<T>): Promise<T> =>
-  work.catch((cause: unknown) => {
-    throw storageFailed(cause)
-  })

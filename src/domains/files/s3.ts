@@ -1,7 +1,7 @@
 import { AwsClient } from 'aws4fetch'
 import type { Settings } from '../../env'
+import { storageFailed } from '../../lib/from-storage'
 import { log } from '../../lib/log'
-import { storageFailed } from './faults'
 
 // R2 through its S3 API, where credentials for it are set: browsers send bytes there, and not through the Worker.
 

@@ -1,5 +1,5 @@
 import type { Bindings, Settings } from '../../env'
-import { fromStorage } from './faults'
+import { fromStorage } from '../../lib/from-storage'
 import { completeParts, dropParts, startParts, usesS3 } from './s3'
 
 // The bytes of files: objects in R2, whose names begin with the tenant.
