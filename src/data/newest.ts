@@ -7,8 +7,12 @@ import { type Page, pageOf } from './page'
 type Listed = SQLiteTable & { tenant_id: SQLiteColumn; id: SQLiteColumn }
 type Row<T extends Listed> = T['$inferSelect'] & { id: string }
 
-type Asked = { limit: number; cursor?: string | undefined }
-type Times = { created_after?: string | undefined; created_before?: string | undefined }
+type Asked = {
+  limit: number
+  cursor?: string | undefined
+  created_after?: string | undefined
+  created_before?: string | undefined
+}
 
 /**
  * A page of the tenant's rows of `table`, newest first, since ids carry the time: those that have the values of `by`,
@@ -17,9 +21,8 @@ type Times = { created_after?: string | undefined; created_before?: string | und
 export function newest<T extends Listed>(
   ctx: Context,
   table: T,
-  { limit, cursor }: Asked,
+  { limit, cursor, created_after, created_before }: Asked,
   by: { [Name in keyof Row<T>]?: Row<T>[Name] | undefined } = {},
-  { created_after, created_before }: Times = {},
 ): Promise<Page<Row<T>>> {
   const columns: Record<string, SQLiteColumn> = getTableColumns(table as SQLiteTable)
   const having = Object.entries(by).flatMap(([name, value]): SQL[] => {

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { Id, paging } from '../../lib/wire'
+import { createdBetween, Id, paging } from '../../lib/wire'
 
 /** Files that one request takes in. */
 export const MOST_FILES = 50
@@ -44,8 +44,8 @@ export const KnowledgeDocument = z
   })
   .meta({ id: 'KnowledgeDocument' })
 
-export const ListKnowledgeBases = paging
-export type ListPage = z.output<z.ZodObject<typeof paging>>
+export const ListKnowledgeBases = { ...paging, ...createdBetween }
+export type ListPage = z.output<z.ZodObject<typeof ListKnowledgeBases>>
 
 export const IngestFiles = z.strictObject({
   file_ids: z

@@ -1,7 +1,8 @@
-import { and, desc, eq, inArray, lt } from 'drizzle-orm'
+import { and, eq, inArray } from 'drizzle-orm'
 import { commit } from '../../data/commit'
 import type { Context } from '../../data/context'
-import { type Page, pageOf } from '../../data/page'
+import { newest } from '../../data/newest'
+import type { Page } from '../../data/page'
 import { find, removal, revise } from '../../data/revise'
 import { defined } from '../../lib/defined'
 import { iso, newId } from '../../lib/ids'
@@ -34,16 +35,7 @@ export function createKnowledgeBase(ctx: Context, input: CreateKnowledgeBase): P
 
 /** The tenant's knowledge bases, newest first. */
 export function listKnowledgeBases(ctx: Context, input: ListPage): Promise<Page<KnowledgeBaseRow>> {
-  return pageOf(`kb:${ctx.tenant.id}`, input, (after, limit) =>
-    ctx.db
-      .select()
-      .from(knowledgeBases)
-      .where(
-        and(eq(knowledgeBases.tenant_id, ctx.tenant.id), after ? lt(knowledgeBases.id, after.id) : undefined),
-      )
-      .orderBy(desc(knowledgeBases.id))
-      .limit(limit),
-  )
+  return newest(ctx, knowledgeBases, input)
 }
 
 export async function getKnowledgeBase(ctx: Context, id: string): Promise<KnowledgeBaseRow> {
@@ -109,20 +101,7 @@ export async function listDocuments(
   input: ListPage,
 ): Promise<Page<KnowledgeDocumentRow>> {
   await getKnowledgeBase(ctx, baseId)
-  return pageOf(`kb-documents:${ctx.tenant.id}:${baseId}`, input, (after, limit) =>
-    ctx.db
-      .select()
-      .from(knowledgeDocuments)
-      .where(
-        and(
-          eq(knowledgeDocuments.tenant_id, ctx.tenant.id),
-          eq(knowledgeDocuments.knowledge_base_id, baseId),
-          after ? lt(knowledgeDocuments.id, after.id) : undefined,
-        ),
-      )
-      .orderBy(desc(knowledgeDocuments.id))
-      .limit(limit),
-  )
+  return newest(ctx, knowledgeDocuments, input, { knowledge_base_id: baseId })
 }
 
 /** Deletes a document, which is found no more; its file stays. 404, 412. */

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { sizeOf } from '../../lib/json-size'
-import { Id, paging } from '../../lib/wire'
+import { createdBetween, Id, paging } from '../../lib/wire'
 import { refusalOfToolHeader } from './headers'
 import { refusalOfForm } from './url'
 
@@ -101,6 +101,7 @@ export type UpdateTool = z.output<typeof UpdateTool>
 
 export const ListTools = {
   ...paging,
+  ...createdBetween,
   name: Name.optional().meta({ description: 'Only the tool of this name.' }),
 }
 export type ListTools = z.output<z.ZodObject<typeof ListTools>>

@@ -1,7 +1,8 @@
-import { and, desc, eq, inArray, lt, sql } from 'drizzle-orm'
+import { and, eq, inArray, sql } from 'drizzle-orm'
 import { commit } from '../../data/commit'
 import { actingUser, type Context } from '../../data/context'
-import { type Page, pageOf } from '../../data/page'
+import { newest } from '../../data/newest'
+import type { Page } from '../../data/page'
 import { find, removal, revise } from '../../data/revise'
 import { defined } from '../../lib/defined'
 import { iso, newId } from '../../lib/ids'
@@ -31,21 +32,7 @@ const taken = (name: string) => problem('already_exists', `There is a tool calle
 
 /** The tenant’s tools, newest first. */
 export function listTools(ctx: Context, input: ListTools): Promise<Page<ToolRow>> {
-  const { name } = input
-  return pageOf(`tools:${ctx.tenant.id}:${JSON.stringify([name])}`, input, (after, limit) =>
-    ctx.db
-      .select()
-      .from(tools)
-      .where(
-        and(
-          eq(tools.tenant_id, ctx.tenant.id),
-          name === undefined ? undefined : eq(tools.name, name),
-          after ? lt(tools.id, after.id) : undefined,
-        ),
-      )
-      .orderBy(desc(tools.id))
-      .limit(limit),
-  )
+  return newest(ctx, tools, input, { name: input.name })
 }
 
 export async function getTool(ctx: Context, id: string): Promise<ToolRow> {

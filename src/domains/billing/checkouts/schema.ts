@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { Id, paging } from '../../../lib/wire'
+import { createdBetween, Id, paging } from '../../../lib/wire'
 import { Plan } from '../../tenancy/tenants/schema'
 
 /** Where a browser is sent afterwards; kept as it is written, for Stripe puts its session's id for {CHECKOUT_SESSION_ID}. */
@@ -47,7 +47,7 @@ const Status = z.enum(
   'must be open, processing, completed, expired or failed',
 )
 
-export const ListCheckouts = { ...paging, status: Status.optional() }
+export const ListCheckouts = { ...paging, ...createdBetween, status: Status.optional() }
 export type ListCheckouts = z.output<z.ZodObject<typeof ListCheckouts>>
 
 const money = (description: string, example: number) =>

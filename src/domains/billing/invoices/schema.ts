@@ -1,9 +1,9 @@
 import * as z from 'zod'
-import { Id, paging } from '../../../lib/wire'
+import { createdBetween, Id, paging } from '../../../lib/wire'
 
 const Status = z.enum(['draft', 'open', 'paid', 'void'], 'must be draft, open, paid or void')
 
-export const ListInvoices = { ...paging, status: Status.optional() }
+export const ListInvoices = { ...paging, ...createdBetween, status: Status.optional() }
 export type ListInvoices = z.output<z.ZodObject<typeof ListInvoices>>
 
 const SMALLEST = 'In the currency’s smallest unit.'

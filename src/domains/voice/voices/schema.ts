@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { Language } from '../../../lib/language'
-import { Id, paging } from '../../../lib/wire'
+import { createdBetween, Id, paging } from '../../../lib/wire'
 
 /** Samples of one clone. */
 export const MOST_SAMPLES = 10
@@ -56,8 +56,8 @@ export type CreateExternal = z.output<typeof External>
 export const UpdateVoice = z.strictObject({ name: Name, language: Spoken }).partial()
 export type UpdateVoice = z.output<typeof UpdateVoice>
 
-export const ListVoices = paging
-export type ListVoices = z.output<z.ZodObject<typeof paging>>
+export const ListVoices = { ...paging, ...createdBetween }
+export type ListVoices = z.output<z.ZodObject<typeof ListVoices>>
 
 export const Voice = z
   .object({
