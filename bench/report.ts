@@ -95,7 +95,7 @@ export function streamTable(result: StreamResult): string {
 
 export function bundleTable(bundle: Bundle): string {
   const kb = (bytes: number) => (bytes / 1000).toFixed(1)
-  const rows = [['the Worker, minified', kb(bundle.bytes), kb(bundle.gzipped), '≤ 350']]
+  const rows = [['the Worker, minified', kb(bundle.bytes), kb(bundle.gzipped), '']]
   return `Bundle\n\n${table(['', 'kB', 'kB gzip', 'aim'], rows)}`
 }
 
