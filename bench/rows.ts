@@ -130,6 +130,11 @@ export const MAY_GROW: [RegExp, string, string][] = [
     '/webhooks/{id}/recover',
     'counts what it is asked to send again',
   ],
+  [
+    /^GET \/api\/v1\/webhooks\/\{id\}\/deliveries\?status=delivered/,
+    '/webhooks/{id}/deliveries?status=delivered',
+    'looks at five rows for each that it may show, and the small tenant has not so many',
+  ],
 ]
 
 /** Reads first; what removes the one of each that the others need, last. */

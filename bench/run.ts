@@ -142,7 +142,6 @@ async function prepare(state: string): Promise<Prepared> {
     // A type that an isolate has seen, it knows.
     await ask(recorder, 'POST', EVENTS, { headers, body: EVENT })
     const PLANS = {
-      me: await plan('GET', ME),
       one: await plan('GET', one(seeded)),
       list: await plan('GET', LIST),
       post: await plan('POST', POST, saying(0)),
@@ -168,7 +167,6 @@ function answerOf({ headers, text }: Asked): Recorded {
 
 const TYPE_LIST = '/api/v1/webhooks/event-types'
 const TYPES = `${TYPE_LIST}?built_in=true`
-const ME = '/api/v1/auth/me'
 const one = ({ interactionId }: Seeded) => `/api/v1/interactions/${interactionId}`
 const LIST = '/api/v1/interactions?limit=20'
 const POST = '/api/v1/interactions'
@@ -265,7 +263,6 @@ function pairs(ports: { service: number; uncounted: number; floor: number }, see
     uncounted(pair('event-types by token', 0.85, TYPES, '/hello', token)),
     pair('event-types by API key', 0.6, TYPES, '/body', { 'X-API-Key': seeded.key }),
     pair('one type by token', null, `${TYPE_LIST}/interaction.created`, '/hello', token),
-    pair('me', 0.75, ME, '/plans/me', token),
     pair('one', 0.75, one(seeded), '/plans/one', token),
     pair('list of 20', 0.75, LIST, '/plans/list', token),
     posting(saying(0), pair('post', 0.75, POST, '/plans/post', token)),
