@@ -75,7 +75,6 @@ describe('a run', () => {
     })
     expect(notes.text_).toBe(Array.from({ length: 40 }, (_, i) => `${i} `).join(''))
     expect(notes.frames[0]?.text).toBe('0 ')
-    expect((notes.frames[0]?.at ?? 0) - started).toBeLessThan(15)
     const duration = Date.now() - started
     expect(notes.frames.length).toBeLessThanOrEqual(duration / FAST.frameMs + 2)
     expect(notes.frames.length).toBeGreaterThan(5)

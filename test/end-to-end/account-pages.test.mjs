@@ -7,7 +7,7 @@ import { browserAt, call, must, noBrowser, signUp, startService, waitFor } from 
 
 const PASSWORD = 'a long and unusual phrase'
 
-test('the pages that mails lead to', { timeout: 120_000, skip: noBrowser }, async (t) => {
+test('the pages that mails lead to', { timeout: 600_000, skip: noBrowser }, async (t) => {
   const service = await startService(t)
   const browser = await chromium.launch({ executablePath: browserAt, args: ['--no-sandbox'] })
   t.after(() => browser.close())

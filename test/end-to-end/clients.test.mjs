@@ -61,7 +61,7 @@ const browserAt = [
   .filter(Boolean)
   .find(existsSync)
 
-test('clients of a chat', { timeout: 120_000 }, async (t) => {
+test('clients of a chat', { timeout: 600_000 }, async (t) => {
   const service = await startService(t)
   const { key, token, login } = await signUp(service)
   const agent = await startReceiver(t, counter)

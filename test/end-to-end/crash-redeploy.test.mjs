@@ -19,7 +19,7 @@ const talker = (said) => async (_request, response) => {
   response.end('data: [DONE]\n\n')
 }
 
-test('a deployment in the middle of an answer', { timeout: 240_000 }, async (t) => {
+test('a deployment in the middle of an answer', { timeout: 600_000 }, async (t) => {
   const service = await startService(t, { redeploys: true })
   const { key } = await signUp(service)
   const get = (route) => must(service, 'GET', route, { as: key })

@@ -89,7 +89,7 @@ const textOf = (events) =>
 
 const wordsIn = (text) => text.split(' ').length
 
-test('kill -9 in the middle of work', { timeout: 240_000 }, async (t) => {
+test('kill -9 in the middle of work', { timeout: 600_000 }, async (t) => {
   const service = await startService(t)
   const { key, login, tenant } = await signUp(service)
   // What is accepted in three seconds is more than a starter's twenty deliveries a second send in half a minute.

@@ -10,7 +10,7 @@ import { call, must, ROOT, signUp, startService, waitFor } from './harness.mjs'
 
 const SERVER = 'https://server.invalid'
 
-test('the Worker as it is deployed', { timeout: 240_000 }, async (t) => {
+test('the Worker as it is deployed', { timeout: 600_000 }, async (t) => {
   const vars = { DOCS_ENABLED: 'true' }
   const deployed = await startService(t, { vars, environment: 'staging' })
   const source = await startService(t, { vars, source: true })

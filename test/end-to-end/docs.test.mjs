@@ -41,7 +41,7 @@ const SIMULATED = {
   PLAN_PRICES: '{"pro":{"amount":4900},"enterprise":{"amount":49900}}',
 }
 
-test('the pages in docs/', { timeout: 240_000 }, async (t) => {
+test('the pages in docs/', { timeout: 600_000 }, async (t) => {
   const service = await startService(t, { vars: SIMULATED })
   const { token, key } = await signUp(service, 'acme')
   // The login that the pages use.

@@ -45,7 +45,7 @@ export function refused() {
 }
 `
 
-test('the OpenAPI document', { timeout: 240_000 }, async (t) => {
+test('the OpenAPI document', { timeout: 600_000 }, async (t) => {
   const service = await startService(t)
   const folder = temporaryFolder(t)
   const file = path.join(folder, 'openapi.json')

@@ -10,7 +10,7 @@ const ROUNDS = 3
 /** Requests that are answered before a kill. */
 const ENOUGH = 40
 
-test('requests with a key, cut off by a kill -9', { timeout: 180_000 }, async (t) => {
+test('requests with a key, cut off by a kill -9', { timeout: 600_000 }, async (t) => {
   const service = await startService(t)
   const { key } = await signUp(service)
   const sent = []

@@ -218,7 +218,7 @@ const has = (resource, fields) =>
     [],
   )
 
-test('the documents before /api/v1', { timeout: 120_000 }, async (t) => {
+test('the documents before /api/v1', { timeout: 600_000 }, async (t) => {
   const service = await startService(t)
   const folder = temporaryFolder(t)
 

@@ -23,7 +23,7 @@ async function fire(service, key, count, headers = {}) {
   return seen
 }
 
-test('limits', { timeout: 180_000 }, async (t) => {
+test('limits', { timeout: 600_000 }, async (t) => {
   const service = await startService(t, { vars: { LOG_LEVEL: 'error' } })
 
   await t.test('of 1,500 requests by 16 connections 1,000 are answered, each time', async () => {

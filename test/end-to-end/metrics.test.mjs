@@ -36,7 +36,7 @@ const samples = (page) =>
       .map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ') + 1))]),
   )
 
-test('/metrics of a service that works', { timeout: 120_000 }, async (t) => {
+test('/metrics of a service that works', { timeout: 600_000 }, async (t) => {
   const service = await startService(t)
   const { key } = await signUp(service)
   const receiver = await startReceiver(t)

@@ -33,7 +33,7 @@ async function logInThere(page) {
   await page.click('button[type=submit]')
 }
 
-test('a browser logs in at another site and comes back', { skip: noBrowser, timeout: 120_000 }, async (t) => {
+test('a browser logs in at another site and comes back', { skip: noBrowser, timeout: 600_000 }, async (t) => {
   const port = await freePort()
   const providers = { acme: { ...CLIENT, issuer: `http://127.0.0.1:${port}` } }
   const service = await startService(t, { vars: { OAUTH_PROVIDERS: JSON.stringify(providers) } })

@@ -6,7 +6,7 @@ import { call, must, ROOT, signUp, startService, waitFor } from './harness.mjs'
 
 const EMAIL = 'Root@Operators.example'
 
-test('npm run platform-admin', { timeout: 120_000 }, async (t) => {
+test('npm run platform-admin', { timeout: 600_000 }, async (t) => {
   const service = await startService(t)
   // Somebody was quicker with the name.
   const tenant = await signUp(service, 'platform')

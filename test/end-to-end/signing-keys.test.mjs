@@ -8,7 +8,7 @@ import { call, must, signUp, startService } from './harness.mjs'
 
 const kidOf = (token) => JSON.parse(Buffer.from(token.split('.')[0], 'base64url')).kid
 
-test('a rotation of the signing key under load', { timeout: 240_000 }, async (t) => {
+test('a rotation of the signing key under load', { timeout: 600_000 }, async (t) => {
   const service = await startService(t)
   const { key, login: own } = await signUp(service, 'acme')
   const password = 'a long and unusual phrase'

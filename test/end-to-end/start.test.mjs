@@ -98,7 +98,7 @@ async function post(url, body) {
   return (await answer.json()).data
 }
 
-test('npm run dev in a fresh clone', { timeout: 240_000 }, async (t) => {
+test('npm run dev in a fresh clone', { timeout: 600_000 }, async (t) => {
   const copy = freshCopy(t)
   const port = await freePort()
   const url = `http://localhost:${port}`

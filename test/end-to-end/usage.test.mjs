@@ -13,7 +13,7 @@ const LOST_MS = 10_000
 const total = (rows) => rows.reduce((sum, { requests }) => sum + requests, 0)
 const usage = (service, token, query = '') => must(service, 'GET', `/api/v1/usage${query}`, { as: token })
 
-test('usage', { timeout: 120_000 }, async (t) => {
+test('usage', { timeout: 600_000 }, async (t) => {
   const service = await startService(t)
 
   await t.test('counts a run of requests to the last one', async () => {
