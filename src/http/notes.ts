@@ -63,6 +63,8 @@ export type Note = {
   idempotency?: 'ignored' | 'claimed'
   /** What a caller must be allowed besides the scopes, asked before a stored answer is given again; throws the refusal. */
   again?: (ctx: Context, params: Record<string, string>, c: HonoContext<AppEnv>) => Promise<void>
+  /** A header that names what the request is about, as a path does: with another one it is another request. */
+  target?: string
   /**
    * What it counts as (limits.md): a message or an upload besides a request; a stream by how many are open instead of how
    * often they are opened. `credential`: an open route whose body or cookie is a credential, so not counted by address;

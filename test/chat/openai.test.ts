@@ -569,6 +569,22 @@ describe('in a chat', () => {
     expect((await chat.read()).data.messages).toHaveLength(2)
   })
 
+  it('a key with another chat in the header is another request', async () => {
+    const chat = await chatWith(await makeWorld(), echo)
+    const client = clientOf(chat.person.token)
+    const ask = (header: string) =>
+      client.chat.completions
+        .create(
+          { model: chat.agentId, messages: hello },
+          { headers: { 'Idempotency-Key': 'one', 'X-Causeway-Chat-Id': header }, maxRetries: 0 },
+        )
+        .asResponse()
+    const first = await ask(chat.id)
+    expect((await ask(chat.id)).headers.get('Idempotency-Replayed')).toBe('true')
+    expect(first.headers.get('Idempotency-Replayed')).toBeNull()
+    await expect(ask(crypto.randomUUID())).rejects.toMatchObject({ status: 422 })
+  })
+
   it('what does not fit it is refused, and the chat unharmed', async () => {
     const world = await makeWorld()
     const chat = await chatWith(world, echo)

@@ -48,6 +48,7 @@ export const openaiRoutes = new Hono<AppEnv>()
         'Answers the conversation that is sent, without a chat. With `metadata.chat_id`, or the header `X-Causeway-Chat-Id`, the last message is sent to that chat instead.',
       counts: 'message',
       idempotency: 'claimed',
+      target: CHAT_HEADER,
       again,
       also: [
         {

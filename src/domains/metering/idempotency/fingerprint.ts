@@ -1,10 +1,18 @@
 import { sha256 } from '../../../lib/crypto'
 import { utf8 } from '../../../lib/encoding'
 
-/** What makes a request the same as another: method, path with its query, and body. SHA-256 in hex. */
-export function fingerprintOf(request: Request, body: Uint8Array<ArrayBuffer>): Promise<string> {
+/**
+ * What makes a request the same as another: method, path with its query, the header that names its target where the route
+ * has one, and body. SHA-256 in hex.
+ */
+export function fingerprintOf(
+  request: Request,
+  body: Uint8Array<ArrayBuffer>,
+  target?: string,
+): Promise<string> {
   const { pathname, search } = new URL(request.url)
-  const head = utf8(`${request.method}\n${pathname}${search}\n`)
+  const named = target === undefined ? null : request.headers.get(target)
+  const head = utf8(`${request.method}\n${pathname}${search}\n${named === null ? '' : `${named}\n`}`)
   const sent = withoutBoundary(request.headers.get('Content-Type') ?? '', body)
   const whole = new Uint8Array(head.byteLength + sent.byteLength)
   whole.set(head)

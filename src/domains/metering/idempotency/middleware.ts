@@ -102,7 +102,11 @@ async function claimOf(
     tenant_id: ctx?.tenant.id ?? 'public',
     principal: ctx ? `${ctx.principal.kind}:${ctx.principal.id}` : `address:${c.var.request.address}`,
     key,
-    fingerprint: await fingerprintOf(c.req.raw, body instanceof Problem ? utf8(body.code) : body),
+    fingerprint: await fingerprintOf(
+      c.req.raw,
+      body instanceof Problem ? utf8(body.code) : body,
+      routeOf(c).note?.target,
+    ),
     // Not the request's id: a client may send one id again with every attempt.
     claim: crypto.randomUUID(),
     claimed: false,
