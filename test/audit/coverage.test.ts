@@ -279,6 +279,16 @@ const READY: Record<string, (a: Seeded) => Promise<Asked>> = {
     expect((await call('DELETE', path, { token: a.platform.token })).status).toBe(204)
     return {}
   },
+  'PATCH /api/v1/auth/issuers/{id}': async () => ({ body: { aud: 'another' } }),
+  'PATCH /api/v1/webhooks/event-types/{name}': async () => ({ body: { description: 'Another' } }),
+  'PATCH /api/v1/event-type/{event_type_name}': async () => ({ body: { description: 'Another' } }),
+  'PATCH /api/v1/kb/{id}': async () => ({ body: { description: 'Another' } }),
+  'PATCH /api/v1/workflows/{id}': async () => ({ body: { description: 'Another' } }),
+  'POST /api/v1/webhooks/{id}/enable': async (a) => {
+    const path = `/api/v1/webhooks/${a.ids['/api/v1/webhooks/{id}']}/pause`
+    expect((await call('POST', path, { token: a.world.admin.token })).status).toBe(200)
+    return {}
+  },
   'POST /api/v1/app/{app_id}/endpoint/{endpoint_id}/send-example': async () => ({
     body: { eventType: 'seed.signup' },
   }),
