@@ -2,7 +2,7 @@ import { and, desc, eq, getTableColumns, getTableName, gte, isNull, lt, type SQL
 import type { SQLiteColumn, SQLiteTable } from 'drizzle-orm/sqlite-core'
 import { firstIdAt } from '../lib/ids'
 import type { Context } from './context'
-import { type Page, pageOf } from './page'
+import { type Page, pageAmong, pageOf } from './page'
 
 type Listed = SQLiteTable & { tenant_id: SQLiteColumn; id: SQLiteColumn }
 type Row<T extends Listed> = T['$inferSelect'] & { id: string }
@@ -14,15 +14,19 @@ type Asked = {
   created_before?: string | undefined
 }
 
+type Values<T extends Listed> = { [Name in keyof Row<T>]?: Row<T>[Name] | undefined }
+
 /**
  * A page of the tenant's rows of `table`, newest first, since ids carry the time: those that have the values of `by`,
- * where null is null and undefined asks for nothing, and were made between the times, the later one excluded.
+ * where null is null and undefined asks for nothing, and were made between the times, the later one excluded. Those of
+ * `among` no index leads to: as many rows are looked at as pageAmong does, and the page may be short.
  */
 export function newest<T extends Listed>(
   ctx: Context,
   table: T,
   { limit, cursor, created_after, created_before }: Asked,
-  by: { [Name in keyof Row<T>]?: Row<T>[Name] | undefined } = {},
+  by: Values<T> = {},
+  among: Values<T> = {},
 ): Promise<Page<Row<T>>> {
   const columns: Record<string, SQLiteColumn> = getTableColumns(table as SQLiteTable)
   const having = Object.entries(by).flatMap(([name, value]): SQL[] => {
@@ -30,9 +34,9 @@ export function newest<T extends Listed>(
     if (value === undefined || !column) return []
     return [value === null ? isNull(column) : eq(column, value)]
   })
+  const wanted = Object.entries(among).filter(([, value]) => value !== undefined)
   const idAt = (time: string) => firstIdAt(Date.parse(time))
-  const list = `${getTableName(table)}:${ctx.tenant.id}:${JSON.stringify([by, created_after, created_before])}`
-  return pageOf(list, { limit, cursor }, async (after, most) => {
+  const read = async (after: string | null, most: number) => {
     const rows = await ctx.db
       .select()
       .from(table as SQLiteTable)
@@ -42,11 +46,18 @@ export function newest<T extends Listed>(
           ...having,
           created_after === undefined ? undefined : gte(table.id, idAt(created_after)),
           created_before === undefined ? undefined : lt(table.id, idAt(created_before)),
-          after ? lt(table.id, after.id) : undefined,
+          after === null ? undefined : lt(table.id, after),
         ),
       )
       .orderBy(desc(table.id))
       .limit(most)
     return rows as Row<T>[]
-  })
+  }
+  const filters = JSON.stringify([by, wanted, created_after, created_before])
+  const list = `${getTableName(table)}:${ctx.tenant.id}:${filters}`
+  if (wanted.length === 0)
+    return pageOf(list, { limit, cursor }, (after, most) => read(after?.id ?? null, most))
+  return pageAmong(list, { limit, cursor }, read, (row) =>
+    wanted.every(([name, value]) => row[name as keyof Row<T>] === value),
+  )
 }

@@ -88,6 +88,14 @@ describe('a knowledge base', { timeout: 60_000 }, () => {
     expect([job.status, job.result]).toEqual(['completed', { ready: 4, failed: 0, chunks: 5 }])
     expect(await read(world, base)).toMatchObject({ documents: 4, chunks: 5 })
     const documents = await documentsOf(world, base)
+    for (const status of ['ready', 'failed', 'queued']) {
+      const found = await callJson<Document[]>('GET', `/api/v1/kb/${base.id}/documents?status=${status}`, {
+        token: world.viewer.token,
+      })
+      expect(found.data.map(({ id }) => id)).toEqual(
+        documents.filter((document) => document.status === status).map(({ id }) => id),
+      )
+    }
     expect(documents.map(({ filename, status, chunks }) => [filename, status, chunks]).sort()).toEqual([
       ['days.csv', 'ready', 1],
       ['fees.html', 'ready', 1],

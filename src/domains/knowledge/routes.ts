@@ -12,6 +12,7 @@ import {
   IngestFiles,
   KnowledgeBase,
   KnowledgeDocument,
+  ListDocuments,
   ListKnowledgeBases,
   Results,
   SearchKnowledge,
@@ -111,7 +112,7 @@ export const knowledgeRoutes = new Hono<AppEnv>()
     doc('List what was taken in, newest first', { tag }),
     allow('kb:read'),
     id,
-    query(ListKnowledgeBases),
+    query(ListDocuments),
     returnsPage(KnowledgeDocument),
     async (c) => c.var.reply(await listDocuments(c.var.ctx, c.req.valid('param').id, c.req.valid('query'))),
   )

@@ -28,6 +28,8 @@ export const KnowledgeBase = z
   })
   .meta({ id: 'KnowledgeBase' })
 
+const DocumentStatus = z.enum(['queued', 'ready', 'failed'], 'must be queued, ready or failed')
+
 export const KnowledgeDocument = z
   .object({
     id: Id,
@@ -36,7 +38,7 @@ export const KnowledgeDocument = z
     filename: z.string(),
     content_type: z.string(),
     size: z.int(),
-    status: z.enum(['queued', 'ready', 'failed']).meta({ description: 'It is found once it is `ready`.' }),
+    status: DocumentStatus.meta({ description: 'It is found once it is `ready`.' }),
     error: z.string().nullable().meta({ description: 'Why it could not be taken in.' }),
     chunks: z.int(),
     created_at: z.string().meta({ format: 'date-time' }),
@@ -45,7 +47,9 @@ export const KnowledgeDocument = z
   .meta({ id: 'KnowledgeDocument' })
 
 export const ListKnowledgeBases = { ...paging, ...createdBetween }
+export const ListDocuments = { ...ListKnowledgeBases, status: DocumentStatus.optional() }
 export type ListPage = z.output<z.ZodObject<typeof ListKnowledgeBases>>
+export type ListDocuments = z.output<z.ZodObject<typeof ListDocuments>>
 
 export const IngestFiles = z.strictObject({
   file_ids: z

@@ -8,7 +8,7 @@ import { defined } from '../../lib/defined'
 import { iso, newId } from '../../lib/ids'
 import { problem } from '../../lib/problem'
 import { vectorsForgotten } from './forget'
-import type { CreateKnowledgeBase, ListPage, UpdateKnowledgeBase } from './schema'
+import type { CreateKnowledgeBase, ListDocuments, ListPage, UpdateKnowledgeBase } from './schema'
 import {
   type KnowledgeBaseRow,
   type KnowledgeDocumentRow,
@@ -98,10 +98,10 @@ export async function deleteKnowledgeBase(ctx: Context, id: string): Promise<und
 export async function listDocuments(
   ctx: Context,
   baseId: string,
-  input: ListPage,
+  input: ListDocuments,
 ): Promise<Page<KnowledgeDocumentRow>> {
   await getKnowledgeBase(ctx, baseId)
-  return newest(ctx, knowledgeDocuments, input, { knowledge_base_id: baseId })
+  return newest(ctx, knowledgeDocuments, input, { knowledge_base_id: baseId }, { status: input.status })
 }
 
 /** Deletes a document, which is found no more; its file stays. 404, 412. */

@@ -49,6 +49,16 @@ describe('a clone', { timeout: 60_000 }, () => {
     })
     const listed = await callJson<VoiceView[]>('GET', PATH, { token: world.viewer.token })
     expect(listed.data.map(({ id }) => id)).toEqual([voice.id])
+    for (const [query, found] of [
+      ['kind=clone&status=ready', 1],
+      ['status=failed', 0],
+      ['kind=external', 0],
+      ['created_after=2020-01-01T00:00:00Z', 1],
+      ['created_before=2020-01-01T00:00:00Z', 0],
+    ] as const) {
+      const { data } = await callJson<VoiceView[]>('GET', `${PATH}?${query}`, { token: world.viewer.token })
+      expect([query, data.length]).toEqual([query, found])
+    }
     const body = { name: 'Night desk', language: null }
     const changed = await callJson<VoiceView>('PATCH', `${PATH}/${voice.id}`, {
       token: world.developer.token,

@@ -56,21 +56,27 @@ export type CreateExternal = z.output<typeof External>
 export const UpdateVoice = z.strictObject({ name: Name, language: Spoken }).partial()
 export type UpdateVoice = z.output<typeof UpdateVoice>
 
-export const ListVoices = { ...paging, ...createdBetween }
+const Kind = z.enum(['clone', 'external'], 'must be clone or external')
+const Status = z.enum(['queued', 'ready', 'failed'], 'must be queued, ready or failed')
+
+export const ListVoices = {
+  ...paging,
+  ...createdBetween,
+  kind: Kind.optional(),
+  status: Status.optional(),
+}
 export type ListVoices = z.output<z.ZodObject<typeof ListVoices>>
 
 export const Voice = z
   .object({
     id: Id,
     name: z.string(),
-    kind: z.enum(['clone', 'external']),
+    kind: Kind,
     language: z.string().nullable(),
     provider: z.enum(PROVIDERS),
     provider_voice_id: z.string().nullable().meta({ description: 'Null while it is made.' }),
     own: z.boolean().meta({ description: 'Whether it is of an account of your own, or of the operator’s.' }),
-    status: z
-      .enum(['queued', 'ready', 'failed'])
-      .meta({ description: 'A clone is `queued` while the provider makes it.' }),
+    status: Status.meta({ description: 'A clone is `queued` while the provider makes it.' }),
     error: z.string().nullable().meta({ description: 'Why it could not be made.' }),
     file_ids: z.array(Id),
     job_id: Id.nullable().meta({ description: 'The job that has a clone made.' }),

@@ -81,7 +81,7 @@ function newVoice(
 
 /** The tenant's voices, newest first. */
 export function listVoices(ctx: Context, input: ListVoices): Promise<Page<VoiceRow>> {
-  return newest(ctx, voices, input)
+  return newest(ctx, voices, input, {}, { kind: input.kind, status: input.status })
 }
 
 export async function getVoice(ctx: Context, id: string): Promise<VoiceRow> {
