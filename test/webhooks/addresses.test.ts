@@ -165,7 +165,16 @@ it('a request never reaches the zone’s own origin: the runtime takes every nam
 
 describe('an attempt', { timeout: 20_000 }, () => {
   const request = (url: string, timeout_ms = 2000): Request => ({
-    ...{ url, headers: {}, masked: {}, refusal: null, secrets: [], signers: [], profile: 'standard' },
+    ...{
+      url,
+      headers: {},
+      masked: {},
+      values: [],
+      refusal: null,
+      secrets: [],
+      signers: [],
+      profile: 'standard',
+    },
     ...{ timeout_ms, event_id: 'msg_1', body: '{}', number: 1, begins: Date.now(), trace_id: null },
   })
   const settings = (query: string) => ({

@@ -13,7 +13,16 @@ async function logged(step: { body?: string; headers?: Record<string, string> })
   const headers = { authorization: VALUE, 'x-token': TOKEN, 'x-plain': 'plain to see' }
   const masked = { ...headers, authorization: '********', 'x-token': '********' }
   const request: Request = {
-    ...{ url, headers, masked, refusal: null, secrets: [], signers: [], profile: 'standard' },
+    ...{
+      url,
+      headers,
+      masked,
+      values: [],
+      refusal: null,
+      secrets: [],
+      signers: [],
+      profile: 'standard',
+    },
     ...{ timeout_ms: 5000, event_id: 'msg_1', body: '{}', number: 1, begins: Date.now(), trace_id: null },
   }
   return (await makeAttempt(request, settingsOf(requestContext().env))).attempt

@@ -67,7 +67,15 @@ it('is made by no secret and no key whose time ended since the endpoint was read
     'verify',
   ])) as CryptoKeyPair
   const target = {
-    ...{ url: receiver.url, payload: 'event', headers: {}, masked: {}, templates: {}, refusal: null },
+    ...{
+      url: receiver.url,
+      payload: 'event',
+      headers: {},
+      masked: {},
+      templates: {},
+      values: [],
+      refusal: null,
+    },
     ...{ profile: 'standard', timeout_ms: 5000 },
     secrets: [-1, 60_000].map((ms) => ({
       plain: makeSecret(),

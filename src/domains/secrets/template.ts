@@ -22,14 +22,6 @@ export function fill(text: string, secretOf: (name: string) => string): string {
   return text.replace(USE, (_, name: string) => secretOf(name))
 }
 
-/** What stands for the secrets of a template in the text that it was filled to. */
-export function valuesIn(template: string, text: string): string[] {
-  // Every second piece is a name.
-  const between = template.split(USE).filter((_, i) => i % 2 === 0)
-  const pattern = between.map((words) => words.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')).join('(.+?)')
-  return new RegExp(`^${pattern}$`, 's').exec(text)?.slice(1) ?? []
-}
-
 /** Whether a secret may be sent to a host: one of its own, or below one that begins with `*.`. */
 export function mayGoTo(hosts: readonly string[], host: string): boolean {
   const plain = host.toLowerCase().replace(/\.+$/, '')

@@ -3,7 +3,6 @@ import { ECHO_MASK, echoesOf, SHORTEST_ECHO, withoutEchoes } from '../../../lib/
 import { hex, utf8 } from '../../../lib/encoding'
 import { iso } from '../../../lib/ids'
 import { refusalOfUrl } from '../../../lib/safe-url'
-import { valuesIn } from '../../secrets/template'
 import type { EndpointRow } from '../endpoints/table'
 import { type Answer, errorOf, keptHeaders, NOTHING, readBody, retryAfterOf } from './answer'
 import type { Attempt } from './schema'
@@ -15,6 +14,8 @@ export type Request = Keys & {
   url: string
   headers: Record<string, string>
   masked: Record<string, string>
+  /** The tenant's secrets within the headers. */
+  values: readonly string[]
   /** Why nothing can be sent, as the error. */
   refusal: string | null
   profile: EndpointRow['signature_profile']
@@ -105,15 +106,12 @@ function messageOf(error: unknown): string {
 }
 
 /** Receivers echo what they were sent: where an answer holds the value of a header that the log masks, so does this. */
-function maskerOf({ headers, masked }: Request): (text: string) => string {
+function maskerOf({ headers, masked, values }: Request): (text: string) => string {
   const hidden = Object.entries(headers)
     .filter(([name, value]) => masked[name] !== value)
-    // The value, the credential after its scheme, and what stands for secrets in it.
-    .flatMap(([name, value]) => [
-      ...[value, ...value.split(/\s+/).filter((part) => part.length >= SHORTEST_ECHO)],
-      ...valuesIn(masked[name] ?? '', value),
-    ])
-  const echoes = echoesOf(hidden)
+    // The value, and the credential after its scheme.
+    .flatMap(([, value]) => [value, ...value.split(/\s+/).filter((part) => part.length >= SHORTEST_ECHO)])
+  const echoes = echoesOf([...hidden, ...values])
   return (text) => echoes.reduce(maskedEnd, withoutEchoes(text, echoes))
 }
 

@@ -17,6 +17,8 @@ export type Target = {
   masked: Record<string, string>
   /** Those of the headers that use the tenant's secrets, as they were written. */
   templates: Record<string, string>
+  /** What stands for them in the headers. */
+  values: string[]
   /** Why nothing can be sent, as the attempt's error. */
   refusal: string | null
   secrets: { plain: string; expires_at: string | null }[]
@@ -38,13 +40,14 @@ export async function targetOf(ctx: Context, row: EndpointRow): Promise<Target> 
   const masked = maskHeaders(row.headers)
   const templates = templatesOf(row.headers)
   const opened = { url, payload, headers, masked, templates, secrets, profile, timeout_ms }
-  return asOfNow(ctx, { ...opened, refusal: null, signers: [] })
+  return asOfNow(ctx, { ...opened, values: [], refusal: null, signers: [] })
 }
 
 /** A target that was opened before, with the tenant's keys and secrets as they are now: they change without the endpoint. */
 export async function asOfNow(ctx: Context, target: Target): Promise<Target> {
-  const { headers, refusal } = await fillTemplates(ctx, target.url, target.templates)
-  return { ...target, headers: { ...target.headers, ...headers }, refusal, signers: await signersOf(ctx) }
+  const { headers, ...filled } = await fillTemplates(ctx, target.url, target.templates)
+  const signers = await signersOf(ctx)
+  return { ...target, headers: { ...target.headers, ...headers }, ...filled, signers }
 }
 
 /** What is sent: an event, with the text of its data as it was printed at acceptance. */
@@ -70,6 +73,7 @@ export function send(
       url: target.url,
       headers: target.headers,
       masked: target.masked,
+      values: target.values,
       refusal: target.refusal,
       secrets: target.secrets
         .filter(({ expires_at }) => expires_at === null || expires_at > iso(begins))

@@ -71,24 +71,24 @@ export async function refusedTemplates(
   return errors
 }
 
-/** The headers with their secrets in place, as they are now; `refusal` says why there are none. */
+/** The headers with their secrets in place, as they are now, and the secrets’ values; `refusal` says why there are none. */
 export async function fillTemplates(
   ctx: Context,
   url: string,
   templates: Record<string, string>,
-): Promise<{ headers: Record<string, string>; refusal: string | null }> {
+): Promise<{ headers: Record<string, string>; values: string[]; refusal: string | null }> {
   const names = namesOf(templates)
   const found = await secretsNamed(ctx, names)
   const values = new Map<string, string>()
   for (const name of names) {
     const one = found.get(name)
     const refusal = refusalOf(name, one, url)
-    if (!one || refusal !== null) return { headers: {}, refusal: `secret: a header ${refusal}` }
+    if (!one || refusal !== null) return { headers: {}, values: [], refusal: `secret: a header ${refusal}` }
     values.set(name, await one.open())
   }
   const filled = Object.entries(templates).map(([header, value]) => [
     header,
     fill(value, (name) => values.get(name) ?? ''),
   ])
-  return { headers: Object.fromEntries(filled), refusal: null }
+  return { headers: Object.fromEntries(filled), values: [...values.values()], refusal: null }
 }
