@@ -535,6 +535,21 @@ describe('feedback', () => {
   })
 })
 
+describe('an edit in place', () => {
+  it('that is repeated under its name puts nothing back that was changed since', async () => {
+    const chat = await echoing()
+    const [, answer] = (await say(chat, 'a')) as [Msg, Msg]
+    const named = { content: 'mine', in_place: true, client_message_id: 'edit-1' }
+    expect((await edit(chat, answer.id, named)).data).toMatchObject({ messages: [{ content: 'mine' }] })
+    await edit(chat, answer.id, { content: 'later', in_place: true })
+    const repeated = await edit(chat, answer.id, named)
+    expect([repeated.status, repeated.data]).toMatchObject([200, { messages: [{ content: 'later' }] }])
+    expect(texts(await shown(chat))).toEqual(['a', 'later'])
+    const other = await edit(chat, answer.id, { ...named, content: 'other' })
+    expect([other.status, other.error.code]).toEqual([422, 'idempotency_key_reused'])
+  })
+})
+
 describe('an archived chat', () => {
   it('takes no message and no edit until it is taken out again, and stays as it is', async () => {
     const chat = await echoing()

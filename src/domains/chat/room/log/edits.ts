@@ -1,9 +1,11 @@
+import { sha256 } from '../../../../lib/crypto'
 import { iso, newId } from '../../../../lib/ids'
 import { problem } from '../../../../lib/problem'
 import type { EditMessage, Feedback, GiveFeedback, Message, MessageUpdate } from '../../messages/schema'
 import { feedbackGiven, messageCreated } from '../announcements'
 import type { Caller } from '../caller'
 import type { Room } from '../room'
+import { keepEdit, printOfEdit } from './named-edits'
 import type { RoomEvent } from './protocol'
 
 // What editors do to messages that are there, without asking the agent anything.
@@ -16,6 +18,7 @@ export type Edit = { message_id: string } & EditMessage
  */
 export async function edit(room: Room, caller: Caller, input: Edit): Promise<Message | null> {
   const { message_id, content, in_place, client_message_id } = input
+  const print = await sha256(content)
   const chat = await room.access.chat(caller, 'editor')
   const message = messageOf(room, message_id)
   if (chat.is_archived) throw problem('chat_archived', 'The chat is archived')
@@ -25,8 +28,15 @@ export async function edit(room: Room, caller: Caller, input: Edit): Promise<Mes
   const now = Date.now()
   const metadata = { edited_at: iso(now), edited_by: caller.user_id }
   if (in_place) {
+    const name = client_message_id && `${caller.user_id} ${message_id} ${client_message_id}`
+    const before = name ? printOfEdit(room, name) : null
+    if (before === print) return message
+    if (before !== null) throw reused()
     if (message.status === 'streaming') throw busy(room)
-    change(room, now, { id: message_id, content, metadata })
+    change(room, now, { id: message_id, content, metadata }, () => {
+      room.outbox.add(now)
+      if (name) keepEdit(room, { name, print })
+    })
     return messageOf(room, message_id)
   }
   if (room.runs.going) throw busy(room)
@@ -37,7 +47,7 @@ export async function edit(room: Room, caller: Caller, input: Edit): Promise<Mes
     const said = messageOf(room, before)
     const changed = said.metadata.edited_at !== said.timestamp
     if (said.metadata.edited_from === message_id && (changed || said.content === content)) return said
-    throw problem('idempotency_key_reused', 'This client_message_id or key stands for another message')
+    throw reused()
   }
   const base = { id: newId(now), parent_id, role, content, attachments, status: 'complete' as const }
   const sibling: Message = {
@@ -101,6 +111,9 @@ function messageOf(room: Room, id: string, from: 'path' | 'body' = 'path'): Mess
     ? problem.notFound('message', id)
     : problem.invalid({ message_id: 'must be the id of a message of this chat' })
 }
+
+const reused = () =>
+  problem('idempotency_key_reused', 'This client_message_id or key stands for another message')
 
 const busy = (room: Room) =>
   problem('run_in_progress', 'The chat is answering a message', {
