@@ -310,7 +310,8 @@ describe('changing a chat', () => {
   it('of another’s is for an admin, and audited', async () => {
     const world = await makeWorld()
     const chat = await chatWith(world, echo)
-    const patch = (token: string) => callJson('PATCH', chat.path, { token, body: { title: 'Mine now' } })
+    const patch = (token: string, title = 'Mine now') =>
+      callJson('PATCH', chat.path, { token, body: { title } })
     const audited = async () =>
       (
         await env.DB.prepare(`select action from audit_log where tenant_id = ? and resource = 'chat'`)
@@ -322,7 +323,10 @@ describe('changing a chat', () => {
     expect((await patch((await makeWorld()).admin.token)).status).toBe(404)
     expect((await patch(world.member.token)).status).toBe(200)
     expect(await audited()).toEqual([])
+    // What changes nothing is on no record.
     expect((await patch(world.admin.token)).status).toBe(200)
+    expect(await audited()).toEqual([])
+    expect((await patch(world.admin.token, 'The admin’s')).status).toBe(200)
     expect(await audited()).toEqual([{ action: 'chat.update' }])
   })
 })
