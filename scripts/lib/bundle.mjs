@@ -1,7 +1,6 @@
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { builtinModules, createRequire } from 'node:module'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { unstable_readConfig } from 'wrangler'
 import { strip } from './strip.mjs'
 
@@ -19,7 +18,7 @@ const LIKE_WRANGLER = {
 const CONDITIONS = ['workerd', 'worker', 'browser']
 
 /** Modules that stay files of their own, next to the Worker, since hardly any request needs them. */
-const LAZY = { 'unpdf/pdfjs': 'lazy/pdfjs.js' }
+const LAZY = { 'unpdf/pdfjs': 'lazy/pdfjs.js', 'entities/decode': 'lazy/entities.js' }
 
 /**
  * Writes the Worker as it is deployed: the source without what only the document is made from, as one file, and what is
@@ -35,30 +34,45 @@ export async function bundleWorker(root, outfile) {
     write: false,
     conditions: ['deployed', ...CONDITIONS],
     define: { 'process.env.NODE_ENV': '"production"' },
-    plugins: [lazy, aliases(root), stripped(root)],
+    plugins: [lazyInUnpdf, aliases(root), stripped(root)],
   })
   const folder = path.dirname(outfile)
   mkdirSync(folder, { recursive: true })
   for (const { path: file, text } of outputFiles) writeFileSync(file, text)
+  const main = outputFiles.find(({ path: file }) => file === outfile).text
   for (const [name, file] of Object.entries(LAZY)) {
-    mkdirSync(path.dirname(path.join(folder, file)), { recursive: true })
-    copyFileSync(fileURLToPath(import.meta.resolve(name)), path.join(folder, file))
+    if (!main.includes(`import(${atRunTime(file)})`))
+      throw new Error(`nothing imports ${name} when it needs it`)
+    await esbuild.build({
+      ...LIKE_WRANGLER,
+      absWorkingDir: root,
+      entryPoints: [name],
+      outfile: path.join(folder, file),
+      minify: true,
+      conditions: CONDITIONS,
+    })
   }
 }
 
-/** Their imports are left to run time; a name that is put together there is followed by no bundler, wrangler's among them. */
-const lazy = {
-  name: 'lazy',
+/** A name that is put together when it is needed is followed by no bundler, wrangler's among them. */
+const atRunTime = (file) => `[".", "${file}"].join("/")`
+
+/** Code whose imports of what is `LAZY` are left to run time. */
+function lazily(code) {
+  let made = code
+  for (const [name, file] of Object.entries(LAZY))
+    made = made.replaceAll(`import('${name}')`, `import(${atRunTime(file)})`)
+  return made
+}
+
+/** The one package that imports so itself; the service's own modules are seen to where they are stripped. */
+const lazyInUnpdf = {
+  name: 'lazy in unpdf',
   setup(build) {
-    build.onLoad({ filter: /\/node_modules\/unpdf\/dist\/index\.mjs$/ }, ({ path: file }) => {
-      let contents = readFileSync(file, 'utf8')
-      for (const [name, at] of Object.entries(LAZY)) {
-        const literal = `import('${name}')`
-        if (!contents.includes(literal)) throw new Error(`${file} does not import ${name} any more`)
-        contents = contents.replaceAll(literal, `import(['.', '${at}'].join('/'))`)
-      }
-      return { contents, loader: 'js' }
-    })
+    build.onLoad({ filter: /\/node_modules\/unpdf\/dist\/index\.mjs$/ }, ({ path: file }) => ({
+      contents: lazily(readFileSync(file, 'utf8')),
+      loader: 'js',
+    }))
   },
 }
 
@@ -90,7 +104,9 @@ const stripped = (root) => ({
   setup(build) {
     const ours = path.join(root, 'src') + path.sep
     build.onLoad({ filter: /\.ts$/ }, ({ path: file }) =>
-      file.startsWith(ours) ? { contents: strip(readFileSync(file, 'utf8'), file), loader: 'ts' } : undefined,
+      file.startsWith(ours)
+        ? { contents: lazily(strip(readFileSync(file, 'utf8'), file)), loader: 'ts' }
+        : undefined,
     )
   },
 })

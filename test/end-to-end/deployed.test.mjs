@@ -45,27 +45,40 @@ test('the Worker as it is deployed', { timeout: 600_000 }, async (t) => {
       assert.ok(!code.includes(part), part)
   })
 
-  await t.test('reads a PDF, by a module that it loads when there is one', async () => {
+  await t.test('reads a PDF and a page, by modules that it loads when there is one', async () => {
     const { key } = await signUp(deployed)
     const as = { as: key }
     const base = await must(deployed, 'POST', '/api/v1/kb', { ...as, body: { name: 'Help' } })
-    const pdf = pdfOf(['Our warranty lasts two years.'])
-    const file = { filename: 'warranty.pdf', content_type: 'application/pdf', size: pdf.byteLength }
-    const { file_id, url } = await must(deployed, 'POST', '/api/v1/files/presign', { ...as, body: file })
-    const sent = await fetch(url, {
-      method: 'PUT',
-      headers: { 'Content-Type': file.content_type },
-      body: pdf,
+    const keep = async (filename, content_type, body) => {
+      const file = { filename, content_type, size: body.byteLength }
+      const { file_id, url } = await must(deployed, 'POST', '/api/v1/files/presign', { ...as, body: file })
+      const sent = await fetch(url, { method: 'PUT', headers: { 'Content-Type': content_type }, body })
+      assert.equal(sent.status, 200)
+      await must(deployed, 'POST', `/api/v1/files/${file_id}/complete`, as)
+      return file_id
+    }
+    const page = '<title>Caf&eacute;</title><p>Open &ndash; all summer</p>'
+    const file_ids = [
+      await keep('warranty.pdf', 'application/pdf', pdfOf(['Our warranty lasts two years.'])),
+      await keep('hours.html', 'text/html', new TextEncoder().encode(page)),
+    ]
+    const job = await must(deployed, 'POST', `/api/v1/kb/${base.id}/files/ingest`, {
+      ...as,
+      body: { file_ids },
     })
-    assert.equal(sent.status, 200)
-    await must(deployed, 'POST', `/api/v1/files/${file_id}/complete`, as)
-    const ingest = `/api/v1/kb/${base.id}/files/ingest`
-    const job = await must(deployed, 'POST', ingest, { ...as, body: { file_ids: [file_id] } })
     const ended = await waitFor(async () => {
       const { status, result } = await must(deployed, 'GET', `/api/v1/jobs/${job.id}`, as)
       return status === 'completed' && result
     }, 30_000)
-    assert.deepEqual(ended, { ready: 1, failed: 0, chunks: 1 })
+    assert.deepEqual(ended, { ready: 2, failed: 0, chunks: 2 })
+    const { results } = await must(deployed, 'POST', `/api/v1/kb/${base.id}/search`, {
+      ...as,
+      body: { query: 'summer' },
+    })
+    assert.deepEqual(
+      results.map(({ heading, text }) => [heading, text]),
+      [['Café', 'Open – all summer']],
+    )
   })
 
   await t.test('answers requests and refuses them as the source does', async () => {

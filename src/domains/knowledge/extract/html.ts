@@ -1,4 +1,3 @@
-import { decodeHTML } from 'entities/decode'
 import type { Block } from '../chunks'
 import { Unreadable } from './csv'
 import { Trail } from './text'
@@ -11,6 +10,8 @@ const BLOCKS =
 
 /** What a page says, by the parser of the runtime: its paragraphs, each under its title and headings. */
 export async function fromHtml(html: string): Promise<Block[]> {
+  // A table of two thousand names that only this needs: no part of the Worker's start.
+  const { decodeHTML } = await import('entities/decode')
   const blocks: Block[] = []
   const trail = new Trail()
   let text = ''
