@@ -142,6 +142,7 @@ async function prepare(state: string): Promise<Prepared> {
     // A type that an isolate has seen, it knows.
     await ask(recorder, 'POST', EVENTS, { headers, body: EVENT })
     const PLANS = {
+      me: await plan('GET', ME),
       one: await plan('GET', one(seeded)),
       list: await plan('GET', LIST),
       post: await plan('POST', POST, saying(0)),
@@ -165,6 +166,7 @@ function answerOf({ headers, text }: Asked): Recorded {
   return { headers: Object.entries(headers).filter(([name]) => !ADDED.has(name)), body: text, logged }
 }
 
+const ME = '/api/v1/auth/me'
 const TYPE_LIST = '/api/v1/webhooks/event-types'
 const TYPES = `${TYPE_LIST}?built_in=true`
 const one = ({ interactionId }: Seeded) => `/api/v1/interactions/${interactionId}`
@@ -249,6 +251,11 @@ function pairs(ports: { service: number; uncounted: number; floor: number }, see
     const shot = { headers, method: 'POST', status: 201, body: JSON.stringify(sent) }
     return { ...rest, service: { ...service, ...shot }, floor: { ...floor, ...shot } }
   }
+  // A tenant may ask this 60 times a minute, so it is the service without limits that is asked.
+  const unlimited = ({ name, service, ...rest }: Pair): Pair => ({
+    ...{ ...rest, name: `${name} without limits` },
+    service: { ...service, port: ports.uncounted },
+  })
   const uncounted = ({ floor, ...rest }: Pair): Pair => ({
     ...rest,
     floorName: 'the same without limits, usage and metrics',
@@ -263,6 +270,7 @@ function pairs(ports: { service: number; uncounted: number; floor: number }, see
     uncounted(pair('event-types by token', 0.85, TYPES, '/hello', token)),
     pair('event-types by API key', 0.6, TYPES, '/body', { 'X-API-Key': seeded.key }),
     pair('one type by token', null, `${TYPE_LIST}/interaction.created`, '/hello', token),
+    unlimited(pair('me', 0.75, ME, '/plans/me', token)),
     pair('one', 0.75, one(seeded), '/plans/one', token),
     pair('list of 20', 0.75, LIST, '/plans/list', token),
     posting(saying(0), pair('post', 0.75, POST, '/plans/post', token)),

@@ -22,6 +22,7 @@ export function createInteraction(ctx: Context, input: Said | Done): Promise<Sho
     const { statements, events } = registration(ctx, rows)
     return commit(ctx, {
       statements: [serviceEnabled(ctx), ...begun, ...statements],
+      shared: true,
       events,
       result: shown(ctx, row),
     })
