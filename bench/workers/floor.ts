@@ -72,14 +72,18 @@ async function carryOut({ DB, PLANS }: Env['Bindings'], name: string): Promise<u
     ids[index] ??= newId(now)
     return ids[index]
   }
+  // Through the Sessions API, as the service says them: a bookmark comes with each answer.
+  const session = DB.withSession('first-primary')
   const bound = ({ sql, params }: PlannedStatement) =>
-    DB.prepare(sql).bind(
-      ...params.map((param) => ('template' in param ? param.template.replace(SLOT, fresh) : param.value)),
-    )
+    session
+      .prepare(sql)
+      .bind(
+        ...params.map((param) => ('template' in param ? param.template.replace(SLOT, fresh) : param.value)),
+      )
   let rows: unknown = null
   for (const { batch, statements } of PLANS[name] ?? []) {
     const [first] = statements
-    if (batch) await DB.batch(statements.map(bound))
+    if (batch) await session.batch(statements.map(bound))
     else if (first) rows = (await bound(first).all()).results
   }
   return rows
