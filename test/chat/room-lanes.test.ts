@@ -1,7 +1,11 @@
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { upstreamOf } from '../../src/domains/chat/agents/upstreams/choose'
+import type { RoomEvent } from '../../src/domains/chat/room/log/protocol'
+import type { Audience } from '../../src/domains/chat/room/readers/audience'
+import { Crowd } from '../../src/domains/chat/room/readers/crowd'
 import { Lane } from '../../src/domains/chat/room/readers/lane'
 import { QUEUE_BYTES } from '../../src/domains/chat/room/readers/pipe'
+import type { Reader } from '../../src/domains/chat/room/readers/reader'
 import { streamOver } from '../../src/domains/chat/room/readers/stream'
 import { TIMINGS } from '../../src/domains/chat/room/runs/run'
 import { utf8 } from '../../src/lib/encoding'
@@ -168,6 +172,104 @@ describe('many readers', () => {
   }, 30_000)
 })
 
+describe('a crowd', () => {
+  it('is given every event once and in order, by fewer messages, while it comes and goes', async () => {
+    const gate = new Gate()
+    const chat = await chatWith(await makeWorld(), { name: 'Gate', webhook_url: gate.url })
+    await chat.inObject(
+      (object) =>
+        void object.furnish(chat.ids, {
+          ...{ timings: { ...TIMINGS, frameMs: 2 }, upstreamOf },
+          lanes: { from: READERS + 5, stepMs: 2, quietMs: QUIET_MS, crowdFrom: 3 },
+        }),
+    )
+    let messages = 0
+    await chat.inObject((object) => {
+      const { audience } = (object as unknown as { room: { audience: Audience } }).room
+      const crowd: Crowd = Reflect.get(audience, 'crowd')
+      const { sent, heard } = Crowd.prototype
+      crowd.sent = (reader) => {
+        messages += 1
+        sent.call(crowd, reader)
+      }
+      // The word is back late, as it is where there are thousands.
+      crowd.heard = () => void setTimeout(() => heard.call(crowd), 30)
+    })
+    const all = await followers(chat)
+    await begin(chat, gate)
+    let text = await words(gate, 0, 30)
+    // Ten more come while something is waited for, and then there are enough for lanes.
+    all.push(...(await followers(chat, 10)))
+    text += await words(gate, 30, 60)
+    await eventually(async () => (await lanesOf(chat)) === READERS + 10)
+    text += await words(gate, 90, 20)
+    await eventually(async () => (await lanesOf(chat)) === 0)
+    text += await words(gate, 110, 20)
+    await gate.end()
+    await eventually(() => all.every(({ reader }) => reader.seen.at(-1)?.type === 'done'))
+    const ids = (await chat.log()).map(({ id }) => id)
+    for (const one of all.slice(0, READERS)) expect(one.text).toBe(text)
+    for (const one of all) {
+      expect(one.ids).toEqual(ids.slice(-one.ids.length))
+      expect(one.reader.seen.filter(({ type }) => type === 'reset')).toEqual([])
+    }
+    expect(messages).toBeGreaterThan(READERS)
+    // Eighty words or so came by sockets.
+    expect(messages).toBeLessThan(READERS * 40)
+  }, 30_000)
+
+  /** One that is told the time, and what it lets go. */
+  function crowd() {
+    vi.useFakeTimers({ now: 1_000_000 })
+    const gone: number[] = []
+    let echoes = 0
+    const one = new Crowd((owed) => void gone.push(...owed.map(({ event }) => event.seq)), 2)
+    const reader = { echo: () => void echoes++ } as unknown as Reader
+    const say = (readers: number) => {
+      for (let i = 0; i < readers; i++) one.sent(reader)
+      one.allSent()
+    }
+    const owe = (seq: number) => one.owe([{ event: { seq } as RoomEvent, frames: [] }])
+    return { one, gone, say, owe, echoes: () => echoes }
+  }
+  afterEach(() => void vi.useRealTimers())
+
+  it('waits until the word is back, and as long again', () => {
+    const { one, gone, say, owe, echoes } = crowd()
+    say(1)
+    expect([one.waits, echoes()]).toEqual([false, 0])
+    say(2)
+    expect([one.waits, echoes()]).toEqual([true, 1])
+    owe(1)
+    vi.advanceTimersByTime(200)
+    owe(2)
+    one.heard()
+    vi.advanceTimersByTime(199)
+    expect([one.waits, gone]).toEqual([true, []])
+    vi.advanceTimersByTime(1)
+    expect([one.waits, gone]).toEqual([false, [1, 2]])
+  })
+
+  it('waits for a second, and no longer, whatever becomes of the word', () => {
+    const { one, gone, say, owe } = crowd()
+    say(2)
+    owe(1)
+    vi.advanceTimersByTime(999)
+    expect(gone).toEqual([])
+    vi.advanceTimersByTime(1)
+    expect(gone).toEqual([1])
+    // One that comes late says nothing.
+    one.heard()
+    say(2)
+    owe(2)
+    vi.advanceTimersByTime(900)
+    one.heard()
+    vi.advanceTimersByTime(100)
+    expect(gone).toEqual([1, 2])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+})
+
 describe('a lane', () => {
   const bytes = (size: number) => new Uint8Array(size)
   function lane() {
@@ -255,6 +357,14 @@ describe('the Worker that holds a stream', () => {
     expect(ids).toEqual(['e1-1', 'e1-2', 'e1-3', 'e1-4', 'e1-5'])
     server.close(1000)
     expect(await reader.rest()).toEqual([])
+  })
+
+  it('says a word back as it comes, before its client has what came before', async () => {
+    const { server, heard } = held(async () => null)
+    for (let n = 1; n <= 5; n += 1) server.send(event(n))
+    server.send('echo')
+    await eventually(() => heard.includes('echo'))
+    expect(heard).toEqual(['echo'])
   })
 
   it('breaks off where the lane it turned to is not there, so that its client comes again', async () => {

@@ -2,12 +2,9 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Caller } from '../../src/domains/chat/room/caller'
 import { type Frame, frameOf, parseCursor } from '../../src/domains/chat/room/log/protocol'
 import { type Snapshot, snapshotFrames } from '../../src/domains/chat/room/log/snapshot'
+import type { Attachment } from '../../src/domains/chat/room/readers/attachment'
 import { QUEUE_BYTES, STUCK_MS } from '../../src/domains/chat/room/readers/pipe'
-import {
-  type Attachment,
-  FIRST_ACK_MS,
-  SocketReader,
-} from '../../src/domains/chat/room/readers/socket-reader'
+import { FIRST_ACK_MS, SocketReader } from '../../src/domains/chat/room/readers/socket-reader'
 import { SendWindow } from '../../src/domains/chat/room/readers/window'
 
 const STEP = 16 * 1024

@@ -3,6 +3,7 @@ import type { UpstreamMessage } from '../../../src/domains/chat/agents/upstreams
 import type { Asked, AskedInput, AskedOutput } from '../../../src/domains/chat/room/asked'
 import type { Caller } from '../../../src/domains/chat/room/caller'
 import type { ChatRoom } from '../../../src/domains/chat/room/object'
+import type { Crowd } from '../../../src/domains/chat/room/readers/crowd'
 import { resultOf } from '../../../src/domains/chat/room/refusal'
 import type { Room } from '../../../src/domains/chat/room/room'
 import type { Call, RoomVerbs } from '../../../src/domains/chat/room/verbs'
@@ -12,11 +13,16 @@ import { scripted } from './script'
 /** So soon that a schedule is over in the blink of an eye: a frame every 2 ms, a row every 6. */
 const TIMINGS = { frameMs: 2, rowMs: 6 }
 
-/** Readers are served by lanes as soon as anything is said, one after the other, and by their sockets soon again. */
-const LANES = { from: 1, stepMs: 1, quietMs: 15 }
+/**
+ * Readers are served by lanes as soon as anything is said, one after the other, and by their sockets soon again; two are a
+ * crowd that is given together what is said meanwhile.
+ */
+const LANES = { from: 1, stepMs: 1, quietMs: 15, crowdFrom: 2 }
 
 const UNCOUNTED = { admit: async <T>(open: () => T) => open(), tell: async () => {} }
 const UNMEASURED = { of: () => () => {} }
+
+const crowdOf = (object: ChatRoom): Crowd => Reflect.get(roomIn(object).audience, 'crowd')
 
 /** One chat of a schedule, reached as the Worker reaches it once it has let somebody in. */
 export class Place extends TestChat {
@@ -58,15 +64,17 @@ export class Place extends TestChat {
   /** Lets the object go to sleep and wake, unless it answers. */
   sleep(): Promise<void> {
     return this.inObject(async (object) => {
-      if (roomIn(object).runs.going === null) await this.replace(object)
+      if (roomIn(object).runs.going === null && !crowdOf(object).waits) await this.replace(object)
     })
   }
 
   /** The object is evicted, be it in mid-answer: what it had in memory is lost, and sockets stay open. */
   evict(): Promise<void> {
-    return this.inObject((object) => {
+    return this.inObject(async (object) => {
+      // What a crowd waits for is a timer, with which no object sleeps; after an answer that was cut off all begin anew.
+      if (roomIn(object).runs.going === null && crowdOf(object).waits) return
       this.silence(object)
-      return this.replace(object)
+      await this.replace(object)
     })
   }
 
@@ -86,6 +94,7 @@ export class Place extends TestChat {
 
   /** Nothing that the room had under way has any effect from now on. */
   private silence(object: ChatRoom): void {
+    clearTimeout(Reflect.get(crowdOf(object), 'timer'))
     const { run, refresh } = Reflect.get(roomIn(object).runs, 'current') ?? {}
     if (!run) return
     clearInterval(refresh)

@@ -18,11 +18,12 @@ import {
 } from './asked'
 import type { Caller } from './caller'
 import { Inbox } from './inbox'
+import type { Attachment } from './readers/attachment'
 import { Followers } from './readers/followers'
 import { Lanes } from './readers/lanes'
 import { lineUp } from './readers/line-up'
 import { orderedBy, STREAMS } from './readers/passed'
-import { type Attachment, SocketReader } from './readers/socket-reader'
+import { SocketReader } from './readers/socket-reader'
 import { type Answer, answering, refusalOf } from './refusal'
 import { Room, type Seams } from './room'
 import { takeOrder } from './runs/taking'
@@ -175,13 +176,7 @@ export class ChatRoom extends DurableObject<Bindings> implements RoomVerbs {
     if (!room) return
     const reader = this.readerOf(socket)
     if (reader.format === 'ws') return this.inbox?.receive(reader, frame)
-    // From the Worker that holds a client’s stream: its reader has taken all, or has lost some for being slow.
-    reader.go()
-    if (frame === 'more') return room.audience.pull(reader)
-    this.lanes?.leave(reader)
-    reader.fresh()
-    reader.backlog = room.snapshot('reset')
-    room.audience.pull(reader)
+    this.lanes?.told(reader, frame)
   }
 
   override async webSocketClose(socket: WebSocket, code: number): Promise<void> {

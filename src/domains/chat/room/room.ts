@@ -16,8 +16,9 @@ import { listed, type Snapshot, snapshotFrames } from './log/snapshot'
 import { withSiblings } from './log/tree'
 import { Outbox } from './outbox'
 import { People } from './people/people'
-import { Audience, type Reader } from './readers/audience'
+import { Audience } from './readers/audience'
 import type { LaneTimings } from './readers/lanes'
+import type { Reader } from './readers/reader'
 import { DELETED } from './refusal'
 import { exchangeOf } from './runs/exchange'
 import { filesOf, type Order } from './runs/order'
@@ -69,11 +70,11 @@ export class Room {
     })
     this.access = new Access(env, ids)
     this.rights = new Rights<Caller>((callers) => this.access.lookUp(callers), seams.freshMs)
-    this.audience = new Audience(this.log, this.rights)
+    this.audience = new Audience(this.log, this.rights, seams.lanes?.crowdFrom)
     this.alarms = new Alarms(this.store, storage)
     const name = `${ids.tenant_id}/${ids.chat_id}`
     this.outbox = new Outbox(name, this.store, this.alarms, this.access, this)
-    this.runs = new Runs(this, env, ids, this.audience.paced(seams.timings))
+    this.runs = new Runs(this, env, ids, seams.timings)
     this.ends = new ShareEnds(this)
     this.people = new People(this, env)
   }

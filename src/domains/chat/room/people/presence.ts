@@ -1,7 +1,8 @@
 import { log as logger } from '../../../../lib/log'
 import { personOf } from '../caller'
 import { frameOf } from '../log/protocol'
-import type { Audience, Reader } from '../readers/audience'
+import type { Audience } from '../readers/audience'
+import type { Reader } from '../readers/reader'
 
 /** What changes within so long is said at once, and who leaves may come back within it: a page that is loaded anew. */
 export const PRESENCE_MS = 1_000

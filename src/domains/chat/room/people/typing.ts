@@ -1,7 +1,8 @@
 import { log as logger } from '../../../../lib/log'
 import { personOf } from '../caller'
 import { frameOf } from '../log/protocol'
-import type { Audience, Reader } from '../readers/audience'
+import type { Audience } from '../readers/audience'
+import type { Reader } from '../readers/reader'
 
 /** Who has not said for so long that they type does not any more. */
 export const TYPING_MS = 6_000

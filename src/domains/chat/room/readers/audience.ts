@@ -3,62 +3,39 @@ import { isLoss, type Loss, type Rights } from '../../../realtime/rights'
 import { type Caller, personOf } from '../caller'
 import type { ChatLog } from '../log/log'
 import { type Frame, framesOf, type RoomEvent } from '../log/protocol'
-import type { Timings } from '../runs/run'
+import { Crowd, type Printed } from './crowd'
+import type { Reader } from './reader'
+import { framesIn } from './together'
 
 /** Entries read from the log at once for a reader that is behind. */
 const PAGE = 64
-/** What a reader adds to the time between two frames: to send one over its socket takes half of that, at most. */
-const CROWD_MS = 1 / 16
 /** After a look-up of rights failed; until one succeeds nobody whose rights are stale is told anything. */
 const RETRY_MS = 1_000
-
-/** One connection that follows the chat. */
-export interface Reader {
-  readonly caller: Caller
-  /** Whether it is told what is not logged too: who is there, who types. */
-  readonly follows?: boolean
-  /** What it has still to be given before it follows live; null while it is up to date. */
-  backlog: Iterator<Frame> | null
-  /** Whether an entry is for this reader at all. */
-  wants(event: RoomEvent): boolean
-  /** Whether it takes more of its backlog now; one that does not asks by `Audience.pull` when it does. */
-  ready(): boolean
-  /** Gives it a frame; false where it could not take it, and is to be given it again. */
-  take(frame: Frame): boolean
-  /** Ends the connection because of lost rights, or because the chat is gone. */
-  end(loss: Loss): void
-}
 
 /** Everyone who follows the chat: each is given every entry once and in order, live or from the log, while allowed to. */
 export class Audience {
   private readonly readers = new Set<Reader>()
   /** The frame that a reader could not take of its backlog. */
   private readonly refused = new WeakMap<Iterator<Frame>, Frame>()
+  /** How far each was given the log; of who has a backlog, how far it had been before. */
+  private readonly given = new WeakMap<Reader, number>()
+  private readonly crowd: Crowd
   private rechecking = false
   /** Told how many are given what is published. */
   heard: (readers: number) => void = () => {}
-  /** How many of them are served by lanes. */
-  laned = 0
 
   constructor(
     private readonly log: ChatLog,
     private readonly rights: Rights<Caller>,
-  ) {}
-
-  /** The timings for as many as are not served by lanes: frames come less often to a crowd, or they would pile up. */
-  paced({ frameMs, rowMs }: Timings): Timings {
-    const crowd = () => (this.readers.size - this.laned) * CROWD_MS
-    return {
-      get frameMs() {
-        return Math.max(frameMs, crowd())
-      },
-      rowMs,
-    }
+    crowdFrom?: number,
+  ) {
+    this.crowd = new Crowd((owed) => this.release(owed), crowdFrom)
   }
 
   /** Takes in a reader that has its backlog, and begins to give it. */
   add(reader: Reader): void {
     this.readers.add(reader)
+    this.given.set(reader, this.log.head)
     this.pull(reader)
   }
 
@@ -70,29 +47,64 @@ export class Audience {
   publish(events: readonly RoomEvent[]): void {
     if (this.readers.size === 0) return
     this.heard(this.readers.size)
-    const now = Date.now()
     const printed = events.map((event) => ({ event, frames: framesOf(this.log.idOf(event.seq), event) }))
+    const { waits } = this.crowd
+    if (waits) this.crowd.owe(printed)
+    this.giveAll(printed, (reader) => !(waits && reader.crowded))
+  }
+
+  /** Gives a crowd what it was owed. */
+  private release(owed: readonly Printed[]): void {
+    this.giveAll(owed, (reader) => reader.crowded === true)
+  }
+
+  private giveAll(printed: readonly Printed[], to: (reader: Reader) => boolean): void {
+    const now = Date.now()
     let stale = false
     for (const reader of this.readers) {
-      if (reader.backlog) continue
+      if (reader.backlog || !to(reader)) continue
       const verdict = this.rights.of(reader.caller.key, now)
       if (verdict === null) {
-        reader.backlog = this.after((events[0]?.seq ?? 1) - 1, reader)
+        reader.backlog = this.after(this.given.get(reader) ?? 0, reader)
         stale = true
       } else if (isLoss(verdict)) this.expel(reader, verdict)
       else this.give(reader, printed)
     }
+    this.crowd.allSent()
     if (stale) void this.recheck()
   }
 
-  private give(reader: Reader, printed: { event: RoomEvent; frames: Frame[] }[]): void {
-    for (const { event, frames } of printed) {
-      if (!reader.wants(event)) continue
+  private give(reader: Reader, printed: readonly Printed[]): void {
+    const given = this.given.get(reader) ?? 0
+    const fresh =
+      (printed[0]?.event.seq ?? 0) > given ? printed : printed.filter(({ event }) => event.seq > given)
+    const last = fresh.at(-1)
+    if (!last) return
+    this.given.set(reader, last.event.seq)
+    const wanted = fresh.every(({ event }) => reader.wants(event))
+      ? fresh
+      : fresh.filter(({ event }) => reader.wants(event))
+    if (reader.crowded) {
+      this.crowd.sent(reader)
+      reader.takeTogether?.(framesIn(wanted))
+      return
+    }
+    for (const { event, frames } of wanted) {
       const refused = frames.findIndex((frame) => !reader.take(frame))
       if (refused < 0) continue
       reader.backlog = chained(frames.slice(refused), this.after(event.seq, reader))
       return
     }
+  }
+
+  /** Gives a reader what it is owed as one of a crowd, before it is served otherwise. */
+  settle(reader: Reader): void {
+    if (!reader.backlog && reader.crowded) this.give(reader, this.crowd.waiting)
+  }
+
+  /** The Worker of one of a crowd has what it was sent. */
+  echoed(): void {
+    this.crowd.heard()
   }
 
   /** Gives a reader of its backlog what it takes now. */
@@ -104,8 +116,10 @@ export class Audience {
       if (verdict === null || isLoss(verdict) || !reader.ready()) return
       const { backlog } = reader
       const frame = this.nextOf(backlog)
-      if (!frame) reader.backlog = null
-      else if (!reader.take(frame)) {
+      if (!frame) {
+        reader.backlog = null
+        this.given.set(reader, this.log.head)
+      } else if (!reader.take(frame)) {
         this.refused.set(backlog, frame)
         return
       }

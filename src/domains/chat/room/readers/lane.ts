@@ -1,5 +1,6 @@
 import type { CountBytes } from '../../../metering/usage/streamed'
 import { QUEUE_BYTES } from './pipe'
+import { inOne } from './together'
 
 type LaneEvents = {
   /** All that was offered has been taken. */
@@ -72,17 +73,9 @@ export class Lane {
   }
 
   private joined(): Uint8Array {
-    const { queue, bytes } = this
+    const all = inOne(this.queue)
     this.queue = []
     this.bytes = 0
-    const [only] = queue
-    if (only && queue.length === 1) return only
-    const all = new Uint8Array(bytes)
-    let at = 0
-    for (const events of queue) {
-      all.set(events, at)
-      at += events.byteLength
-    }
     return all
   }
 

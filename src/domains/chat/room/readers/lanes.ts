@@ -1,6 +1,7 @@
 import type { CountBytes } from '../../../metering/usage/streamed'
 import type { Room } from '../room'
 import { CALL_HEADER } from '../verbs'
+import { ECHO } from './crowd'
 import { Lane } from './lane'
 import { STUCK_MS } from './pipe'
 import type { SocketReader } from './socket-reader'
@@ -23,8 +24,8 @@ const AGAIN_MS = 10_000
 /** Whose lane broke has gone, most likely, and its socket closes within this. */
 const GONE_MS = 500
 
-/** What tests set: when the lanes end, how long between invitations, and from how many readers on there are any. */
-export type LaneTimings = { quietMs?: number; stepMs?: number; from?: number }
+/** What tests set: when the lanes end, how long between invitations, from how many readers on there are any, and a crowd. */
+export type LaneTimings = { quietMs?: number; stepMs?: number; from?: number; crowdFrom?: number }
 
 /**
  * Who serves many readers of server-sent events while an answer is written: their Workers are asked to fetch a stream of
@@ -124,16 +125,31 @@ export class Lanes {
     })
     signal.addEventListener('abort', () => lane.leave())
     this.open.set(reader, lane)
-    this.room.audience.laned = this.open.size
+    this.room.audience.settle(reader)
     reader.turn(lane)
     return lane
+  }
+
+  /** What the Worker of a reader says: that it has what it was sent, that its reader has, or that some was dropped for it. */
+  told(reader: SocketReader, word: string | ArrayBuffer): void {
+    if (word === ECHO) {
+      this.room.audience.echoed()
+      return
+    }
+    reader.go()
+    if (word === 'more') this.room.audience.pull(reader)
+    else this.begin(reader)
   }
 
   /** What was on its way is lost with the lane: who still listens begins anew. */
   private lose(reader: SocketReader, lane: Lane): void {
     if (this.open.get(reader) !== lane) return
+    if (reader.open) this.begin(reader)
+    else this.leave(reader)
+  }
+
+  private begin(reader: SocketReader): void {
     this.leave(reader)
-    if (!reader.open) return
     reader.fresh()
     reader.backlog = this.room.snapshot('reset')
     this.room.audience.pull(reader)
@@ -143,7 +159,6 @@ export class Lanes {
   leave(reader: SocketReader): void {
     const lane = this.open.get(reader)
     this.open.delete(reader)
-    this.room.audience.laned = this.open.size
     reader.turn(null)
     lane?.end()
   }

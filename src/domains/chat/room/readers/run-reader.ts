@@ -5,9 +5,9 @@ import { asEvents } from '../formats/events'
 import type { Telling } from '../formats/format'
 import { type Frame, MAX_EVENT, type RoomEvent } from '../log/protocol'
 import { DELETED } from '../refusal'
-import type { Reader } from './audience'
 import { Passed } from './passed'
 import { Pipe } from './pipe'
+import type { Reader } from './reader'
 import { COMMENT, COMMENT_MS } from './sse'
 
 type Options = { queueBytes?: number; count?: CountBytes; telling?: Telling }

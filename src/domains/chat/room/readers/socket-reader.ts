@@ -1,14 +1,16 @@
 import { utf8 } from '../../../../lib/encoding'
-import type { CountBytes } from '../../../metering/usage/streamed'
 import type { Loss } from '../../../realtime/rights'
 import type { Caller } from '../caller'
 import { type Cursor, type Frame, MAX_EVENT, parseCursor, type RoomEvent } from '../log/protocol'
 import { DELETED } from '../refusal'
-import type { Reader } from './audience'
+import type { Attachment, SocketOptions } from './attachment'
+import { ECHO } from './crowd'
 import type { Lane } from './lane'
 import { openFrame } from './open-frames'
 import { STUCK_MS } from './pipe'
-import { SendWindow, type StoredWindow } from './window'
+import type { Reader } from './reader'
+import { joined } from './together'
+import { SendWindow } from './window'
 
 /** Backlog given to the Worker of an SSE reader before it says that its reader has taken it. */
 const PAGE_BYTES = 64 * 1024
@@ -20,22 +22,8 @@ export const FIRST_ACK_MS = 5_000
 const STEP_BYTES = 16 * 1024
 
 const SLOW = 4409
-const REASON = {
-  never: 'too slow: reconnect with the id of the last event, and send ack frames',
-  stuck: 'too slow: nothing was acknowledged; reconnect with the id of the last event',
-}
-
-/** What lies beside a sleeping socket (2 KiB at most). */
-export type Attachment = { caller: Caller; format: 'sse' | 'ws'; behind: boolean; window?: StoredWindow }
-
-type Options = {
-  /** It takes nothing any more. */
-  gone?: (reader: SocketReader) => void
-  firstAckMs?: number | undefined
-  shows?: (messageId: string) => boolean
-  /** Counts the bytes of a client’s own socket; of an SSE response its Worker does. */
-  count?: CountBytes
-}
+const NEVER = 'too slow: reconnect with the id of the last event, and send ack frames'
+const STUCK = 'too slow: nothing was acknowledged; reconnect with the id of the last event'
 
 /** A socket that sleeps with the object: a client’s WebSocket, or the Worker that holds a client’s SSE response. */
 export class SocketReader implements Reader {
@@ -60,7 +48,7 @@ export class SocketReader implements Reader {
 
   constructor(
     readonly socket: WebSocket,
-    private readonly options: Options = {},
+    private readonly options: SocketOptions = {},
   ) {
     const { caller, format, behind, window } = socket.deserializeAttachment() as Attachment
     this.caller = caller
@@ -115,6 +103,18 @@ export class SocketReader implements Reader {
       if (!this.ready()) this.send('pause')
     }
     return true
+  }
+
+  get crowded(): boolean {
+    return this.format === 'sse' && !this.lane
+  }
+
+  takeTogether(frames: readonly Frame[]): void {
+    for (const bytes of joined(frames, this.caller.link !== undefined)) this.send(bytes)
+  }
+
+  echo(): void {
+    this.send(ECHO)
   }
 
   /** The Worker’s reader has taken what it was given. */
@@ -205,7 +205,7 @@ export class SocketReader implements Reader {
     const { acknowledges } = this.window
     if (cutOff && !acknowledges && this.window.fits(cutOff.size))
       this.sendText(cutOff.text, cutOff.size, cutOff.place)
-    this.close(SLOW, acknowledges ? REASON.stuck : REASON.never)
+    this.close(SLOW, acknowledges ? STUCK : NEVER)
   }
 
   end(loss: Loss): void {

@@ -1,5 +1,6 @@
 import type { CountBytes } from '../../../metering/usage/streamed'
 import { DELETED } from '../refusal'
+import { ECHO } from './crowd'
 import { Passed } from './passed'
 import { Pipe } from './pipe'
 import { COMMENT, COMMENT_MS, RETRY } from './sse'
@@ -80,6 +81,7 @@ class HeldStream {
 
   private hear(data: unknown): void {
     if (data instanceof ArrayBuffer) this.write(new Uint8Array(data))
+    else if (data === ECHO) this.say(ECHO)
     else if (data === 'turn') this.turn()
     else if (typeof data === 'string' && data.startsWith('lane:')) this.fetchLane(data.slice(5))
     else {
@@ -122,10 +124,18 @@ class HeldStream {
   private goOn(): void {
     if (this.dropping && !this.asked) {
       this.asked = true
-      this.socket.send('snapshot')
+      this.say('snapshot')
     } else if (this.paused && !this.dropping) {
       this.paused = false
-      this.socket.send('more')
+      this.say('more')
+    }
+  }
+
+  private say(word: string): void {
+    try {
+      this.socket.send(word)
+    } catch {
+      // It was closed from this side, and what came before that is still read.
     }
   }
 
