@@ -74,7 +74,7 @@ export class Room {
     this.alarms = new Alarms(this.store, storage)
     const name = `${ids.tenant_id}/${ids.chat_id}`
     this.outbox = new Outbox(name, this.store, this.alarms, this.access, this)
-    this.runs = new Runs(this, env, ids, seams.timings)
+    this.runs = new Runs(this, env, ids, this.audience.paced(seams.timings))
     this.ends = new ShareEnds(this)
     this.people = new People(this, env)
   }

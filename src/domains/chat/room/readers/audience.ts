@@ -3,12 +3,15 @@ import { isLoss, type Loss, type Rights } from '../../../realtime/rights'
 import { type Caller, personOf } from '../caller'
 import type { ChatLog } from '../log/log'
 import { type Frame, framesOf, type RoomEvent } from '../log/protocol'
+import type { Timings } from '../runs/run'
 import { Crowd, type Printed } from './crowd'
 import type { Reader } from './reader'
 import { framesIn } from './together'
 
 /** Entries read from the log at once for a reader that is behind. */
 const PAGE = 64
+/** What a client’s own socket adds to the time between two frames: to send one takes half of that, at most. */
+const SOCKET_MS = 1 / 8
 /** After a look-up of rights failed; until one succeeds nobody whose rights are stale is told anything. */
 const RETRY_MS = 1_000
 
@@ -23,6 +26,8 @@ export class Audience {
   private rechecking = false
   /** Told how many are given what is published. */
   heard: (readers: number) => void = () => {}
+  /** How many were given what was published last by sockets of their own. */
+  private sockets = 0
 
   constructor(
     private readonly log: ChatLog,
@@ -30,6 +35,17 @@ export class Audience {
     crowdFrom?: number,
   ) {
     this.crowd = new Crowd((owed) => this.release(owed), crowdFrom)
+  }
+
+  /** The timings for as many as have sockets of their own: frames come less often to thousands, or they would pile up. */
+  paced({ frameMs, rowMs }: Timings): Timings {
+    const pace = () => this.sockets * SOCKET_MS
+    return {
+      get frameMs() {
+        return Math.max(frameMs, pace())
+      },
+      rowMs,
+    }
   }
 
   /** Takes in a reader that has its backlog, and begins to give it. */
@@ -50,12 +66,16 @@ export class Audience {
     const printed = events.map((event) => ({ event, frames: framesOf(this.log.idOf(event.seq), event) }))
     const { waits } = this.crowd
     if (waits) this.crowd.owe(printed)
-    this.giveAll(printed, (reader) => !(waits && reader.crowded))
+    this.sockets = 0
+    this.giveAll(printed, (reader) => {
+      if (reader.served === 'alone') this.sockets += 1
+      return !(waits && reader.served === 'together')
+    })
   }
 
   /** Gives a crowd what it was owed. */
   private release(owed: readonly Printed[]): void {
-    this.giveAll(owed, (reader) => reader.crowded === true)
+    this.giveAll(owed, (reader) => reader.served === 'together')
   }
 
   private giveAll(printed: readonly Printed[], to: (reader: Reader) => boolean): void {
@@ -84,7 +104,7 @@ export class Audience {
     const wanted = fresh.every(({ event }) => reader.wants(event))
       ? fresh
       : fresh.filter(({ event }) => reader.wants(event))
-    if (reader.crowded) {
+    if (reader.served === 'together') {
       this.crowd.sent(reader)
       reader.takeTogether?.(framesIn(wanted))
       return
@@ -99,7 +119,7 @@ export class Audience {
 
   /** Gives a reader what it is owed as one of a crowd, before it is served otherwise. */
   settle(reader: Reader): void {
-    if (!reader.backlog && reader.crowded) this.give(reader, this.crowd.waiting)
+    if (!reader.backlog && reader.served === 'together') this.give(reader, this.crowd.waiting)
   }
 
   /** The Worker of one of a crowd has what it was sent. */

@@ -11,15 +11,18 @@ export interface Reader {
   backlog: Iterator<Frame> | null
   /** Whether an entry is for this reader at all. */
   wants(event: RoomEvent): boolean
-  /** Whether it is sent a message for all that it is given, and one will do for several events. */
-  readonly crowded?: boolean
+  /**
+   * Whether it is sent a message for what it is given: for each frame, as a client’s own socket is, or one that may hold
+   * several, as a Worker is that holds a client’s stream.
+   */
+  readonly served?: 'alone' | 'together' | null
   /** Whether it takes more of its backlog now; one that does not asks by `Audience.pull` when it does. */
   ready(): boolean
   /** Gives it a frame; false where it could not take it, and is to be given it again. */
   take(frame: Frame): boolean
-  /** Gives one that is `crowded` several frames as one. */
+  /** Gives one that is served `together` several frames as one. */
   takeTogether?(frames: readonly Frame[]): void
-  /** Asks the Worker of one that is `crowded` for a word, which says that it has what it was sent before. */
+  /** Asks the Worker of one that is served `together` for a word, which says that it has what it was sent before. */
   echo?(): void
   /** Ends the connection because of lost rights, or because the chat is gone. */
   end(loss: Loss): void

@@ -105,8 +105,8 @@ export class SocketReader implements Reader {
     return true
   }
 
-  get crowded(): boolean {
-    return this.format === 'sse' && !this.lane
+  get served(): 'alone' | 'together' | null {
+    return this.format === 'ws' ? 'alone' : this.lane ? null : 'together'
   }
 
   takeTogether(frames: readonly Frame[]): void {
