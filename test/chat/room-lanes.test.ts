@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { upstreamOf } from '../../src/domains/chat/agents/upstreams/choose'
-import type { RoomEvent } from '../../src/domains/chat/room/log/protocol'
+import { frameOf, type RoomEvent } from '../../src/domains/chat/room/log/protocol'
 import type { Audience } from '../../src/domains/chat/room/readers/audience'
 import { Crowd } from '../../src/domains/chat/room/readers/crowd'
 import { Lane } from '../../src/domains/chat/room/readers/lane'
@@ -8,6 +8,7 @@ import { QUEUE_BYTES } from '../../src/domains/chat/room/readers/pipe'
 import type { Reader } from '../../src/domains/chat/room/readers/reader'
 import { streamOver } from '../../src/domains/chat/room/readers/stream'
 import { TIMINGS } from '../../src/domains/chat/room/runs/run'
+import { GONE } from '../../src/domains/realtime/rights'
 import { utf8 } from '../../src/lib/encoding'
 import { call, makeWorld } from '../world'
 import { chatWith, EventReader, eventually, Gate, sleep, type TestChat, textOf } from './kit'
@@ -173,27 +174,34 @@ describe('many readers', () => {
 })
 
 describe('a crowd', () => {
-  it('is given every event once and in order, by fewer messages, while it comes and goes', async () => {
-    const gate = new Gate()
+  const crowdIn = (object: object): Crowd => (object as { room: { audience: Audience } }).room.audience.crowd
+
+  /** A chat in which three are a crowd, and `from` readers are served by lanes. */
+  async function crowded(gate: Gate, from: number): Promise<TestChat> {
     const chat = await chatWith(await makeWorld(), { name: 'Gate', webhook_url: gate.url })
     await chat.inObject(
       (object) =>
         void object.furnish(chat.ids, {
           ...{ timings: { ...TIMINGS, frameMs: 2 }, upstreamOf },
-          lanes: { from: READERS + 5, stepMs: 2, quietMs: QUIET_MS, crowdFrom: 3 },
+          lanes: { from, stepMs: 2, quietMs: QUIET_MS, crowdFrom: 3 },
         }),
     )
+    return chat
+  }
+
+  it('is given every event once and in order, by fewer messages, while it comes and goes', async () => {
+    const gate = new Gate()
+    const chat = await crowded(gate, READERS + 5)
     let messages = 0
     await chat.inObject((object) => {
-      const { audience } = (object as unknown as { room: { audience: Audience } }).room
-      const crowd: Crowd = Reflect.get(audience, 'crowd')
+      const crowd = crowdIn(object)
       const { sent, heard } = Crowd.prototype
       crowd.sent = (reader) => {
         messages += 1
         sent.call(crowd, reader)
       }
       // The word is back late, as it is where there are thousands.
-      crowd.heard = () => void setTimeout(() => heard.call(crowd), 30)
+      crowd.heard = (from) => void setTimeout(() => heard.call(crowd, from), 30)
     })
     const all = await followers(chat)
     await begin(chat, gate)
@@ -218,6 +226,74 @@ describe('a crowd', () => {
     expect(messages).toBeLessThan(READERS * 40)
   }, 30_000)
 
+  it('is told to the end of a chat that is deleted meanwhile, and of an edit at once', async () => {
+    const gate = new Gate()
+    const chat = await crowded(gate, 1_000)
+    // The word never comes back.
+    await chat.inObject((object) => {
+      crowdIn(object).heard = () => {}
+    })
+    const all = await followers(chat, 4)
+    await begin(chat, gate)
+    const text = await words(gate, 0, 5)
+    await gate.end()
+    await eventually(async () => (await chat.log()).at(-1)?.type === 'done')
+    const question = (await chat.log()).find(({ type }) => type === 'message.created')
+    const id = String(Reflect.get(question?.data ?? {}, 'id'))
+    const edited = await call('PATCH', `${chat.path}/messages/${id}`, {
+      ...{ token: chat.person.token, body: { content: 'went', in_place: true } },
+    })
+    expect(edited.status).toBe(200)
+    const readers = all.map(({ reader }) => reader)
+    await eventually(() => readers.every(({ seen }) => seen.at(-1)?.type === 'message.updated'))
+    expect(all.map((one) => one.text)).toEqual(all.map(() => text))
+    // What waits now is given before the end.
+    expect(
+      (await call('PATCH', chat.path, { token: chat.person.token, body: { title: 'Over' } })).status,
+    ).toBe(200)
+    expect((await call('DELETE', chat.path, { token: chat.person.token })).status).toBe(204)
+    await Promise.all(all.map(({ done }) => done))
+    expect(readers.map(({ seen }) => seen.at(-1)?.type)).toEqual(all.map(() => 'title'))
+  }, 30_000)
+
+  it('gives what it owes to nobody whose right was lost meanwhile', async () => {
+    const gate = new Gate()
+    const chat = await crowded(gate, 1_000)
+    await chat.inObject((object) => {
+      crowdIn(object).heard = () => {}
+    })
+    const all = await followers(chat, 4)
+    await begin(chat, gate)
+    await words(gate, 0, 3)
+    await chat.inObject((object) => {
+      const { audience, rights } = (object as unknown as { room: { audience: Audience; rights: object } })
+        .room
+      const sent: number[] = []
+      const readers = [...(Reflect.get(audience, 'readers') as Set<Reader>)]
+      for (const reader of readers) reader.takeTogether = (frames) => void sent.push(frames.length)
+      const owed = (seq: number) => ({
+        event: { seq, type: 'title', data: { title: 'x' } } as RoomEvent,
+        frames: [frameOf(null, 'title', { title: 'x' })],
+      })
+      audience.crowd.owe([owed(1_000_000)])
+      for (const reader of readers) audience.settle(reader)
+      expect(sent.length).toBe(4)
+      sent.length = 0
+      audience.crowd.owe([owed(1_000_001)])
+      Reflect.set(rights, 'of', () => null)
+      for (const reader of readers) audience.settle(reader)
+      expect(readers.every(({ backlog }) => backlog !== null)).toBe(true)
+      Reflect.set(rights, 'of', () => GONE)
+      for (const reader of readers) {
+        reader.backlog = null
+        audience.settle(reader)
+      }
+      expect([sent, Reflect.get(audience, 'readers').size]).toEqual([[], 0])
+    })
+    await Promise.all(all.map(({ done }) => done))
+    await gate.end()
+  }, 30_000)
+
   /** One that is told the time, and what it lets go. */
   function crowd() {
     vi.useFakeTimers({ now: 1_000_000 })
@@ -230,12 +306,12 @@ describe('a crowd', () => {
       one.allSent()
     }
     const owe = (seq: number) => one.owe([{ event: { seq } as RoomEvent, frames: [] }])
-    return { one, gone, say, owe, echoes: () => echoes }
+    return { one, reader, gone, say, owe, echoes: () => echoes }
   }
   afterEach(() => void vi.useRealTimers())
 
   it('waits until the word is back, and as long again', () => {
-    const { one, gone, say, owe, echoes } = crowd()
+    const { one, reader, gone, say, owe, echoes } = crowd()
     say(1)
     expect([one.waits, echoes()]).toEqual([false, 0])
     say(2)
@@ -243,7 +319,8 @@ describe('a crowd', () => {
     owe(1)
     vi.advanceTimersByTime(200)
     owe(2)
-    one.heard()
+    one.heard({} as Reader)
+    one.heard(reader)
     vi.advanceTimersByTime(199)
     expect([one.waits, gone]).toEqual([true, []])
     vi.advanceTimersByTime(1)
@@ -251,7 +328,7 @@ describe('a crowd', () => {
   })
 
   it('waits for a second, and no longer, whatever becomes of the word', () => {
-    const { one, gone, say, owe } = crowd()
+    const { one, reader, gone, say, owe } = crowd()
     say(2)
     owe(1)
     vi.advanceTimersByTime(999)
@@ -259,14 +336,26 @@ describe('a crowd', () => {
     vi.advanceTimersByTime(1)
     expect(gone).toEqual([1])
     // One that comes late says nothing.
-    one.heard()
+    one.heard(reader)
     say(2)
     owe(2)
     vi.advanceTimersByTime(900)
-    one.heard()
+    one.heard(reader)
     vi.advanceTimersByTime(100)
     expect(gone).toEqual([1, 2])
     expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it('has no more wait than a Worker holds for its reader', () => {
+    const { one, say } = crowd()
+    say(2)
+    const printed = {
+      event: { seq: 1 } as RoomEvent,
+      frames: [frameOf('e1-1', 'title', { title: 'x'.repeat(60_000) })],
+    }
+    expect([one.owe([printed]), one.owe([printed]), one.owe([printed])]).toEqual([false, false, true])
+    one.go()
+    expect([one.waits, one.waiting, one.owe([printed])]).toEqual([false, [], false])
   })
 })
 

@@ -1,9 +1,11 @@
 import { describe, expect, it, vi } from 'vitest'
 import type { Caller } from '../../src/domains/chat/room/caller'
+import { frameOf } from '../../src/domains/chat/room/log/protocol'
 import { Pipe, STUCK_MS } from '../../src/domains/chat/room/readers/pipe'
+import { RunReader } from '../../src/domains/chat/room/readers/run-reader'
 import { isLoss, Rights } from '../../src/domains/realtime/rights'
 import { callJson, makeWorld } from '../world'
-import { chatWith, gatedChat, sleep, textOf } from './kit'
+import { chatWith, eventually, gatedChat, sleep, textOf } from './kit'
 
 const caller = (key: string): Caller => ({
   key,
@@ -172,5 +174,26 @@ describe('rights', () => {
     expect(answer.status).toBe(401)
     expect(answer.headers.get('WWW-Authenticate')).toMatch(/^Bearer error=/)
     expect(await answer.text()).not.toContain('secret')
+  })
+})
+
+describe('a run’s reader', () => {
+  it('is asked for no more once a frame had no room, until it has taken what waits', async () => {
+    let drained = 0
+    const events = { wantsMore: () => void drained++, gone: () => {} }
+    const reader = new RunReader(caller('u'), { first_seq: 0, last_seq: null }, events, { queueBytes: 8_400 })
+    // Longer than what it says that it has room for, as the events of another format may be.
+    const frame = (n: number) => frameOf(`e1-${n}`, 'message', { content: 'x'.repeat(4_200) })
+    const stream = reader.readable.getReader()
+    await eventually(() => reader.take(frame(1)))
+    expect([reader.ready(), reader.take(frame(2)), reader.ready()]).toEqual([true, false, false])
+    const before = drained
+    let read = 0
+    while (read < 4_200) read += (await stream.read()).value?.byteLength ?? 0
+    const rest = stream.read().catch(() => {})
+    await eventually(() => drained > before)
+    expect([reader.ready(), reader.take(frame(2))]).toEqual([true, true])
+    reader.leave()
+    await rest
   })
 })

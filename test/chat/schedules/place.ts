@@ -22,7 +22,7 @@ const LANES = { from: 1, stepMs: 1, quietMs: 15, crowdFrom: 2 }
 const UNCOUNTED = { admit: async <T>(open: () => T) => open(), tell: async () => {} }
 const UNMEASURED = { of: () => () => {} }
 
-const crowdOf = (object: ChatRoom): Crowd => Reflect.get(roomIn(object).audience, 'crowd')
+const crowdOf = (object: ChatRoom): Crowd => roomIn(object).audience.crowd
 
 /** One chat of a schedule, reached as the Worker reaches it once it has let somebody in. */
 export class Place extends TestChat {

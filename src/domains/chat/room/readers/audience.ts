@@ -6,7 +6,7 @@ import { type Frame, framesOf, type RoomEvent } from '../log/protocol'
 import type { Timings } from '../runs/run'
 import { Crowd, type Printed } from './crowd'
 import type { Reader } from './reader'
-import { framesIn } from './together'
+import { framesIn, those } from './together'
 
 /** Entries read from the log at once for a reader that is behind. */
 const PAGE = 64
@@ -22,7 +22,7 @@ export class Audience {
   private readonly refused = new WeakMap<Iterator<Frame>, Frame>()
   /** How far each was given the log; of who has a backlog, how far it had been before. */
   private readonly given = new WeakMap<Reader, number>()
-  private readonly crowd: Crowd
+  readonly crowd: Crowd
   private rechecking = false
   /** Told how many are given what is published. */
   heard: (readers: number) => void = () => {}
@@ -34,7 +34,7 @@ export class Audience {
     private readonly rights: Rights<Caller>,
     crowdFrom?: number,
   ) {
-    this.crowd = new Crowd((owed) => this.release(owed), crowdFrom)
+    this.crowd = new Crowd((owed) => this.giveAll(owed, isTogether), crowdFrom)
   }
 
   /** The timings for as many as have sockets of their own: frames come less often to thousands, or they would pile up. */
@@ -65,17 +65,14 @@ export class Audience {
     this.heard(this.readers.size)
     const printed = events.map((event) => ({ event, frames: framesOf(this.log.idOf(event.seq), event) }))
     const { waits } = this.crowd
-    if (waits) this.crowd.owe(printed)
+    const much = waits && this.crowd.owe(printed)
     this.sockets = 0
     this.giveAll(printed, (reader) => {
       if (reader.served === 'alone') this.sockets += 1
-      return !(waits && reader.served === 'together')
+      return !(waits && isTogether(reader))
     })
-  }
-
-  /** Gives a crowd what it was owed. */
-  private release(owed: readonly Printed[]): void {
-    this.giveAll(owed, (reader) => reader.served === 'together')
+    // An edit may withdraw words, and who may see it is asked of the chat as it stands.
+    if (much || (waits && events.some(({ type }) => type === 'message.updated'))) this.crowd.go()
   }
 
   private giveAll(printed: readonly Printed[], to: (reader: Reader) => boolean): void {
@@ -83,29 +80,33 @@ export class Audience {
     let stale = false
     for (const reader of this.readers) {
       if (reader.backlog || !to(reader)) continue
-      const verdict = this.rights.of(reader.caller.key, now)
-      if (verdict === null) {
-        reader.backlog = this.after(this.given.get(reader) ?? 0, reader)
-        stale = true
-      } else if (isLoss(verdict)) this.expel(reader, verdict)
-      else this.give(reader, printed)
+      if (isTogether(reader)) this.crowd.sent(reader)
+      if (!this.giveOne(reader, printed, now)) stale = true
     }
     this.crowd.allSent()
     if (stale) void this.recheck()
   }
 
+  /** False where its rights are to be looked up first: then it is given it from the log. */
+  private giveOne(reader: Reader, printed: readonly Printed[], now: number): boolean {
+    const verdict = this.rights.of(reader.caller.key, now)
+    if (verdict === null) {
+      reader.backlog = this.after(this.given.get(reader) ?? 0, reader)
+      return false
+    }
+    if (isLoss(verdict)) this.expel(reader, verdict)
+    else this.give(reader, printed)
+    return true
+  }
+
   private give(reader: Reader, printed: readonly Printed[]): void {
     const given = this.given.get(reader) ?? 0
-    const fresh =
-      (printed[0]?.event.seq ?? 0) > given ? printed : printed.filter(({ event }) => event.seq > given)
+    const fresh = those(printed, ({ event }) => event.seq > given)
     const last = fresh.at(-1)
     if (!last) return
     this.given.set(reader, last.event.seq)
-    const wanted = fresh.every(({ event }) => reader.wants(event))
-      ? fresh
-      : fresh.filter(({ event }) => reader.wants(event))
-    if (reader.served === 'together') {
-      this.crowd.sent(reader)
+    const wanted = those(fresh, ({ event }) => reader.wants(event))
+    if (isTogether(reader)) {
       reader.takeTogether?.(framesIn(wanted))
       return
     }
@@ -117,14 +118,10 @@ export class Audience {
     }
   }
 
-  /** Gives a reader what it is owed as one of a crowd, before it is served otherwise. */
+  /** Gives a reader what it is owed as one of a crowd, before it is served otherwise or sent away. */
   settle(reader: Reader): void {
-    if (!reader.backlog && reader.served === 'together') this.give(reader, this.crowd.waiting)
-  }
-
-  /** The Worker of one of a crowd has what it was sent. */
-  echoed(): void {
-    this.crowd.heard()
+    if (reader.backlog || !isTogether(reader)) return
+    if (!this.giveOne(reader, this.crowd.waiting, Date.now())) void this.recheck()
   }
 
   /** Gives a reader of its backlog what it takes now. */
@@ -209,7 +206,10 @@ export class Audience {
 
   /** Ends every connection. */
   dismiss(loss: Loss): void {
-    for (const reader of this.readers) this.expel(reader, loss)
+    for (const reader of this.readers) {
+      this.settle(reader)
+      if (this.readers.has(reader)) this.expel(reader, loss)
+    }
   }
 
   private expel(reader: Reader, loss: Loss): void {
@@ -239,6 +239,8 @@ export class Audience {
     if (reader.backlog && this.rights.of(reader.caller.key, Date.now()) !== null) this.pull(reader)
   }
 }
+
+const isTogether = ({ served }: Reader): boolean => served === 'together'
 
 function* chained(frames: Frame[], rest: Iterable<Frame>): Generator<Frame, void> {
   yield* frames

@@ -5,6 +5,8 @@ import type { Reader } from './reader'
 const CROWD_FROM = 128
 /** Nothing waits longer, whatever became of the Worker that was asked. */
 const LONGEST_MS = 1_000
+/** More than this does not wait: a Worker holds twice as much for its reader. */
+const MOST_BYTES = 128 * 1024
 /** The word that a Worker says back as it comes. */
 export const ECHO = 'echo'
 
@@ -19,10 +21,14 @@ export type Printed = { event: RoomEvent; frames: Frame[] }
 export class Crowd {
   /** Never changed, only replaced: what is made of it is kept beside it. */
   private owed: readonly Printed[] = []
-  private askedAt: number | null = null
+  private bytes = 0
   private timer: ReturnType<typeof setTimeout> | null = null
-  private members = 0
+  private askedAt = 0
+  /** Whose Worker is asked for the word; null once it is back. */
   private asked: Reader | null = null
+  /** How many have been sent something, and one of them. */
+  private members = 0
+  private one: Reader | null = null
 
   constructor(
     private readonly release: (owed: readonly Printed[]) => void,
@@ -34,46 +40,53 @@ export class Crowd {
     return this.timer !== null
   }
 
-  owe(printed: readonly Printed[]): void {
-    this.owed = [...this.owed, ...printed]
-  }
-
   /** What waits. */
   get waiting(): readonly Printed[] {
     return this.owed
   }
 
+  /** Has something wait; true where that is too much. */
+  owe(printed: readonly Printed[]): boolean {
+    this.owed = [...this.owed, ...printed]
+    for (const { frames } of printed) for (const { sse } of frames) this.bytes += sse.byteLength
+    return this.bytes > MOST_BYTES
+  }
+
   /** Counts a reader that is being sent something; any of them may be asked. */
   sent(reader: Reader): void {
     this.members += 1
-    if (Math.random() * this.members < 1) this.asked = reader
+    if (Math.random() * this.members < 1) this.one = reader
   }
 
   /** All of them have been sent it. */
   allSent(): void {
-    const { members, asked } = this
+    const { members, one } = this
     this.members = 0
-    this.asked = null
+    this.one = null
     if (members < this.from || this.waits) return
+    this.asked = one
     this.askedAt = Date.now()
     this.timer = setTimeout(() => this.go(), LONGEST_MS)
-    asked?.echo?.()
+    one?.echo?.()
   }
 
-  /** The word came back. */
-  heard(): void {
-    if (this.askedAt === null || this.timer === null) return
+  /** The word came back from there. */
+  heard(from: Reader): void {
+    if (this.timer === null || this.asked !== from) return
     const took = Date.now() - this.askedAt
-    this.askedAt = null
+    this.asked = null
     clearTimeout(this.timer)
     this.timer = setTimeout(() => this.go(), Math.max(0, Math.min(took, LONGEST_MS - took)))
   }
 
-  private go(): void {
+  /** Lets what waits go now. */
+  go(): void {
+    if (this.timer !== null) clearTimeout(this.timer)
     this.timer = null
-    this.askedAt = null
+    this.asked = null
     const { owed } = this
     this.owed = []
+    this.bytes = 0
     if (owed.length > 0) this.release(owed)
   }
 }

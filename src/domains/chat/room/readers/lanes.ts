@@ -118,6 +118,8 @@ export class Lanes {
     const reader = this.invited.get(id)
     this.invited.delete(id)
     if (!reader?.open || reader.lane || reader.backlog || this.quiet(Date.now())) return null
+    this.room.audience.settle(reader)
+    if (!reader.open) return null
     const lane: Lane = new Lane({
       drained: () => this.room.audience.pull(reader),
       broken: () => setTimeout(() => this.lose(reader, lane), GONE_MS),
@@ -125,7 +127,6 @@ export class Lanes {
     })
     signal.addEventListener('abort', () => lane.leave())
     this.open.set(reader, lane)
-    this.room.audience.settle(reader)
     reader.turn(lane)
     return lane
   }
@@ -133,7 +134,7 @@ export class Lanes {
   /** What the Worker of a reader says: that it has what it was sent, that its reader has, or that some was dropped for it. */
   told(reader: SocketReader, word: string | ArrayBuffer): void {
     if (word === ECHO) {
-      this.room.audience.echoed()
+      this.room.audience.crowd.heard(reader)
       return
     }
     reader.go()

@@ -22,6 +22,8 @@ export class RunReader implements Reader {
   private readonly passed: Passed
   private readonly telling: Telling
   private readonly timer: ReturnType<typeof setInterval>
+  /** A frame had no room: none is asked for before what waits was taken. */
+  private full = false
   readonly readable: ReadableStream<Uint8Array>
 
   constructor(
@@ -35,7 +37,10 @@ export class RunReader implements Reader {
     const { readable, writable } = new IdentityTransformStream()
     this.readable = readable
     const on = {
-      drained: () => events.wantsMore(this),
+      drained: () => {
+        this.full = false
+        events.wantsMore(this)
+      },
       gone: () => this.leave(),
       wrote: (chunk: Uint8Array) => this.passed.wrote(chunk),
     }
@@ -50,12 +55,13 @@ export class RunReader implements Reader {
   }
 
   ready(): boolean {
-    return this.pipe.fits(MAX_EVENT)
+    return !this.full && this.pipe.fits(MAX_EVENT)
   }
 
   take(frame: Frame): boolean {
     const chunks = this.telling.of(frame)
-    if (!this.pipe.fits(chunks.reduce((bytes, chunk) => bytes + chunk.byteLength, 0))) return false
+    this.full = !this.pipe.fits(chunks.reduce((bytes, chunk) => bytes + chunk.byteLength, 0))
+    if (this.full) return false
     for (const chunk of chunks) this.pipe.offer(chunk)
     this.telling.told(frame)
     if (frame.type !== 'done' && frame.type !== 'error') return true

@@ -5,6 +5,10 @@ import { openFrame } from './open-frames'
 /** Events that go as one message are this long at most, unless one of them alone is longer. */
 const MOST_BYTES = 64 * 1024
 
+/** Those of `all` that pass; `all` itself where every one does. */
+export const those = <T>(all: readonly T[], passes: (one: T) => boolean): readonly T[] =>
+  all.every(passes) ? all : all.filter(passes)
+
 /** The frames of events, the same array for all who are given the same. */
 export function framesIn(printed: readonly Printed[]): readonly Frame[] {
   const known = flat.get(printed) ?? printed.flatMap(({ frames }) => frames)
