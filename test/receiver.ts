@@ -38,6 +38,8 @@ export default async function start(project: TestProject): Promise<() => void> {
     if (request.url === '/oidc/start') return oidcServers(request, response)
     response.writeHead(404).end()
   })
+  // A connection that Node ends while workerd sends on it is a lost request, and no test is about that by chance.
+  server.keepAliveTimeout = 0
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   project.provide('receiverUrl', `http://127.0.0.1:${(server.address() as AddressInfo).port}`)
   return () => {

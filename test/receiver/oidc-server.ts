@@ -17,6 +17,7 @@ const servers: http.Server[] = []
 export async function oidcServers(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const wanted = JSON.parse(await text(request)) as OidcServer
   const server = http.createServer()
+  server.keepAliveTimeout = 0
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   servers.push(server)
   const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
