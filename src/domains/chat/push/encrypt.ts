@@ -1,5 +1,5 @@
 import { hmac, hmacKey, randomBytes } from '../../../lib/crypto'
-import { fromBase64url, utf8 } from '../../../lib/encoding'
+import { concat, fromBase64url, utf8 } from '../../../lib/encoding'
 
 // Message encryption for Web Push (RFC 8291), as one record of aes128gcm (RFC 8188).
 
@@ -44,12 +44,4 @@ async function expand(salt: Bytes, secret: Bytes, info: Bytes, length: number): 
   return (await hmac(await hmacKey(extracted), joined(info, Uint8Array.of(1)))).slice(0, length)
 }
 
-function joined(...parts: Uint8Array[]): Bytes {
-  const all = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0))
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.byteLength
-  }
-  return all
-}
+const joined = (...parts: Uint8Array[]): Bytes => concat(parts)

@@ -1,4 +1,4 @@
-import { fromBase64, utf8 } from '../../../lib/encoding'
+import { concat, fromBase64, utf8 } from '../../../lib/encoding'
 import { problem } from '../../../lib/problem'
 
 // What the signatures of all senders are made of. Nothing here reads a body but to check who signed it.
@@ -52,16 +52,8 @@ export function fromHex(text: string): Bytes | null {
 }
 
 /** The pieces in a row, texts as UTF-8. */
-export function joined(...parts: (string | Bytes)[]): Bytes {
-  const pieces = parts.map((part) => (typeof part === 'string' ? utf8(part) : part))
-  const whole = new Uint8Array(pieces.reduce((size, { byteLength }) => size + byteLength, 0))
-  let at = 0
-  for (const piece of pieces) {
-    whole.set(piece, at)
-    at += piece.byteLength
-  }
-  return whole
-}
+export const joined = (...parts: (string | Bytes)[]): Bytes =>
+  concat(parts.map((part) => (typeof part === 'string' ? utf8(part) : part)))
 
 /** A secret's own characters as a key. */
 export const asKey = (secret: string): Bytes => utf8(secret)

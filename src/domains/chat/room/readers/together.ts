@@ -1,3 +1,4 @@
+import { concat } from '../../../../lib/encoding'
 import type { Frame } from '../log/protocol'
 import type { Printed } from './crowd'
 import { openFrame } from './open-frames'
@@ -50,12 +51,5 @@ function piecesOf(events: readonly Uint8Array[]): Uint8Array[] {
 /** Bytes one after the other; what is one already is not copied. */
 export function inOne(parts: readonly Uint8Array[]): Uint8Array {
   const [only] = parts
-  if (only && parts.length === 1) return only
-  const all = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0))
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.byteLength
-  }
-  return all
+  return only && parts.length === 1 ? only : concat(parts)
 }
