@@ -189,6 +189,17 @@ describe('a crowd', () => {
     return chat
   }
 
+  /** An answer that four follow, whose word never comes back. */
+  async function waiting(gate: Gate) {
+    const chat = await crowded(gate, 1_000)
+    await chat.inObject((object) => {
+      crowdIn(object).heard = () => {}
+    })
+    const all = await followers(chat, 4)
+    await begin(chat, gate)
+    return { chat, all }
+  }
+
   it('is given every event once and in order, by fewer messages, while it comes and goes', async () => {
     const gate = new Gate()
     const chat = await crowded(gate, READERS + 5)
@@ -228,13 +239,7 @@ describe('a crowd', () => {
 
   it('is told to the end of a chat that is deleted meanwhile, and of an edit at once', async () => {
     const gate = new Gate()
-    const chat = await crowded(gate, 1_000)
-    // The word never comes back.
-    await chat.inObject((object) => {
-      crowdIn(object).heard = () => {}
-    })
-    const all = await followers(chat, 4)
-    await begin(chat, gate)
+    const { chat, all } = await waiting(gate)
     const text = await words(gate, 0, 5)
     await gate.end()
     await eventually(async () => (await chat.log()).at(-1)?.type === 'done')
@@ -258,12 +263,7 @@ describe('a crowd', () => {
 
   it('gives what it owes to nobody whose right was lost meanwhile', async () => {
     const gate = new Gate()
-    const chat = await crowded(gate, 1_000)
-    await chat.inObject((object) => {
-      crowdIn(object).heard = () => {}
-    })
-    const all = await followers(chat, 4)
-    await begin(chat, gate)
+    const { chat, all } = await waiting(gate)
     await words(gate, 0, 3)
     await chat.inObject((object) => {
       const { audience, rights } = (object as unknown as { room: { audience: Audience; rights: object } })
