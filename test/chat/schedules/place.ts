@@ -108,6 +108,9 @@ export class Place extends TestChat {
     const { outbox } = roomIn(object)
     if (this.announces) await outbox.deliver()
     outbox.deliver = async () => {}
+    // Whatever it was just doing for a connection, as a frame that had come, says nothing there any more.
+    for (const reader of Reflect.get(object, 'sockets').values())
+      Object.assign(reader, { over: true, send: () => {} })
     const room = object.furnish(this.ids, {
       timings: TIMINGS,
       upstreamOf: () => scripted(this.told),
