@@ -197,6 +197,7 @@ function finishKey(ctx: Context, claim: IdempotencyClaim, answer: StoredAnswer):
     status: answer.status,
     headers: answer.headers,
     body: answer.body,
+    awaited_until: claim.awaited === undefined ? null : iso(claim.awaited),
     created_at: iso(ctx.now),
   }
   if (!claim.claimed) return db.insert(idempotencyKeys).values(row)

@@ -66,8 +66,8 @@ export type IdempotencyClaim = {
   claimed: boolean
   /** Set by `commit`: the key stands with its answer. */
   finished: boolean
-  /** What `commit` stored is the job that is waited for: what comes of that takes its place. */
-  awaited?: true
+  /** Until when, at the latest, the request waits for the job that `commit` stored: what comes of that takes its place. */
+  awaited?: number
   /** Prints the answer for a verb's result; set by the route's `returns`. */
   render?: (result: unknown) => StoredAnswer
 }

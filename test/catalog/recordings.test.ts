@@ -6,6 +6,7 @@ import { pathOf, presign, put, upload } from '../files/kit'
 import { expectError } from '../http/expect-error'
 import { serviceWith } from '../http/service'
 import { endedJob, insertJob } from '../jobs/kit'
+import { eventually } from '../webhooks/receiver'
 import { call, callJson, type ErrorBody, makeWorld, type World } from '../world'
 import { asked, form, HEADS, recording, transcriber } from './recording-kit'
 
@@ -252,6 +253,42 @@ describe('a recording with an idempotency key', () => {
     expect([refused.status, repeat.status, repeat.replayed]).toEqual([422, 422, 'true'])
     expect(repeat.error.message).toBe(refused.error.message)
     expect([await countOf(world, 'jobs'), await countOf(world, 'interactions')]).toEqual([2, 1])
+  })
+
+  it('that is waited for is one, and the others are told to come again', async () => {
+    const world = await makeWorld()
+    const { post } = await sender({ text: 'Once.', wait_ms: 1_000 })
+    const answers = await Promise.all(Array.from({ length: 20 }, () => post(world, 'many', '?wait=20')))
+    const heard = answers.filter(({ status }) => status === 201)
+    const told = answers.filter(({ status }) => status === 409)
+    expect([heard.length, told.length]).toEqual([1, 19])
+    expect(new Set(told.map(({ error }) => error.code))).toEqual(new Set(['idempotency_in_progress']))
+    const again = await post(world, 'many', '?wait=20')
+    expect([again.status, again.replayed, again.data]).toEqual([201, 'true', heard[0]?.data])
+    expect([await countOf(world, 'jobs'), await countOf(world, 'interactions')]).toEqual([1, 1])
+  })
+
+  it('is its job where a crash took away the one that waited', async () => {
+    const world = await makeWorld()
+    const { post } = await sender({ text: 'After all.', wait_ms: 1_000 })
+    const first = post(world, 'cut', '?wait=20')
+    const waited = () =>
+      env.DB.prepare('select awaited_until from idempotency_keys where tenant_id = ?').bind(world.tenant.id)
+    await eventually(async () => (await waited().first()) !== null)
+    const meanwhile = await post(world, 'cut', '?wait=20')
+    expect([meanwhile.status, meanwhile.error.code]).toEqual([409, 'idempotency_in_progress'])
+    // What would stand there when the time of one that is gone is over.
+    await env.DB.prepare('update idempotency_keys set awaited_until = ? where tenant_id = ?')
+      .bind(new Date(Date.now() - 1).toISOString(), world.tenant.id)
+      .run()
+    const job = await post(world, 'cut', '?wait=20')
+    expect([job.status, job.replayed, job.data]).toMatchObject([
+      202,
+      'true',
+      { kind: 'interactions.transcribe' },
+    ])
+    expect((await first).status).toBe(201)
+    expect([await countOf(world, 'jobs'), await countOf(world, 'interactions')]).toEqual([1, 1])
   })
 })
 

@@ -20,6 +20,8 @@ import { recordingOf, type Taken, takeSent, takeUploaded } from './take'
 
 /** How long the caller of a short recording waits for its text. */
 const PATIENCE_MS = 30_000
+/** What may pass between the end of that and its being kept for a repeat; so long a repeat is asked to come later. */
+const KEEPING_MS = 5_000
 /** How often a job that is waited for is looked at. */
 const LOOK_MS = 200
 
@@ -121,9 +123,9 @@ const codeOf = (code = ''): ProblemCode =>
   Object.hasOwn(PROBLEMS, code) ? (code as ProblemCode) : 'upstream_failed'
 
 async function waitedFor(ctx: Context, said: Said, taken: Taken, seconds: number): Promise<Shown> {
-  const { id } = await later(ctx, said, taken)
-  if (ctx.idempotency) ctx.idempotency.awaited = true
   const until = Date.now() + seconds * 1000
+  if (ctx.idempotency) ctx.idempotency.awaited = until + KEEPING_MS
+  const { id } = await later(ctx, said, taken)
   for (;;) {
     const { status, result, error } = await getJob(ctx, id)
     const details = { job_id: id }

@@ -10,7 +10,7 @@ import { printed } from '../../../http/route'
 import { utf8 } from '../../../lib/encoding'
 import { Problem, problem } from '../../../lib/problem'
 import { fingerprintOf } from './fingerprint'
-import { answerOf, claimKey, keepAnswer, releaseKey } from './service'
+import { answerOf, claimKey, keepAnswer, releaseKey, stopWaiting } from './service'
 
 /** Refusals that the same request would get again (http.md); others may be gone on the next try. */
 const KEPT_REFUSALS = new Set([400, 404, 413, 415, 422])
@@ -47,7 +47,7 @@ export const idempotency: MiddlewareHandler<AppEnv> = async (c, next) => {
   await next()
 
   if (claim.finished) {
-    if (claim.awaited) await settle(c, claim)
+    if (claim.awaited !== undefined) await settle(c, claim)
     return
   }
   const winner =
@@ -137,6 +137,7 @@ async function settle(c: HonoContext<AppEnv>, claim: IdempotencyClaim): Promise<
     // No verb said whether it holds a secret.
     return keepAnswer(c.var.request, claim, { status, headers, body, secret: succeeded })
   }
-  if (claim.claimed) await releaseKey(c.var.request, claim)
+  if (claim.finished) await stopWaiting(c.var.request, claim)
+  else if (claim.claimed) await releaseKey(c.var.request, claim)
   return claim.claimed || status < 400
 }

@@ -47,6 +47,7 @@ export async function answerOf(
   }
   if (row.fingerprint !== claim.fingerprint)
     throw problem('idempotency_key_reused', 'The idempotency key stands for another request')
+  if (row.awaited_until !== null && Date.parse(row.awaited_until) > request.now) throw inProgress()
   if (row.status !== null) return stored(request, claim, row)
   if (age < CLAIM_MS || !(await takeOver(request, claim, row))) throw inProgress()
   return null
@@ -79,12 +80,12 @@ export async function keepAnswer(
     ? await answerSealer(request).seal(answer.body, `${claim.tenant_id}:${claim.principal}`)
     : answer.body
   const db = database(request, claim)
-  const running = claim.awaited ? undefined : isNull(idempotencyKeys.status)
+  const running = claim.finished ? undefined : isNull(idempotencyKeys.status)
   const kept =
-    claim.claimed || claim.awaited
+    claim.claimed || claim.finished
       ? await db
           .update(idempotencyKeys)
-          .set({ status, headers, body })
+          .set({ status, headers, body, awaited_until: null })
           .where(and(same(claim), eq(idempotencyKeys.claim, claim.claim), running))
           .returning({ key: idempotencyKeys.key })
       : await db
@@ -100,6 +101,14 @@ export async function releaseKey(request: RequestContext, claim: IdempotencyClai
   await database(request, claim)
     .delete(idempotencyKeys)
     .where(and(same(claim), eq(idempotencyKeys.claim, claim.claim), isNull(idempotencyKeys.status)))
+}
+
+/** Nobody waits any more for what comes of the job that the key stands for: a repeat is answered with the job. */
+export async function stopWaiting(request: RequestContext, claim: IdempotencyClaim): Promise<void> {
+  await database(request, claim)
+    .update(idempotencyKeys)
+    .set({ awaited_until: null })
+    .where(and(same(claim), eq(idempotencyKeys.claim, claim.claim)))
 }
 
 /** Says that the request which claimed the key is still at work, so that no other takes it for crashed. */

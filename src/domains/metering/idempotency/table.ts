@@ -21,6 +21,8 @@ export const idempotencyKeys = confined(
       headers: json<Record<string, string>>(),
       /** Sealed where the answer holds a secret. */
       body: text(),
+      /** Until then the first request still waits for what comes of the stored answer, a job, unless it says before. */
+      awaited_until: time(),
       created_at: time().notNull(),
     },
     (table) => [primaryKey({ columns: [table.tenant_id, table.principal, table.key] })],
