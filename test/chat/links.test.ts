@@ -190,10 +190,11 @@ describe('a public link', () => {
     const link = await linkOf(chat)
     const stand = (status: string) =>
       env.DB.prepare('update tenants set status = ? where id = ?').bind(status, of.tenant.id).run()
-    for (const status of ['suspended', 'cancelled']) {
-      await stand(status)
-      await expectError(call('GET', link), 'not_found')
-    }
+    for (const status of ['suspended', 'cancelled'] as const)
+      for (const path of [link, `${link}/stream`, `${link}/attachments/${crypto.randomUUID()}`]) {
+        await stand(status)
+        await expectError(call('GET', path), `tenant_${status}`)
+      }
     await stand('active')
     expect((await view(link)).status).toBe(200)
     await call('DELETE', chat.path, chat.person)

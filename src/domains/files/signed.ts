@@ -4,6 +4,7 @@ import { directory } from '../../data/database'
 import { contextFor } from '../../data/system'
 import { problem } from '../../lib/problem'
 import { tenantView } from '../identity/sessions/standing'
+import { refuseUnlessActive } from '../tenancy/tenants/active'
 import { isAdmitted } from '../tenancy/tenants/pinned'
 import { tenants } from '../tenancy/tenants/table'
 import type { SignedQuery } from './schema'
@@ -55,11 +56,7 @@ export async function signedFile(
     throw problem.notFound('file', id)
   }
   const tenant: Tenant = tenantView(found.tenant)
-  if (tenant.status !== 'active')
-    throw problem(
-      tenant.status === 'cancelled' ? 'tenant_cancelled' : 'tenant_suspended',
-      `The file’s tenant is ${tenant.status}`,
-    )
+  refuseUnlessActive(tenant.status, 'file')
   const ctx = contextFor(request, tenant, { kind: 'system', id: 'signed-url', scopes: new Set() })
   return { ctx, row: found.file }
 }

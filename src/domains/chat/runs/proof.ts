@@ -7,6 +7,7 @@ import { noted } from '../../../http/notes'
 import { isUuid } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { admitRun, countUnknown } from '../../metering/limits/sources'
+import { refuseUnlessActive } from '../../tenancy/tenants/active'
 import { isAdmitted } from '../../tenancy/tenants/pinned'
 import { tenants } from '../../tenancy/tenants/table'
 import type { Ids } from '../room/verbs'
@@ -51,9 +52,5 @@ async function refuseFallen(request: RequestContext, tenantId: string): Promise<
     .get()
   // For a tenant that is gone no Meter must begin anew.
   if (!tenant) request.usedBy = undefined
-  else if (tenant.status !== 'active')
-    throw problem(
-      tenant.status === 'cancelled' ? 'tenant_cancelled' : 'tenant_suspended',
-      `The run’s tenant is ${tenant.status}`,
-    )
+  else refuseUnlessActive(tenant.status, 'run')
 }

@@ -3,6 +3,7 @@ import * as z from 'zod'
 import type { AppEnv } from '../../../http/app-env'
 import type { Note } from '../../../http/notes'
 import { doc, Id, open, params, query, returns } from '../../../http/route'
+import type { ProblemCode } from '../../../lib/problem'
 import { fileAnswer, fileNote } from '../../files/answers'
 import { cursorOf, eventStream, streaming } from '../messages/answering'
 import { CursorText } from '../messages/schema'
@@ -10,8 +11,10 @@ import { streamChat } from '../messages/service'
 import { enterShared, readShared, sharedFile } from './link'
 import { SharedView } from './schema'
 
+const errors: ProblemCode[] = ['tenant_suspended', 'tenant_cancelled']
 const note: Note = {
   tag: 'Chats',
+  errors,
   description: 'Needs no credential but the token in the path; says nothing of who is in the chat.',
 }
 const Token = z
@@ -59,7 +62,7 @@ export const sharedRoutes = new Hono<AppEnv>()
     doc('Read a file of a chat by its public link', {
       ...note,
       ...fileNote,
-      errors: ['range_not_satisfiable'],
+      errors: [...errors, 'range_not_satisfiable'],
     }),
     open(),
     params({ token: Token, file_id: Id }),

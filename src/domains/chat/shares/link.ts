@@ -10,6 +10,7 @@ import { iso } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import type { FileRow } from '../../files/table'
 import { tenantView } from '../../identity/sessions/standing'
+import { refuseUnlessActive } from '../../tenancy/tenants/active'
 import { isAdmitted } from '../../tenancy/tenants/pinned'
 import { tenants } from '../../tenancy/tenants/table'
 import { attachedFile } from '../attachments/named'
@@ -52,7 +53,7 @@ export async function linkOf(
   return { token, url: `${settings.PUBLIC_URL}/api/v1/shared/${token}` }
 }
 
-/** A link by its token, with a context for its tenant in which the link is the caller. 404 where it is wrong, or has ended. */
+/** A link by its token, with a context for its tenant in which the link is the caller. 404 where it is wrong, or has ended; 403 where its tenant does not stand. */
 async function entered(
   request: RequestContext,
   token: string,
@@ -68,12 +69,12 @@ async function entered(
       and(
         eq(chatShares.token_hash, hash),
         or(isNull(chatShares.expires_at), gt(chatShares.expires_at, iso(request.now))),
-        eq(tenants.status, 'active'),
       ),
     )
     .get()
   if (!found || !isAdmitted(request, found.tenant.id))
     throw problem('not_found', 'There is no such shared chat, or not any more')
+  refuseUnlessActive(found.tenant.status, 'link')
   request.usedBy = { tenant_id: found.tenant.id, caller: 'public' }
   return { ...found, ctx: { ...contextFor(request, tenantView(found.tenant)), link: hash } }
 }

@@ -8,6 +8,7 @@ import { doc, Id, open, params } from '../../../http/route'
 import { type ProblemCode, problem } from '../../../lib/problem'
 import { countUnknown } from '../../metering/limits/sources'
 import { limitsOf } from '../../tenancy/plans'
+import { refuseUnlessActive } from '../../tenancy/tenants/active'
 import { findSource } from './find'
 import { KINDS, providerOfKind } from './kinds'
 import { fieldOf, messageOf } from './message'
@@ -84,11 +85,7 @@ async function fromSource(c: HonoContext<AppEnv>, id: string): Promise<Response>
     const incoming = await incomingOf(c)
     const secrets = await openSecrets(ctx.settings, source)
     const signed_by = await KINDS[kind].verify(incoming, secrets, hmac)
-    if (tenant.status !== 'active')
-      throw problem(
-        tenant.status === 'cancelled' ? 'tenant_cancelled' : 'tenant_suspended',
-        `The source’s tenant is ${tenant.status}`,
-      )
+    refuseUnlessActive(tenant.status, 'source')
     return { incoming, signed_by }
   })
   c.get('request').usedBy = { tenant_id: tenant.id, caller: 'public' }
