@@ -5,7 +5,10 @@
 const LIMIT = 'limit=15'
 
 /** Lists of which two filters are asked for at once. */
-const LISTS = new Set(['/api/v1/chats', '/api/v1/deliveries', '/api/v1/events', '/api/v1/jobs'])
+const LISTS = new Set([
+  ...['/api/v1/chats', '/api/v1/deliveries', '/api/v1/events', '/api/v1/jobs'],
+  '/api/v1/webhooks/{id}/deliveries',
+])
 
 /** A span of time is a span of every index, and what belongs to one event is little. */
 const ALONE = new Set(['created_after', 'created_before', 'event_id', 'include', 'user_id', 'q'])

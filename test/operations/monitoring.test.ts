@@ -4,6 +4,7 @@ import { onWaiting } from '../../src/data/waiting'
 import { MOST } from '../../src/domains/tenancy/plans'
 import { eventsWaiting } from '../../src/domains/webhooks/now/service'
 import { newId } from '../../src/lib/ids'
+import { expectError } from '../http/expect-error'
 import { eventually, makeReceiver } from '../webhooks/receiver'
 import { call, callJson, makeWorld, type World } from '../world'
 
@@ -228,6 +229,27 @@ describe('queues', () => {
     const theirs = await read<Queues>(other, 'queues')
     expect([theirs.deliveries.pending, theirs.jobs.queued]).toEqual([0, 0])
     expect(theirs.deliveries.endpoints).toEqual([])
+  })
+
+  it('are counted up to a hundred, and exactly for who asks', async () => {
+    const world = await makeWorld()
+    await makeJob(world, 'queued')
+    await env.DB.prepare(
+      `with recursive n(i) as (select 1 union all select i + 1 from n where i < 104)
+        insert into jobs (tenant_id, id, kind, status, input, state, created_at, updated_at)
+        select tenant_id, id || n.i, kind, status, input, state, created_at, updated_at from jobs, n where tenant_id = ?`,
+    )
+      .bind(world.tenant.id)
+      .run()
+    const queued = async (query: string) =>
+      (await read<{ jobs: { queued: number } }>(world, `queues${query}`)).jobs.queued
+    expect([await queued(''), await queued('?exact=false'), await queued('?exact=true')]).toEqual([
+      ...[100, 100, 105],
+    ])
+    await expectError(
+      call('GET', '/api/v1/monitoring/queues?exact=maybe', { token: world.admin.token }),
+      'validation_failed',
+    )
   })
 
   it('tell events whose deliveries are not made yet', async () => {

@@ -91,6 +91,19 @@ describe('recovering an endpoint', { timeout: 60_000 }, () => {
     expect(await receiver.seen()).toEqual([])
   })
 
+  it('goes on counting after the answer where there is much', async () => {
+    const world = await makeWorld()
+    const { endpoint } = await connect(world, [{}])
+    await past(world, endpoint, 60, 'failed')
+    const job = await recover(world, endpoint.id, { since: ago(2 * HOUR), dry_run: true })
+    expect([job.status, job.result?.counted]).toEqual(['queued', { ...NONE, failed: 50 }])
+    const done = await endedJob(world, job.id)
+    expect(done).toMatchObject({
+      status: 'completed',
+      result: { counted: { ...NONE, failed: 60 }, resent: 0 },
+    })
+  })
+
   it('sends failed, exhausted and never-made ones, oldest first; again, it finds nothing', async () => {
     const world = await makeWorld()
     const { endpoint, receiver } = await connect(world, [{}])
@@ -160,7 +173,7 @@ describe('recovering an endpoint', { timeout: 60_000 }, () => {
     const endpoint = await makeEndpoint(world, { url: 'http://127.0.0.1:1025/', status: 'paused' })
     await past(world, endpoint, 4_500, 'exhausted')
     const job = await recover(world, endpoint.id, { since: ago(2 * HOUR) })
-    expect(job.result?.counted).toEqual({ ...NONE, exhausted: 2_000 })
+    expect(job.result?.counted).toEqual({ ...NONE, exhausted: 50 })
     expect(job.progress).toBeGreaterThan(0)
     const done = await endedJob(world, job.id)
     expect(done.result).toEqual({ counted: { ...NONE, exhausted: 4_500 }, resent: 4_500 })

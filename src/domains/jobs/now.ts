@@ -3,8 +3,6 @@ import type { Context } from '../../data/context'
 import { firstIdAt } from '../../lib/ids'
 import { jobs } from './table'
 
-/** Each row that is counted is read, and a number beyond this says no more. */
-const MOST_COUNTED = 10_000
 const DAY_MS = 86_400_000
 
 export type JobsNow = {
@@ -16,11 +14,11 @@ export type JobsNow = {
   queued_since: string | null
 }
 
-/** How many of the tenant's jobs wait, run, and failed lately. */
-export async function jobsNow(ctx: Context): Promise<JobsNow> {
+/** How many of the tenant's jobs wait, run, and failed lately, counted up to `most`: each that is counted is read. */
+export async function jobsNow(ctx: Context, most: number): Promise<JobsNow> {
   const of = (status: string, more: SQL = sql``) =>
     sql`from ${jobs} where ${jobs.tenant_id} = ${ctx.tenant.id} and ${jobs.status} = ${sql.raw(`'${status}'`)} ${more}`
-  const count = (rows: SQL) => sql<number>`(select count(*) from (select 1 ${rows} limit ${MOST_COUNTED}))`
+  const count = (rows: SQL) => sql<number>`(select count(*) from (select 1 ${rows} limit ${most}))`
   const lately = sql`and ${jobs.id} >= ${firstIdAt(ctx.now - DAY_MS)}`
   const [row] = await ctx.db
     .select({

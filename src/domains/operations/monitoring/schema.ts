@@ -16,8 +16,17 @@ export const windowQuery = {
 }
 export type WindowQuery = z.output<z.ZodObject<typeof windowQuery>>
 
+export const queuesQuery = {
+  exact: z.stringbool('must be true or false').default(false).meta({
+    description:
+      'Counts up to ten thousand of each instead of a hundred: a row is read for each that is counted.',
+  }),
+}
+export type QueuesQuery = z.output<z.ZodObject<typeof queuesQuery>>
+
 const count = z.int().meta({ example: 0 })
-const upToTenThousand = count.meta({ description: 'Counted up to ten thousand.' })
+const upToHundred = count.meta({ description: 'Counted up to a hundred.' })
+const upToMost = count.meta({ description: 'Counted up to a hundred, or exactly.' })
 const rate = z.number().nullable().meta({ description: 'Of requests; null without any.', example: 0.01 })
 const time = z.iso.datetime()
 const seconds = z.number().nullable().meta({ description: 'Null where nothing waits.', example: null })
@@ -62,8 +71,8 @@ export const TenantStatus = z
     deliveries: z
       .object({
         status: Health,
-        pending: upToTenThousand,
-        held: upToTenThousand,
+        pending: upToHundred,
+        held: upToHundred,
         overdue_seconds: z.number(),
         endpoints: z.object({ active: count, degraded: count, paused: count, disabled: count }),
       })
@@ -72,7 +81,7 @@ export const TenantStatus = z
           'Degraded where an endpoint is degraded or disabled, or a delivery is overdue by a minute; failing by ten minutes.',
       }),
     jobs: z
-      .object({ status: Health, queued: upToTenThousand, running: upToTenThousand, failed_last_day: count })
+      .object({ status: Health, queued: upToHundred, running: upToHundred, failed_last_day: upToHundred })
       .meta({ description: 'Degraded where one failed of those that were started within a day.' }),
     interactions: z.object({
       service_enabled: z.boolean().meta({ description: 'While false, registering one is 409.' }),
@@ -115,28 +124,28 @@ export const QueueReport = z
   .object({
     as_of: time,
     events: z
-      .object({ waiting: upToTenThousand, oldest_seconds: seconds })
+      .object({ waiting: count, oldest_seconds: seconds })
       .meta({ description: 'Events whose deliveries are not made yet.' }),
     deliveries: z.object({
-      pending: upToTenThousand,
-      held: upToTenThousand,
+      pending: upToMost,
+      held: upToMost,
       overdue_seconds: z.number(),
       endpoints: z
         .array(
           z.object({
             endpoint_id: Id,
             status: z.enum(['active', 'degraded', 'paused', 'disabled']),
-            pending: upToTenThousand,
-            held: upToTenThousand,
+            pending: upToMost,
+            held: upToMost,
             next_attempt_at: time.nullable(),
             not_before: time.nullable().meta({ description: 'No attempt is made before.' }),
           }),
         )
         .meta({ description: 'The twenty whose deliveries are due first.' }),
     }),
-    jobs: z.object({ queued: upToTenThousand, running: upToTenThousand, oldest_queued_seconds: seconds }),
+    jobs: z.object({ queued: upToMost, running: upToMost, oldest_queued_seconds: seconds }),
     incoming: z
-      .object({ received_last_hour: upToTenThousand, refused_last_hour: upToTenThousand })
+      .object({ received_last_hour: upToMost, refused_last_hour: upToMost })
       .meta({ description: 'Webhooks of others.' }),
     others: z
       .array(

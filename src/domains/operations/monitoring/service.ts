@@ -4,12 +4,15 @@ import { iso } from '../../../lib/ids'
 import { jobsNow } from '../../jobs/now'
 import { deliveriesNow, eventsWaiting, incomingLately } from '../../webhooks/now/service'
 import { requestsLately } from './requests'
-import type { Health } from './schema'
+import type { Health, QueuesQuery } from './schema'
 
 const WINDOW_MINUTES = 5
 /** Fewer requests say nothing about a rate. */
 const ENOUGH_REQUESTS = 20
 const MINUTE_S = 60
+/** How far is counted, where a row is read for each, and where it was asked for. */
+const AT_A_GLANCE = 100
+const EXACTLY = 10_000
 
 const worst = (...all: Health[]): Health =>
   all.includes('failing') ? 'failing' : all.includes('degraded') ? 'degraded' : 'healthy'
@@ -21,8 +24,8 @@ const graded = (value: number, degraded: number, failing: number): Health =>
 export async function tenantStatus(ctx: Context) {
   const [requests, deliveries, jobs] = await Promise.all([
     requestsLately(ctx, WINDOW_MINUTES),
-    deliveriesNow(ctx),
-    jobsNow(ctx),
+    deliveriesNow(ctx, AT_A_GLANCE),
+    jobsNow(ctx, AT_A_GLANCE),
   ])
   const isEnough = requests.requests >= ENOUGH_REQUESTS
   const ofRequests = isEnough ? graded(requests.server_errors / requests.requests, 0.01, 0.1) : 'healthy'
@@ -45,13 +48,14 @@ export async function tenantStatus(ctx: Context) {
 }
 
 /** What of the tenant's waits, and for how long. */
-export async function queuesNow(ctx: Context) {
+export async function queuesNow(ctx: Context, { exact }: QueuesQuery) {
+  const most = exact ? EXACTLY : AT_A_GLANCE
   const age = (since: number | null) => (since === null ? null : Math.max(0, ctx.now - since) / 1_000)
   const [events, deliveries, jobs, incoming, others] = await Promise.all([
     eventsWaiting(ctx),
-    deliveriesNow(ctx),
-    jobsNow(ctx),
-    incomingLately(ctx),
+    deliveriesNow(ctx, most),
+    jobsNow(ctx, most),
+    incomingLately(ctx, most),
     readWaiting(ctx),
   ])
   const { pending, held, overdue_ms, queues } = deliveries

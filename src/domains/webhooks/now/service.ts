@@ -6,8 +6,8 @@ import { deliveries } from '../deliveries/table'
 import { type EndpointRow, endpoints } from '../endpoints/table'
 import { receivedWebhooks, refusedWebhooks } from '../incoming/table'
 
-/** Each row that is counted is read, and a number beyond this says no more. */
-export const MOST_COUNTED = 10_000
+/** Events that wait in the service and are looked at: those of all tenants, in the order in which they go. */
+const MOST_EVENTS = 10_000
 /** Endpoints that are told one by one: those whose deliveries have waited longest. */
 const MOST_ENDPOINTS = 20
 const HOUR_MS = 3_600_000
@@ -34,10 +34,10 @@ export type DeliveriesNow = {
   queues: EndpointQueue[]
 }
 
-const counted = (rows: SQL) => sql<number>`(select count(*) from (${rows} limit ${MOST_COUNTED}))`
+const counted = (rows: SQL, most: number) => sql<number>`(select count(*) from (${rows} limit ${most}))`
 
-/** How the tenant's deliveries stand. Nothing is late that waits for a receiver which asked for it, or is not to be sent to. */
-export async function deliveriesNow(ctx: Context): Promise<DeliveriesNow> {
+/** How the tenant's deliveries stand, counted up to `most`: each that is counted is read. Nothing is late that waits for a receiver which asked for it, or is not to be sent to. */
+export async function deliveriesNow(ctx: Context, most: number): Promise<DeliveriesNow> {
   const { id } = ctx.tenant
   const first = sql<
     string | null
@@ -67,11 +67,11 @@ export async function deliveriesNow(ctx: Context): Promise<DeliveriesNow> {
   const [totals, queues] = await Promise.all([
     ctx.db
       .select({
-        pending: counted(open(ctx, sql.raw(`'pending'`))).as('pending'),
-        held: counted(open(ctx, sql.raw(`'held'`))).as('held'),
+        pending: counted(open(ctx, sql.raw(`'pending'`)), most).as('pending'),
+        held: counted(open(ctx, sql.raw(`'held'`)), most).as('held'),
       })
       .from(sql`(select 1)`),
-    Promise.all(waiting.map((row) => queueOf(ctx, row))),
+    Promise.all(waiting.map((row) => queueOf(ctx, row, most))),
   ])
   const oldest = Math.min(ctx.now, ...late.map((at) => Date.parse(at)))
   return {
@@ -87,11 +87,15 @@ const open = (ctx: Context, status: SQL, endpointId?: string) =>
 
 type Row = Pick<EndpointRow, 'id' | 'status' | 'not_before'> & { first: string | null }
 
-async function queueOf(ctx: Context, { id, status, not_before, first }: Row): Promise<EndpointQueue> {
+async function queueOf(
+  ctx: Context,
+  { id, status, not_before, first }: Row,
+  most: number,
+): Promise<EndpointQueue> {
   const [row] = await ctx.db
     .select({
-      pending: counted(open(ctx, sql.raw(`'pending'`), id)).as('pending'),
-      held: counted(open(ctx, sql.raw(`'held'`), id)).as('held'),
+      pending: counted(open(ctx, sql.raw(`'pending'`), id), most).as('pending'),
+      held: counted(open(ctx, sql.raw(`'held'`), id), most).as('held'),
     })
     .from(sql`(select 1)`)
   const { pending = 0, held = 0 } = row ?? {}
@@ -102,14 +106,17 @@ async function queueOf(ctx: Context, { id, status, not_before, first }: Row): Pr
 export async function eventsWaiting(ctx: Context): Promise<{ waiting: number; since: number | null }> {
   const row = await directory(ctx.env).get<{ waiting: number; first: string | null }>(sql`
     select count(*) as waiting, min(id) as first
-    from (select tenant_id, id from events where dispatched = 0 order by seq limit ${MOST_COUNTED})
+    from (select tenant_id, id from events where dispatched = 0 order by seq limit ${MOST_EVENTS})
     where tenant_id = ${ctx.tenant.id}`)
   const since = row.first === null ? null : Number.parseInt(row.first.slice(4, 17).replace('-', ''), 16)
   return { waiting: row.waiting, since }
 }
 
-/** Webhooks that were taken in, and refused, within the last hour; counted up to ten thousand. */
-export async function incomingLately(ctx: Context): Promise<{ received: number; refused: number }> {
+/** Webhooks that were taken in, and refused, within the last hour; counted up to `most`. */
+export async function incomingLately(
+  ctx: Context,
+  most: number,
+): Promise<{ received: number; refused: number }> {
   const since = firstIdAt(ctx.now - HOUR_MS)
   const [received, refused] = await Promise.all(
     [receivedWebhooks, refusedWebhooks].map((table) =>
@@ -118,7 +125,7 @@ export async function incomingLately(ctx: Context): Promise<{ received: number; 
         .from(table)
         .where(and(eq(table.tenant_id, ctx.tenant.id), gte(table.id, since)))
         .orderBy(desc(table.id))
-        .limit(MOST_COUNTED),
+        .limit(most),
     ),
   )
   return { received: received?.length ?? 0, refused: refused?.length ?? 0 }

@@ -9,10 +9,11 @@ import { deliveries } from '../deliveries/table'
 import { wakeEndpoint } from '../deliveries/wake'
 import { type EndpointRow, endpoints } from '../endpoints/table'
 import { REPLAYABLE, type Replayable } from './schema'
-import { lookAt, type Only, type Window } from './window'
+import { EVENTS, lookAt, type Only, type Window } from './window'
 
-/** Windows that one step of the count looks at. */
-const WINDOWS = 2
+/** Events of the windows that one step of the count looks at, and of the one before the answer. */
+const WINDOWS = [EVENTS, EVENTS]
+const FIRST_EVENTS = 50
 /** While so many deliveries of the endpoint are due, no more are added: what happens now must not wait behind the past. */
 const MOST_DUE = 500
 /** How soon it is looked again whether some were sent; at an endpoint that asked to be left alone, later. */
@@ -58,7 +59,9 @@ export const recovery = jobKind<Input, State>({
   step: async (ctx, { input, state }) => {
     const endpoint = await find(ctx, endpoints, input.endpoint_id)
     if (!endpoint) throw problem.notFound('endpoint', input.endpoint_id)
-    return state.is_counted ? resend(ctx, endpoint, input, state) : count(ctx, endpoint, input, state)
+    return state.is_counted
+      ? resend(ctx, endpoint, input, state)
+      : count(ctx, endpoint, input, state, WINDOWS)
   },
 })
 
@@ -67,17 +70,23 @@ const search = ({ until, status, event_types, channel, tag }: Input, after: stri
   until: firstEventAt(until),
 })
 
-/** One step of the count; after the last, sending begins anew with the first event. */
-export async function count(
+/** The first step of the count, of so few events that whoever asks waits for it. */
+export const countFirst = (ctx: Context, endpoint: EndpointRow, input: Input) =>
+  count(ctx, endpoint, input, notBegun(input), [FIRST_EVENTS])
+
+/** One step of the count, window by window; after the last, sending begins anew with the first event. */
+async function count(
   ctx: Context,
   endpoint: EndpointRow,
   input: Input,
   state: State,
+  windows: readonly number[],
 ): Promise<Step<State>> {
   const counted = { ...state.counted }
   let after: string | null = state.after
-  for (let i = 0; i < WINDOWS && after !== null; i++) {
-    const window = await lookAt(ctx, endpoint, search(input, after))
+  for (const most of windows) {
+    if (after === null) break
+    const window = await lookAt(ctx, endpoint, search(input, after), most)
     for (const name of [...REPLAYABLE, 'expired'] as const) counted[name] += window.found[name].length
     after = window.after
   }

@@ -4,7 +4,7 @@ import { problem } from '../../../lib/problem'
 import type { Job } from '../../jobs/schema'
 import { startJob } from '../../jobs/service'
 import { existing } from '../endpoints/service'
-import { count, type Input, notBegun, recovery } from './job'
+import { countFirst, type Input, recovery } from './job'
 import { RECOVERABLE, REPLAYABLE, type Recover } from './schema'
 import type { Only } from './window'
 
@@ -26,7 +26,7 @@ export async function recoverEndpoint(
     event_types: event_types ? [...new Set(event_types)] : null,
     ...only,
   }
-  const first = await count(ctx, endpoint, input, notBegun(input))
+  const first = await countFirst(ctx, endpoint, input)
   return startJob(ctx, recovery, input, first, (job_id) =>
     dry_run
       ? []

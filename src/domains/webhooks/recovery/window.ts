@@ -8,7 +8,7 @@ import type { EndpointRow } from '../endpoints/table'
 import type { Replayable } from './schema'
 
 /** Events that are looked at together; fewer where a filter has to see their payloads. */
-const EVENTS = 1_000
+export const EVENTS = 1_000
 const EVENTS_WITH_PAYLOADS = 200
 
 /** Only events with that channel, or that tag. */
@@ -29,9 +29,14 @@ export type Window = {
   after: string | null
 }
 
-/** The next events of a search, in the order of their ids, and how their deliveries to the endpoint stand. */
-export async function lookAt(ctx: Context, endpoint: EndpointRow, search: Search): Promise<Window> {
-  const limit = endpoint.filter === null ? EVENTS : EVENTS_WITH_PAYLOADS
+/** The next events of a search, at most so many, in the order of their ids, and how their deliveries to the endpoint stand. */
+export async function lookAt(
+  ctx: Context,
+  endpoint: EndpointRow,
+  search: Search,
+  most = EVENTS,
+): Promise<Window> {
+  const limit = Math.min(most, endpoint.filter === null ? EVENTS : EVENTS_WITH_PAYLOADS)
   const rows = await read(ctx, endpoint, search, limit)
   const found: Window['found'] = {
     ...{ failed: [], exhausted: [], held: [], missing: [], delivered: [], expired: [] },
