@@ -62,6 +62,10 @@ const MAY: { sql: RegExp; why: string }[] = [
     why: 'once an hour, what lives for a week',
   },
   {
+    sql: /with own as materialized/,
+    why: 'a user’s last fifty interactions, each with what came later with the same item',
+  },
+  {
     sql: /first as materialized/,
     why: 'one row of each endpoint that waits; a gauge, counted up to a limit',
   },

@@ -1,13 +1,12 @@
-import { and, desc, eq, isNotNull, type SQL, sql } from 'drizzle-orm'
+import { and, eq, type SQL, sql } from 'drizzle-orm'
 import type { Context } from '../../../data/context'
 import { CONSUMED, interactions } from '../interactions/table'
 import { listItems } from '../items/service'
 import { items as catalogue } from '../items/table'
-import { count, emptyTally, type Recent } from './counting'
-import { doneBy } from './done'
+import { count, type Done, emptyTally, type Recent } from './counting'
+import type { Neighbour } from './neighbours'
 import type { Weighed } from './ranking'
 import type { Filters } from './schema'
-import { itemWeights } from './table'
 
 /** The last interactions of a user that recommendations are made from, counted or not: one that was just made too. */
 const MOST_DONE = 50
@@ -23,49 +22,43 @@ export type Past = { recent: Recent; weighed: Map<string, Known> }
 /** An item with what was counted of it and what it is called. */
 export type Known = Weighed & { title: string | null }
 
-/** A user's last items, and what was counted of each; one call to D1. */
+/** A user's last items, and what was counted of each; one statement. */
 export async function pastOf(ctx: Context, userId: string): Promise<Past> {
-  const own = eq(interactions.user_id, userId)
-  const items = ctx.db
-    .select({ item_id: interactions.item_id })
-    .from(interactions)
-    .where(and(eq(interactions.tenant_id, ctx.tenant.id), own, isNotNull(interactions.item_id)))
-    .orderBy(desc(interactions.id))
-    .limit(MOST_DONE)
-  const [done, rows] = await ctx.db.batch([
-    doneBy(ctx, own).orderBy(desc(interactions.id)).limit(MOST_DONE),
-    weights(ctx, sql`${itemWeights.item_id} in ${items}`),
-  ])
+  const rows = await ctx.db.all<Done & CountedRow & { id: string }>(sql`
+    with own as materialized (
+      select id, user_id, item_id, type, value, occurred_at, created_at from interactions
+      where tenant_id = ${ctx.tenant.id} and user_id = ${userId} and item_id is not null
+      order by id desc limit ${MOST_DONE})
+    select own.*, i.title, w.weight,
+      case when not exists (select 1 from own as later where later.item_id = own.item_id and later.id > own.id)
+        then w.neighbours end as neighbours
+    from own
+    left join item_weights as w on w.tenant_id = ${ctx.tenant.id} and w.item_id = own.item_id
+    left join items as i on i.tenant_id = ${ctx.tenant.id} and i.external_id = own.item_id`)
   const tally = emptyTally()
-  const recent = done.reduceRight<Recent>((before, one) => count(tally, before, one), [])
-  return { recent, weighed: byItem(rows) }
+  const recent = rows
+    .sort((a, b) => (a.id < b.id ? -1 : 1))
+    .reduce<Recent>((before, one) => count(tally, before, one), [])
+  return { recent, weighed: new Map(rows.flatMap((row) => counted(row).map((one) => [row.item_id, one]))) }
 }
 
 /** What was counted of one item; undefined where nothing was. */
 export async function weighedOf(ctx: Context, itemId: string): Promise<Known | undefined> {
-  const [row] = await weights(ctx, eq(itemWeights.item_id, itemId))
-  return row
+  const rows = await ctx.db.all<CountedRow>(sql`
+    select w.item_id, i.title, w.weight, w.neighbours
+    from item_weights as w left join items as i on i.tenant_id = w.tenant_id and i.external_id = w.item_id
+    where w.tenant_id = ${ctx.tenant.id} and w.item_id = ${itemId}`)
+  return rows.flatMap(counted)[0]
 }
 
-const weights = (ctx: Context, which: SQL) =>
-  ctx.db
-    .select({
-      item_id: itemWeights.item_id,
-      title: catalogue.title,
-      weight: itemWeights.weight,
-      neighbours: itemWeights.neighbours,
-    })
-    .from(itemWeights)
-    .leftJoin(
-      catalogue,
-      and(eq(catalogue.tenant_id, itemWeights.tenant_id), eq(catalogue.external_id, itemWeights.item_id)),
-    )
-    .where(and(eq(itemWeights.tenant_id, ctx.tenant.id), which))
+/** Read as it is: what Drizzle does for each column of each row would be most of what it costs. */
+type CountedRow = { item_id: string; title: string | null; weight: number; neighbours: string | null }
 
-const byItem = (rows: readonly Known[]) => new Map(rows.map((row) => [row.item_id, row]))
+const counted = ({ item_id, title, weight, neighbours }: CountedRow): Known[] =>
+  neighbours === null ? [] : [{ item_id, title, weight, neighbours: JSON.parse(neighbours) as Neighbour[] }]
 
-/** An item that may be recommended, with what it is called and what it weighs now. */
-export type Allowed = { item_id: string; title: string | null; weight: number }
+/** An item that may be recommended, with what it weighs now. */
+export type Allowed = { item_id: string; weight: number }
 
 /** Who asks for what: null is nobody in particular. */
 export type Wish = { userId: string | null; filters: Filters }
@@ -107,14 +100,8 @@ function allowed(ctx: Context, name: SQL, from: SQL, { userId, filters }: Wish):
       ? sql`0`
       : sql`exists (select 1 from interactions as u indexed by interactions_consumed where u.tenant_id = ${ctx.tenant.id}
           and u.user_id = ${userId} and u.item_id = ${name} and ${CONSUMED})`
-  return ctx.db
-    .select({
-      item_id: sql<string>`${name}`.as('item_id'),
-      title: sql<string | null>`i.title`.as('title'),
-      weight: sql<number>`coalesce(w.weight, 0)`.as('weight'),
-    })
-    .from(from)
-    .where(sql`(${uncatalogued} or ${passes}) and not ${consumed}`)
+  return ctx.db.all<Allowed>(sql`select ${name} as item_id, coalesce(w.weight, 0) as weight
+    from ${from} where (${uncatalogued} or ${passes}) and not ${consumed}`)
 }
 
 /**

@@ -17,29 +17,45 @@ export function near(
   without: ReadonlySet<string>,
   unit: number,
 ): Candidate[] {
-  const found = new Map<string, Candidate & { most: number }>()
+  const found = new Map<string, Found>()
   let whole = 0
   recent.forEach(([item, strength], place) => {
     const share = Math.sqrt(strength) * NEXT ** place
     whole += share
     const row = weighed.get(item)
     if (!row || row.weight <= 0) return
+    const worth = share / Math.sqrt(row.weight)
     for (const [other, weight, times, itsWeight] of row.neighbours) {
-      if (without.has(other)) continue
-      const part = (share * sure(times) * weight) / Math.sqrt(row.weight)
-      const one = found.get(other) ?? { item_id: other, sum: 0, weight: itsWeight, because: item, most: 0 }
+      const part = worth * sure(times) * weight
+      const one = found.get(other)
+      if (one === undefined) {
+        if (without.has(other)) continue
+        found.set(other, {
+          item_id: other,
+          sum: part,
+          weight: itsWeight,
+          because: item,
+          most: part,
+          score: 0,
+        })
+        continue
+      }
       one.sum += part
-      if (part > one.most) Object.assign(one, { most: part, because: item })
-      found.set(other, one)
+      if (part <= one.most) continue
+      one.most = part
+      one.because = item
     }
   })
-  // Scored once each, not in every comparison.
-  return [...found.values()]
-    .map(({ item_id, sum, weight, because }) => ({ item_id, sum: sum / whole, weight, because }))
-    .map((one) => ({ one, score: scoreOf(one, unit) }))
-    .sort((a, b) => b.score - a.score)
-    .map(({ one }) => one)
+  const all = [...found.values()]
+  for (const one of all) {
+    one.sum /= whole
+    one.score = scoreOf(one, unit)
+  }
+  return all.sort((a, b) => b.score - a.score)
 }
+
+/** With the most that one of the user's items says for it, and how much all of them do: each is reckoned once. */
+type Found = Candidate & { most: number; score: number }
 
 /** Half of it would be the cosine; a little less leaves what is popular a little ahead. */
 const OWN_WEIGHT = 0.4
