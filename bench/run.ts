@@ -111,7 +111,7 @@ Chats, events, deliveries and jobs are asked by two filters at once, too, by wha
 hardly any of the deliveries arrived. Where a list has no index for what it is asked (deliveries by \`delivered\`, or on their way to one
 endpoint or of one type; undelivered events by a channel), it looks at five rows for each that it may show, and the page is short.
 
-What a job does (202) is not counted: it looks at each thing that it is for. Not so flat:
+What a job does (202) is not counted: it looks at each thing that it is for. What is asked for everything reads everything:
 
 ${MAY_GROW.map(([, what, why]) => `- \`${what}\`: ${why}`).join('\n')}
 
