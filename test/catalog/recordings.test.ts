@@ -1,5 +1,5 @@
 import { env } from 'cloudflare:workers'
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { MAX_AUDIO, MAX_SENT } from '../../src/domains/catalog/recordings/audio'
 import { makeStep } from '../../src/domains/jobs/steps'
 import { pathOf, presign, put, upload } from '../files/kit'
@@ -198,14 +198,16 @@ describe('a recording', () => {
 })
 
 describe('a recording with an idempotency key', () => {
+  afterEach(() => void vi.restoreAllMocks())
+
   /** The same bytes each time: a form makes up other boundaries. */
   async function sender(told: object) {
     const name = crypto.randomUUID()
     const body = new Response(form(recording(told)))
     const type = { 'Content-Type': body.headers.get('Content-Type') ?? '' }
     const bytes = await body.blob()
-    const service = serviceWith(transcriber(name))
-    const post = async (world: World, key: string, query = '') => {
+    const post = async (world: World, key: string, query = '', bindings = {}) => {
+      const service = serviceWith({ ...transcriber(name), ...bindings })
       const answer = await service('POST', `http://localhost:8787${PATH}${query}`, {
         ...{ token: world.member.token, body: bytes, headers: { ...type, 'Idempotency-Key': key } },
       })
@@ -255,22 +257,63 @@ describe('a recording with an idempotency key', () => {
     expect([await countOf(world, 'jobs'), await countOf(world, 'interactions')]).toEqual([2, 1])
   })
 
-  it('that is waited for is one, and the others are told to come again', async () => {
+  it('that is waited for is one: all get the first one’s answer, or are told to come again', async () => {
     const world = await makeWorld()
-    const { post } = await sender({ text: 'Once.', wait_ms: 1_000 })
-    const answers = await Promise.all(Array.from({ length: 20 }, () => post(world, 'many', '?wait=20')))
-    const heard = answers.filter(({ status }) => status === 201)
-    const told = answers.filter(({ status }) => status === 409)
-    expect([heard.length, told.length]).toEqual([1, 19])
-    expect(new Set(told.map(({ error }) => error.code))).toEqual(new Set(['idempotency_in_progress']))
+    const { post } = await sender({ text: 'Once.', wait_ms: 2_000 })
+    const answers = await Promise.all(Array.from({ length: 25 }, () => post(world, 'many', '?wait=20')))
+    const [first, ...others] = answers.filter(({ status, replayed }) => status === 201 && replayed === null)
+    expect([first?.data.text, others]).toEqual(['Once.', []])
+    const rest = answers.filter((one) => one !== first)
+    for (const { status, data, error } of rest)
+      if (status === 201) expect(data).toEqual(first?.data)
+      else expect([status, error.code]).toEqual([409, 'idempotency_in_progress'])
+    expect(rest.some(({ status }) => status === 409)).toBe(true)
     const again = await post(world, 'many', '?wait=20')
-    expect([again.status, again.replayed, again.data]).toEqual([201, 'true', heard[0]?.data])
+    expect([again.status, again.replayed, again.data]).toEqual([201, 'true', first?.data])
     expect([await countOf(world, 'jobs'), await countOf(world, 'interactions')]).toEqual([1, 1])
+  })
+
+  it('is answered though what came of it could not be kept, and again with its job', async () => {
+    vi.spyOn(console, 'error').mockImplementation(() => undefined)
+    const world = await makeWorld()
+    const { post } = await sender({ text: 'Heard.' })
+    const { DB } = env
+    const prepare = DB.prepare.bind(DB)
+    const forgetful = (sql: string) => {
+      if (/^update "idempotency_keys"/.test(sql)) throw new Error('D1_ERROR: Network connection lost.')
+      return prepare(sql)
+    }
+    const session = { prepare: forgetful, batch: DB.batch.bind(DB), getBookmark: () => null }
+    const first = await post(world, 'lost', '?wait=20', { DB: { ...session, withSession: () => session } })
+    expect([first.status, first.data.text]).toEqual([201, 'Heard.'])
+    await env.DB.prepare('update idempotency_keys set awaited_until = ? where tenant_id = ?')
+      .bind(new Date(Date.now() - 1).toISOString(), world.tenant.id)
+      .run()
+    expect((await post(world, 'lost', '?wait=20')).status).toBe(202)
+    expect([await countOf(world, 'jobs'), await countOf(world, 'interactions')]).toEqual([1, 1])
+  })
+
+  it('is told its job at once where it did not hear that it was taken', async () => {
+    vi.spyOn(console, 'error').mockImplementation(() => undefined)
+    const world = await makeWorld()
+    const { post } = await sender({ text: 'Unheard of.' })
+    let lost = false
+    const batch = async (statements: D1PreparedStatement[]) => {
+      const results = await env.DB.batch(statements)
+      if (lost || (await countOf(world, 'idempotency_keys')) === 0) return results
+      lost = true
+      throw new Error('D1_ERROR: Network connection lost.')
+    }
+    const session = { prepare: env.DB.prepare.bind(env.DB), batch, getBookmark: () => null }
+    const first = await post(world, 'deaf', '?wait=20', { DB: { ...session, withSession: () => session } })
+    expect([first.status, first.replayed, first.data.kind]).toEqual([202, 'true', 'interactions.transcribe'])
+    expect((await post(world, 'deaf', '?wait=20')).status).toBe(202)
+    expect(await countOf(world, 'jobs')).toBe(1)
   })
 
   it('is its job where a crash took away the one that waited', async () => {
     const world = await makeWorld()
-    const { post } = await sender({ text: 'After all.', wait_ms: 1_000 })
+    const { post } = await sender({ text: 'After all.', wait_ms: 6_000 })
     const first = post(world, 'cut', '?wait=20')
     const waited = () =>
       env.DB.prepare('select awaited_until from idempotency_keys where tenant_id = ?').bind(world.tenant.id)

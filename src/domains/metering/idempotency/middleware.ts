@@ -8,6 +8,7 @@ import { routeOf } from '../../../http/notes'
 import { problemResponse } from '../../../http/problems'
 import { printed } from '../../../http/route'
 import { utf8 } from '../../../lib/encoding'
+import { describeError, log } from '../../../lib/log'
 import { Problem, problem } from '../../../lib/problem'
 import { fingerprintOf } from './fingerprint'
 import { answerOf, claimKey, keepAnswer, releaseKey, stopWaiting } from './service'
@@ -47,7 +48,11 @@ export const idempotency: MiddlewareHandler<AppEnv> = async (c, next) => {
   await next()
 
   if (claim.finished) {
-    if (claim.awaited !== undefined) await settle(c, claim)
+    // What was made stands, with its job: that the end of it could not be kept is no failure of the request.
+    if (claim.awaited !== undefined)
+      await settle(c, claim).catch((error: unknown) =>
+        log.error('idempotency_answer_not_kept', { cause: describeError(error) }),
+      )
     return
   }
   const winner =

@@ -47,7 +47,9 @@ export async function answerOf(
   }
   if (row.fingerprint !== claim.fingerprint)
     throw problem('idempotency_key_reused', 'The idempotency key stands for another request')
-  if (row.awaited_until !== null && Date.parse(row.awaited_until) > request.now) throw inProgress()
+  // The one that waits asks itself where it was not told of its own commit, and waits no more.
+  if (row.claim === claim.claim) await stopWaiting(request, claim)
+  else if (row.awaited_until !== null && Date.parse(row.awaited_until) > request.now) throw inProgress()
   if (row.status !== null) return stored(request, claim, row)
   if (age < CLAIM_MS || !(await takeOver(request, claim, row))) throw inProgress()
   return null
@@ -105,6 +107,7 @@ export async function releaseKey(request: RequestContext, claim: IdempotencyClai
 
 /** Nobody waits any more for what comes of the job that the key stands for: a repeat is answered with the job. */
 export async function stopWaiting(request: RequestContext, claim: IdempotencyClaim): Promise<void> {
+  if (claim.awaited === undefined) return
   await database(request, claim)
     .update(idempotencyKeys)
     .set({ awaited_until: null })
