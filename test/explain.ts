@@ -63,7 +63,7 @@ const MAY: { sql: RegExp; why: string }[] = [
   },
   {
     sql: /with own as materialized/,
-    why: 'a user’s last fifty interactions, each with what came later with the same item',
+    why: 'a user’s last fifty interactions, by their items',
   },
   {
     sql: /first as materialized/,

@@ -1,5 +1,8 @@
 import { describe, expect, it } from 'vitest'
+import { recommend as embedded } from '../../../src/domains/catalog/recommendations/embedded'
+import { Recommend } from '../../../src/domains/catalog/recommendations/schema'
 import { expectError } from '../../http/expect-error'
+import { rowsRead } from '../../rows-read'
 import { call, makeWorld } from '../../world'
 import { counted, did, names, offers, recommend } from './world'
 
@@ -31,6 +34,18 @@ describe('recommendations', () => {
     expect(scores).toEqual([...scores].sort((a, b) => b - a))
     expect(scores.every((score) => score > 0 && score <= 1)).toBe(true)
     expect(Math.abs(Date.parse(data.generated_at) - Date.now())).toBeLessThan(60_000)
+  })
+
+  it('read a user’s items and what is near them once each, however often the user was at them', async () => {
+    const world = await makeWorld()
+    const items = Array.from({ length: 50 }, (_, i) => `item-${i}`)
+    await offers(world, items)
+    await did(world, [...views('me', ...items), ...views('other', ...items.slice(0, 20))])
+    await did(world, views('again', ...items.map((_, i) => `item-${i % 2}`)))
+    await counted()
+    const rowsFor = (user_id: string) =>
+      rowsRead(world.ctx, (ctx) => embedded(ctx, Recommend.parse({ user_id, count: 10 })))
+    for (const user of ['me', 'again']) expect(await rowsFor(user)).toBeLessThan(400)
   })
 
   it('are what is popular for somebody nobody knows, and what is new where nothing was chosen', async () => {

@@ -30,8 +30,7 @@ export async function pastOf(ctx: Context, userId: string): Promise<Past> {
       where tenant_id = ${ctx.tenant.id} and user_id = ${userId} and item_id is not null
       order by id desc limit ${MOST_DONE})
     select own.*, i.title, w.weight,
-      case when not exists (select 1 from own as later where later.item_id = own.item_id and later.id > own.id)
-        then w.neighbours end as neighbours
+      case when own.id in (select max(id) from own group by item_id) then w.neighbours end as neighbours
     from own
     left join item_weights as w on w.tenant_id = ${ctx.tenant.id} and w.item_id = own.item_id
     left join items as i on i.tenant_id = ${ctx.tenant.id} and i.external_id = own.item_id`)
