@@ -9,7 +9,10 @@ import { takeUpload } from './upload'
 
 const tag = 'Files'
 const signedPath = params({ file_id: Id })
-const errors = ['invalid_signature', 'signature_expired', 'not_found'] as const
+const errors = [
+  ...(['invalid_signature', 'signature_expired', 'not_found'] as const),
+  ...(['tenant_suspended', 'tenant_cancelled'] as const),
+]
 const note: Note = { tag, counts: 'source', idempotency: 'ignored' }
 
 /** Where the signed URLs lead, which need no credential. */

@@ -116,6 +116,23 @@ describe('the tools of an agent on a call', () => {
     expect([status, error.code]).toEqual([409, 'conflict'])
   })
 
+  it('are those of a tenant that is active', async () => {
+    const { template, context, voice, receiver } = await calling()
+    for (const status of ['suspended', 'cancelled']) {
+      await env.DB.prepare('update tenants set status = ? where id = ?')
+        .bind(status, voice.world.tenant.id)
+        .run()
+      for (const [tool, body] of [
+        [template.selectedTools[0], { order_id: 'A-1' }],
+        [template.selectedTools[1], { query: 'parcels' }],
+      ] as const) {
+        const answer = await asUltravox(tool, context, body)
+        expect([answer.status, answer.error.code]).toEqual([403, `tenant_${status}`])
+      }
+    }
+    expect(await receiver.seen()).toEqual([])
+  })
+
   it('the token says nothing to who reads it, and no other secret opens as one', async () => {
     const world = await makeWorld()
     const named = { tenant_id: world.tenant.id, id: crypto.randomUUID() as string }

@@ -74,8 +74,8 @@ async function entered(
     .get()
   if (!found || !isAdmitted(request, found.tenant.id))
     throw problem('not_found', 'There is no such shared chat, or not any more')
-  refuseUnlessActive(found.tenant.status, 'link')
   request.usedBy = { tenant_id: found.tenant.id, caller: 'public' }
+  refuseUnlessActive(found.tenant.status, 'link')
   return { ...found, ctx: { ...contextFor(request, tenantView(found.tenant)), link: hash } }
 }
 

@@ -13,7 +13,7 @@ const note: Note = {
   tag: 'Calls',
   idempotency: 'ignored',
   counts: 'source',
-  errors: ['not_found', 'conflict', 'tenant_suspended'],
+  errors: ['not_found', 'conflict', 'tenant_suspended', 'tenant_cancelled'],
 }
 
 /** What Ultravox asks for while an agent of ours talks: under the token of the call, in `X-Causeway-Call-Token`. */

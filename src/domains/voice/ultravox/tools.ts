@@ -1,10 +1,11 @@
-import { sql } from 'drizzle-orm'
+import { eq } from 'drizzle-orm'
 import type { Context } from '../../../data/context'
 import { find } from '../../../data/revise'
 import { problem } from '../../../lib/problem'
 import { getAgent } from '../../chat/agents/service'
 import { searchBases } from '../../knowledge/search'
-import { isActive } from '../../tenancy/tenants/active'
+import { refuseUnlessActive } from '../../tenancy/tenants/active'
+import { tenants } from '../../tenancy/tenants/table'
 import { functionsOf } from '../../tools/for-agents'
 import type { ToolResult } from '../../tools/schema'
 import { calls } from '../calls/table'
@@ -38,8 +39,12 @@ export async function knowledgeOnCall(ctx: Context, callId: string, query: strin
 }
 
 async function agentOnCall(ctx: Context, callId: string) {
-  const [tenant] = await ctx.db.select({ active: isActive(ctx.tenant.id) }).from(sql`(select 1)`)
-  if (tenant?.active !== 1) throw problem('tenant_suspended', 'The call’s tenant is not active')
+  const tenant = await ctx.db
+    .select({ status: tenants.status })
+    .from(tenants)
+    .where(eq(tenants.id, ctx.tenant.id))
+    .get()
+  refuseUnlessActive(tenant?.status ?? 'cancelled', 'call')
   const call = await find(ctx, calls, callId)
   if (!call) throw problem.notFound('call', callId)
   if (hasEnded(call))

@@ -85,10 +85,10 @@ async function fromSource(c: HonoContext<AppEnv>, id: string): Promise<Response>
     const incoming = await incomingOf(c)
     const secrets = await openSecrets(ctx.settings, source)
     const signed_by = await KINDS[kind].verify(incoming, secrets, hmac)
+    c.get('request').usedBy = { tenant_id: tenant.id, caller: 'public' }
     refuseUnlessActive(tenant.status, 'source')
     return { incoming, signed_by }
   })
-  c.get('request').usedBy = { tenant_id: tenant.id, caller: 'public' }
   await counting(c, ctx, id, Math.min(source.per_minute, limitsOf(tenant).requests_per_minute))
   return heeding(c, ctx, id, async () => {
     const message = messageOf(incoming.body, typeOf(c), KINDS[kind].isJson === true)
