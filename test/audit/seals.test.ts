@@ -1,6 +1,6 @@
 import { createExecutionContext, createScheduledController, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { headName } from '../../src/domains/audit/head'
 import { sealDue, sealTenant } from '../../src/domains/audit/seal'
 import type { SealRow } from '../../src/domains/audit/table'
@@ -9,6 +9,7 @@ import { tendKeys } from '../../src/domains/identity/tokens/chores'
 import { sweep } from '../../src/domains/webhooks/deliveries/sweep'
 import { type Bindings, settingsOf } from '../../src/env'
 import worker from '../../src/index'
+import { log } from '../../src/lib/log'
 import type { World } from '../world'
 import { byHand, makeLogless, record, rows, sealedLog, verify } from './kit'
 
@@ -51,7 +52,18 @@ describe('the sealer', () => {
       { number: 2, first_seq: 4, last_seq: 5, previous: seals[0]?.seal },
     ])
     expect(await marksOf(world)).toHaveLength(1)
+    const lines = vi.spyOn(console, 'log').mockImplementation(() => undefined)
+    log.setLevel('info')
     await sealTenant(world.ctx)
+    log.setLevel('silent')
+    // The head goes to the log too, which whoever changes the database can't change.
+    const told = lines.mock.calls
+      .map(([line]) => String(line))
+      .filter((line) => line.includes('audit_sealed'))
+    lines.mockRestore()
+    expect(told.map((line) => JSON.parse(line))).toMatchObject([
+      { tenant_id: world.tenant.id, number: 3, last_seq: 6, seal: (await sealsOf(world))[2]?.seal },
+    ])
     expect([await marksOf(world), (await sealsOf(world)).length]).toEqual([[], 3])
     expect(JSON.parse((await env.KV.get(headName(world.tenant.id))) ?? '')).toMatchObject({
       ...{ tenant_id: world.tenant.id, number: 3, last_seq: 6 },

@@ -1,5 +1,7 @@
 import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { chatWith } from '../chat/kit'
+import { pathOf, upload } from '../files/kit'
 import { expectError } from '../http/expect-error'
 import { serviceWith } from '../http/service'
 import { PASSWORD, someone, tenantOf } from '../identity/kit'
@@ -112,6 +114,24 @@ describe('a service for one tenant', () => {
           expect(await client.end()).toBe(4401)
         }
       }
+  })
+
+  it('shows no link or file of another tenant', async () => {
+    const paths = async (world: World) => {
+      const chat = await chatWith(world, { name: 'Echo', kind: 'echo' })
+      const shared = await callJson<{ token: string }>('PUT', `${chat.path}/shares`, {
+        ...{ token: chat.person.token, body: { scope: 'public' } },
+      })
+      const said = { filename: 'a.txt', content_type: 'text/plain', purpose: 'attachment' } as const
+      const file = await upload(world.member, 'of its own', said)
+      const signed = await callJson<{ url: string }>('POST', `/api/v1/files/${file.id}/url`, {
+        token: world.member.token,
+      })
+      return [`/api/v1/shared/${shared.data.token}`, pathOf(signed.data.url)]
+    }
+    const at = (path: string) => service('GET', `http://localhost:8787${path}`)
+    for (const path of await paths(only)) expect((await at(path)).status).toBe(200)
+    for (const path of await paths(other)) await expectError(at(path), 'not_found')
   })
 
   it('registers people into that tenant, and makes no other', async () => {

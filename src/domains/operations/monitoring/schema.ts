@@ -123,9 +123,10 @@ export const LatencyReport = z
 export const QueueReport = z
   .object({
     as_of: time,
-    events: z
-      .object({ waiting: count, oldest_seconds: seconds })
-      .meta({ description: 'Events whose deliveries are not made yet.' }),
+    events: z.object({ waiting: count, oldest_seconds: seconds }).meta({
+      description:
+        'Events whose deliveries are not made yet, of the first ten thousand that wait in the service: mostly none.',
+    }),
     deliveries: z.object({
       pending: upToMost,
       held: upToMost,
