@@ -1,11 +1,9 @@
-import { eq } from 'drizzle-orm'
 import type { Context } from '../../../data/context'
 import { find } from '../../../data/revise'
 import { problem } from '../../../lib/problem'
 import { getAgent } from '../../chat/agents/service'
 import { searchBases } from '../../knowledge/search'
-import { refuseUnlessActive } from '../../tenancy/tenants/active'
-import { tenants } from '../../tenancy/tenants/table'
+import { refuseUnlessActiveNow } from '../../tenancy/tenants/active'
 import { functionsOf } from '../../tools/for-agents'
 import type { ToolResult } from '../../tools/schema'
 import { calls } from '../calls/table'
@@ -39,12 +37,7 @@ export async function knowledgeOnCall(ctx: Context, callId: string, query: strin
 }
 
 async function agentOnCall(ctx: Context, callId: string) {
-  const tenant = await ctx.db
-    .select({ status: tenants.status })
-    .from(tenants)
-    .where(eq(tenants.id, ctx.tenant.id))
-    .get()
-  refuseUnlessActive(tenant?.status ?? 'cancelled', 'call')
+  await refuseUnlessActiveNow(ctx, 'call')
   const call = await find(ctx, calls, callId)
   if (!call) throw problem.notFound('call', callId)
   if (hasEnded(call))
