@@ -8,7 +8,7 @@ import { type Asked, ask, by, LOGIN, type Seeded, saying } from './seed.ts'
 export type Cost = { what: string; request: Rows; after: Rows }
 
 /** The most rows that what was said, its event, its idempotency key and one delivery may write; three more begin a conversation. */
-export const MOST_ROWS_WRITTEN = 25
+export const MOST_ROWS_WRITTEN = 20
 
 /** Every kind of request once, as D1 itself counts it. */
 export async function measureCosts(recorder: Miniflare, seeded: Seeded): Promise<Cost[]> {
