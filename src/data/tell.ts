@@ -1,4 +1,4 @@
-import { and, asc, eq, gt, inArray, lt, sql } from 'drizzle-orm'
+import { and, asc, eq, gt, inArray, lt, type SQL, sql } from 'drizzle-orm'
 import { stateChanges } from '../domains/metering/changes/table'
 import type { Told } from '../domains/metering/meter/ledger'
 import type { Bindings } from '../env'
@@ -40,15 +40,25 @@ export function changeStatement(ctx: Context, change: NewChange) {
 }
 
 /** The same for each row of `from` (a table and its condition) that has a tenant_id and an id. */
-export function changesStatement(ctx: Context, { kind, from, tenant_id = ctx.tenant.id }: ChangeOfEach) {
+export function changesStatement(
+  ctx: Context,
+  { kind, from, id = sql`id`, data = null, tenant_id = ctx.tenant.id }: ChangeOfEach,
+) {
   const { until, created_at } = times(ctx)
   return tenantDatabase(ctx.env, tenant_id)
     .insert(stateChanges)
-    .select(sql`select tenant_id, null, ${kind}, id, ${until}, 'null', 0, ${created_at} from ${from}`)
+    .select(
+      sql`select tenant_id, null, ${kind}, ${id}, ${until}, ${JSON.stringify(data)}, 0, ${created_at} from ${from}`,
+    )
     .returning()
 }
 
-export type ChangeOfEach = { kind: string; from: ReturnType<typeof sql>; tenant_id?: string }
+export type ChangeOfEach = Pick<NewChange, 'kind' | 'tenant_id'> & {
+  from: SQL
+  /** Where it is not its `id` that is told. */
+  id?: SQL
+  data?: NewChange['data']
+}
 
 const times = ({ now }: Pick<Context, 'now'>) => ({ until: iso(now + TOLD_MS), created_at: iso(now) })
 

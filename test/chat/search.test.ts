@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { MAX_PAYLOAD } from '../../src/data/commit'
 import { searchedText, snippetOf } from '../../src/domains/chat/search/words'
 import { marked, matchOf, unmarked, wantedOf } from '../../src/lib/words'
-import { call, callJson, makePerson, makeWorld, type Person, type World } from '../world'
+import { call, callJson, makePerson, makeWorld, type Person, renew, type World } from '../world'
 import { chatWith, eventually, gatedChat, openChat, type TestChat } from './kit'
 
 type Part = { text: string; match?: true }
@@ -186,14 +186,17 @@ describe('who finds', () => {
     })
     for (const { user } of [friend, mate])
       await callJson('PUT', `/api/v1/teams/${team.data.id}/members/${user.id}`, { token: world.admin.token })
+    await renew(friend, mate)
     await put({ team_id: team.data.id, role: 'viewer' })
     // Twice for the friend, and yet once.
     expect(await find()).toEqual([[chat.id], [chat.id], [chat.id]])
     await call('DELETE', `/api/v1/teams/${team.data.id}/members/${mate.user.id}`, {
       token: world.admin.token,
     })
+    await renew(mate)
     expect(await find()).toEqual([[chat.id], [chat.id], []])
     await call('DELETE', `/api/v1/teams/${team.data.id}`, { token: world.admin.token })
+    await renew(friend)
     await end(`user_id=${friend.user.id}`)
     expect(await find()).toEqual([[chat.id], [], []])
     await put({ scope: 'tenant', role: 'viewer' })

@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { departing } from '../../src/data/departures'
 import type { Room } from '../../src/domains/chat/room/room'
 import { MOST_SHARES } from '../../src/domains/chat/shares/service'
-import { call, callJson, makePerson, makeWorld, type Person, type World } from '../world'
+import { call, callJson, makePerson, makeWorld, type Person, renew, type World } from '../world'
 import { chatWith, EventReader, gatedChat, openChat, sleep, type TestChat } from './kit'
 
 const echo = { name: 'Echo', kind: 'echo' }
@@ -26,10 +26,17 @@ async function team(...people: Person[]): Promise<string> {
   return data.id
 }
 
-const join = (teamId: string, { user }: Person) =>
-  callJson('PUT', `/api/v1/teams/${teamId}/members/${user.id}`, { token: world.admin.token })
-const quit = (teamId: string, { user }: Person) =>
-  callJson('DELETE', `/api/v1/teams/${teamId}/members/${user.id}`, { token: world.admin.token })
+// Either ends the access tokens of before.
+async function join(teamId: string, person: Person) {
+  await callJson('PUT', `/api/v1/teams/${teamId}/members/${person.user.id}`, { token: world.admin.token })
+  await renew(person)
+}
+async function quit(teamId: string, person: Person) {
+  const path = `/api/v1/teams/${teamId}/members/${person.user.id}`
+  const answer = await callJson('DELETE', path, { token: world.admin.token })
+  await renew(person)
+  return answer
+}
 
 type Share = Record<'user_id' | 'team_id' | 'scope' | 'expires_at', string | null> & { role: string }
 
@@ -146,6 +153,7 @@ describe('a chat', { timeout: 20_000 }, () => {
     await quit(team_id, early)
     expect(await uses(chat, early)).toEqual(NOTHING)
     await call('DELETE', `/api/v1/teams/${team_id}`, { token: world.admin.token })
+    await renew(late)
     expect(await uses(chat, late)).toEqual(NOTHING)
     expect(await shares(chat)).toEqual([])
   })

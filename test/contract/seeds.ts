@@ -16,7 +16,7 @@ import { insertPasskey } from '../identity/passkey-kit'
 import { makeSource, ofGithub, outcome, post } from '../webhooks/incoming/kit'
 import { eventually, makeReceiver } from '../webhooks/receiver'
 
-import { callJson, makePlatformAdmin, makeWorld, type Person, type World } from '../world'
+import { callJson, makePlatformAdmin, makeWorld, type Person, renew, type World } from '../world'
 import { seedSvix } from './svix-seeds'
 
 /** A tenant that has one of everything; `ids` by the path that ends with them. */
@@ -36,7 +36,7 @@ type Made = { id: string }
 
 export async function seed(): Promise<Seeded> {
   const world = await makeWorld({ rate_limits: MOST })
-  const token = world.admin.token
+  let { token } = world.admin
   const make = async (path: string, body: object): Promise<string> => {
     const made = await callJson<Made>('POST', path, { token, body })
     if (made.status !== 201 && made.status !== 202)
@@ -82,6 +82,8 @@ export async function seed(): Promise<Seeded> {
   const path = `/api/v1/teams/${team}/members/${world.admin.user.id}`
   const joined = await callJson('PUT', path, { token })
   if (joined.status !== 200) throw new Error(`${path}: ${joined.status} ${joined.error?.message}`)
+  await renew(world.admin)
+  token = world.admin.token
   const opened = await callJson<Made>('POST', '/api/v1/chats', {
     token: world.member.token,
     body: { agent_id: agent },

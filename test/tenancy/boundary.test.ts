@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { seedPartner } from '../contract/seeds'
 import { expectError } from '../http/expect-error'
 import { serviceWith } from '../http/service'
-import { callJson, makePlatformAdmin, makeWorld, type Person, type World } from '../world'
+import { callJson, makePlatformAdmin, makeWorld, type Person, renew, type World } from '../world'
 
 // Who gets where, by every kind of credential, the headers that name a tenant, and SINGLE_TENANT_ID: one table.
 
@@ -22,6 +22,7 @@ async function newWorlds() {
   await callJson('PUT', `/api/v1/partners/${partnerId}/users/${partnerUser.user.id}`, {
     token: platform.token,
   })
+  await renew(partnerUser)
   services.clear()
 }
 

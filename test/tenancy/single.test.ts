@@ -1,5 +1,8 @@
 import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { makeRunToken } from '../../src/domains/chat/runs/token'
+import { makeCallToken } from '../../src/domains/voice/ultravox/token'
+import { type Bindings, settingsOf } from '../../src/env'
 import { chatWith } from '../chat/kit'
 import { pathOf, upload } from '../files/kit'
 import { expectError } from '../http/expect-error'
@@ -7,6 +10,7 @@ import { serviceWith } from '../http/service'
 import { PASSWORD, someone, tenantOf } from '../identity/kit'
 import { Browser, isolateWith, makeIdp, oidc, person } from '../identity/oauth-kit'
 import { Client } from '../realtime/socket'
+import { makeSource, ofGithub } from '../webhooks/incoming/kit'
 import { type call, callJson, type World } from '../world'
 
 // A service pinned by SINGLE_TENANT_ID: what needs no credential is that tenant's as well.
@@ -131,7 +135,31 @@ describe('a service for one tenant', () => {
     }
     const at = (path: string) => service('GET', `http://localhost:8787${path}`)
     for (const path of await paths(only)) expect((await at(path)).status).toBe(200)
-    for (const path of await paths(other)) await expectError(at(path), 'not_found')
+    for (const path of await paths(other)) await expectError(at(path), 'tenant_mismatch')
+  })
+
+  it('takes no token of another tenant’s run or call, and no webhook of its source', async () => {
+    const settings = settingsOf(env as unknown as Bindings)
+    const asked = async ({ tenant, ...world }: World) => {
+      const ids = { tenant_id: tenant.id, chat_id: crypto.randomUUID(), run_id: crypto.randomUUID() }
+      const call = {
+        'X-Causeway-Call-Token': await makeCallToken(settings, { ...ids, id: crypto.randomUUID() }),
+      }
+      const run = { 'X-Causeway-Run-Token': await makeRunToken(settings, ids) }
+      const source = await makeSource({ tenant, ...world }, { kind: 'github' })
+      const event = { sequence: 1, events: [{ type: 'done', data: {} }] }
+      const answers = [
+        await post(`/api/v1/runs/${ids.run_id}/events`, event, run),
+        await post('/api/v1/calls/tools/knowledge', { query: 'x' }, call),
+        await post(`/api/v1/calls/tools/${crypto.randomUUID()}`, {}, call),
+        await post(`/api/v1/webhooks/in/${source}`, {}, ofGithub('{}').headers),
+      ]
+      return Promise.all(
+        answers.map(async (answer) => ((await answer.json()) as { error?: { code: string } }).error?.code),
+      )
+    }
+    expect(await asked(only)).toEqual(['not_found', 'not_found', 'not_found', undefined])
+    expect(await asked(other)).toEqual(Array(4).fill('tenant_mismatch'))
   })
 
   it('registers people into that tenant, and makes no other', async () => {

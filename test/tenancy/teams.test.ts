@@ -1,5 +1,5 @@
 import { env } from 'cloudflare:workers'
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { directory } from '../../src/data/database'
 import { departing } from '../../src/data/departures'
 import { MOST_TEAMS } from '../../src/domains/tenancy/teams/members'
@@ -7,7 +7,13 @@ import { teamMembers } from '../../src/domains/tenancy/teams/table'
 import type { Bindings } from '../../src/env'
 import { expectError } from '../http/expect-error'
 import { serviceWith } from '../http/service'
-import { call, callJson, makePerson, makeWorld, type World } from '../world'
+import { Isolate } from '../identity/isolates'
+import { outcome } from '../webhooks/incoming/kit'
+import { call, callJson, makePerson, makeWorld, type Person, renew, type World } from '../world'
+
+afterEach(() => {
+  vi.useRealTimers()
+})
 
 type Team = { id: string; name: string; description: string | null }
 
@@ -21,10 +27,22 @@ async function make(world: World, name: string): Promise<Team> {
 }
 
 const members = (team: Team, userId = '') => `/api/v1/teams/${team.id}/members${userId && `/${userId}`}`
-const add = (world: World, team: Team, userId: string) =>
-  callJson<Record<string, unknown>>('PUT', members(team, userId), { token: world.admin.token })
-const remove = (world: World, team: Team, userId: string) =>
-  callJson('DELETE', members(team, userId), { token: world.admin.token })
+// What changes who is in a team ends the access tokens of before.
+const renewed = (world: World, userId: string) =>
+  renew(
+    ...[world.viewer, world.member, world.developer, world.admin].filter(({ user }) => user.id === userId),
+  )
+async function add(world: World, team: Team, userId: string) {
+  const { token } = world.admin
+  const answer = await callJson<Record<string, unknown>>('PUT', members(team, userId), { token })
+  await renewed(world, userId)
+  return answer
+}
+async function remove(world: World, team: Team, userId: string) {
+  const answer = await callJson('DELETE', members(team, userId), { token: world.admin.token })
+  await renewed(world, userId)
+  return answer
+}
 
 const list = (token: string, query = '') => callJson<Team[]>('GET', `/api/v1/teams${query}`, { token })
 const names = async (token: string, query = '') => (await list(token, query)).data.map(({ name }) => name)
@@ -293,6 +311,42 @@ describe('members', { timeout: 20_000 }, () => {
     const { statements } = await departing(world.ctx, { kind: 'user', role: 'member', id: person.user.id })
     for (const statement of statements) await statement
     expect(await left()).toEqual([[two.id, world.viewer.user.id]])
+  })
+
+  it('have their access tokens of before ended by it, everywhere within ten seconds, and their sessions not', async () => {
+    const world = await makeWorld()
+    const team = await make(world, 'T')
+    const person = await makePerson(world.tenant, 'member')
+    const { token } = world.admin
+    const changes: [string, () => Promise<{ status: number }>][] = [
+      ['joins', () => callJson('PUT', members(team, person.user.id), { token })],
+      ['leaves', () => callJson('DELETE', members(team, person.user.id), { token })],
+      ['joins again', () => callJson('PUT', members(team, person.user.id), { token })],
+      ['team deleted', () => callJson('DELETE', `/api/v1/teams/${team.id}`, { token })],
+    ]
+    const elsewhere = new Isolate()
+    const codes = async (person: Person) => [
+      (await callJson('GET', '/api/v1/chats', { token: person.token })).error?.code ?? 'taken',
+      (await outcome(elsewhere.ask('GET', '/api/v1/chats', { token: person.token }))).code ?? 'taken',
+    ]
+    for (const [name, change] of changes) {
+      expect([name, ...(await codes(person))]).toEqual([name, 'taken', 'taken'])
+      const before = { ...person }
+      expect((await change()).status).toBeLessThan(300)
+      expect([name, (await codes(before))[0]]).toEqual([name, 'token_revoked'])
+      await renew(person)
+      vi.useFakeTimers({ toFake: ['Date'] })
+      vi.setSystemTime(Date.now() + 9_000)
+      expect([name, ...(await codes(before))]).toEqual([name, 'token_revoked', 'token_revoked'])
+      expect([name, ...(await codes(person))]).toEqual([name, 'taken', 'taken'])
+      vi.useRealTimers()
+    }
+    // Whoever is in it already changes nothing by joining.
+    const other = await make(world, 'U')
+    await add(world, other, person.user.id)
+    await renew(person)
+    await add(world, other, person.user.id)
+    expect((await codes(person))[0]).toBe('taken')
   })
 
   it(`are in at most ${MOST_TEAMS} teams, also when they come at once`, async () => {

@@ -11,7 +11,7 @@ const tag = 'Files'
 const signedPath = params({ file_id: Id })
 const errors = [
   ...(['invalid_signature', 'signature_expired', 'not_found'] as const),
-  ...(['tenant_suspended', 'tenant_cancelled'] as const),
+  ...(['tenant_mismatch', 'tenant_suspended', 'tenant_cancelled'] as const),
 ]
 const note: Note = { tag, counts: 'source', idempotency: 'ignored' }
 

@@ -23,7 +23,14 @@ const refusal = (final: boolean, make: () => Problem): Refusal => ({ final, prob
 const forbidden = (code: ProblemCode, message: string) => refusal(false, () => problem(code, message))
 
 const SESSION_ENDED = refusal(true, () => problem.unauthorized('token_revoked', 'The session has ended'))
-const OTHER_ROLE = refusal(false, () => problem.unauthorized('token_revoked', 'The session has ended'))
+const OUTDATED = refusal(false, () =>
+  problem.unauthorized(
+    'token_revoked',
+    'What the token stands for has changed since it was issued: the role, or a membership',
+    {},
+    'Get a new access token with the refresh token; the session goes on.',
+  ),
+)
 const KEY_REVOKED = refusal(true, () => problem.unauthorized('invalid_api_key', 'The API key is not valid'))
 export const USER_SUSPENDED = forbidden('user_suspended', 'The user is suspended')
 const MAKER_SUSPENDED = forbidden('user_suspended', 'The key’s maker is suspended')
@@ -108,8 +115,8 @@ export class TokenCaller extends KnownCaller {
     if (knowledge.hasEnded('session', claims.sid) || knowledge.hasEnded('token', claims.jti))
       return SESSION_ENDED
     const user = knowledge.userNow(claims.sub, session.user)
-    // A change of role revokes the tokens that were issued before it.
-    if (user.role !== claims.role || knowledge.isOutdated(claims.sub, claims.iat)) return OTHER_ROLE
+    // A change of role or membership revokes the tokens that were issued before it.
+    if (user.role !== claims.role || knowledge.isOutdated(claims.sub, claims.jti)) return OUTDATED
     if (user.status === 'suspended') return USER_SUSPENDED
     // The role means nothing outside the platform's own tenant, however a row came to name it.
     if (claims.role === 'platform_admin' && !knowledge.isPlatform) return NOT_THE_PLATFORM

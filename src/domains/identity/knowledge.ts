@@ -2,7 +2,9 @@ import { onChange } from '../../data/changes'
 import type { Tenant } from '../../data/context'
 import { type Database, tenantDatabase } from '../../data/database'
 import { knowRegion } from '../../data/objects'
+import type { ChangeOfEach } from '../../data/tell'
 import type { Bindings } from '../../env'
+import { firstIdAt } from '../../lib/ids'
 
 // What this isolate knows of tenants: how they stood when it first saw a credential of theirs, and what it was told
 // since. It hangs on the isolate's bindings, so that tests can play several isolates.
@@ -25,7 +27,8 @@ export class Knowledge {
   readonly db: Database
   private state: TenantState | null = null
   private readonly ended = new Map<string, number>()
-  private readonly users = new Map<string, UserState & { until: number; issued_before?: number }>()
+  private readonly users = new Map<string, UserState & { until: number }>()
+  private readonly outdated = new Map<string, { before: number; until: number }>()
   private readonly deadlines = new Map<string, { at: number; until: number }>()
   private pruneAt = PRUNE_AT
 
@@ -75,16 +78,25 @@ export class Knowledge {
     knowRegion(this.env, this.tenantId, state.tenant.region)
   }
 
-  /** Whether a token of the user's, issued at that second, is older than a change that ended such tokens. */
-  isOutdated(id: string, issuedAt: number): boolean {
-    const since = this.users.get(id)?.issued_before
-    return since !== undefined && issuedAt < Math.floor(since / 1000)
+  /** Whether an access token of the user's, by its `jti`, is older than a change that ended such tokens. */
+  isOutdated(id: string, jti: string): boolean {
+    const told = this.outdated.size === 0 ? undefined : this.outdated.get(id)
+    // Both are UUIDv7, which sort by time: `iat` knows seconds only.
+    return told !== undefined && jti < firstIdAt(told.before)
   }
 
-  learnUser(id: string, state: UserState & { issued_before?: number }, until: number): void {
+  learnUser(id: string, state: UserState, until: number): void {
     const known = this.users.get(id)
     if (known && known.version >= state.version) return
-    this.users.set(id, { ...known, ...state, until })
+    this.users.set(id, { ...state, until })
+    this.learned()
+  }
+
+  /** The user's access tokens that were issued before that time (milliseconds) count no more. */
+  learnOutdated(id: string, before: number, until: number): void {
+    const known = this.outdated.get(id)
+    if (known && known.before >= before) return
+    this.outdated.set(id, { before, until })
     this.learned()
   }
 
@@ -102,7 +114,7 @@ export class Knowledge {
   }
 
   private get size(): number {
-    return this.ended.size + this.users.size + this.deadlines.size
+    return this.ended.size + this.users.size + this.outdated.size + this.deadlines.size
   }
 
   private learned(): void {
@@ -110,7 +122,7 @@ export class Knowledge {
     if (this.size < this.pruneAt) return
     const now = Date.now()
     for (const [key, until] of this.ended) if (until <= now) this.ended.delete(key)
-    for (const map of [this.users, this.deadlines])
+    for (const map of [this.users, this.outdated, this.deadlines])
       for (const [id, { until }] of map) if (until <= now) map.delete(id)
     this.pruneAt = Math.max(PRUNE_AT, 2 * this.size)
   }
@@ -156,6 +168,21 @@ export const userChange = (
   data: { role, status, version, ...(issuedBefore === null ? {} : { issued_before: issuedBefore }) },
 })
 
+/** The end of a user's access tokens that were issued by now, as it is told: what they stood for has changed. */
+export const tokensEnd = (userId: string, now: number) => ({
+  ...{ kind: 'tokens', id: userId },
+  data: { issued_before: now },
+})
+
+/** The same for each user of `from`: a table and its condition, and what the user's id is called there. */
+export const tokensEndOf = (
+  of: Pick<ChangeOfEach, 'from' | 'id' | 'tenant_id'>,
+  now: number,
+): ChangeOfEach => ({
+  ...{ kind: 'tokens', data: { issued_before: now } },
+  ...of,
+})
+
 /** The end of a session, of one access token (by its `jti`), of an API key or of an issuer's edition, as it is told. */
 export const ending = (kind: Ending, id: string) => ({ kind, id, data: null })
 
@@ -185,8 +212,16 @@ onChange('api_key_deadline', (env, tenantId, change) => {
 
 onChange('user', (env, tenantId, change) => {
   // As userChange wrote it.
-  const state = change.data as UserState & { issued_before?: number }
-  knowledgeOf(env, tenantId).learnUser(change.id, state, untilOf(change))
+  const { issued_before, ...state } = change.data as UserState & { issued_before?: number }
+  const knowledge = knowledgeOf(env, tenantId)
+  if (issued_before !== undefined) knowledge.learnOutdated(change.id, issued_before, untilOf(change))
+  knowledge.learnUser(change.id, state, untilOf(change))
+})
+
+onChange('tokens', (env, tenantId, change) => {
+  // As tokensEnd wrote it.
+  const { issued_before } = change.data as { issued_before: number }
+  knowledgeOf(env, tenantId).learnOutdated(change.id, issued_before, untilOf(change))
 })
 
 onChange('tenant', (env, tenantId, change) => {

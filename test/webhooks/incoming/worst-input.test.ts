@@ -185,7 +185,7 @@ it('a service that is for one tenant takes nothing in for another', { timeout: 3
       (await outcome(isolate.ask('POST', '/api/v1/webhooks/stripe', { body: event, headers }))).status,
     ]
   }
-  expect(await statuses(other.tenant.id)).toEqual([404, 202])
+  expect(await statuses(other.tenant.id)).toEqual([403, 202])
   expect(await incomingEvents(world.tenant.id)).toEqual([])
   expect(await statuses(world.tenant.id)).toEqual([200, 200])
 })

@@ -8,7 +8,7 @@ import { isUuid } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { admitRun, countUnknown } from '../../metering/limits/sources'
 import { refuseUnlessActive } from '../../tenancy/tenants/active'
-import { isAdmitted } from '../../tenancy/tenants/pinned'
+import { refuseOtherTenant } from '../../tenancy/tenants/pinned'
 import { tenants } from '../../tenancy/tenants/table'
 import type { Ids } from '../room/verbs'
 import { openRunToken, RUN_TOKEN_HEADER } from './token'
@@ -16,8 +16,8 @@ import { openRunToken, RUN_TOKEN_HEADER } from './token'
 type WithRun = AppEnv & { Variables: { chat: Ids } }
 
 /**
- * Whose run the path names, by the token that came with its request: 401 without it, 403 for a tenant that is not active,
- * 429 beyond the run’s own window. Who has no such token is counted by address.
+ * Whose run the path names, by the token that came with its request: 401 without it, 403 for a tenant that is not active or
+ * not the one that SINGLE_TENANT_ID pins, 429 beyond the run’s own window. Who has no such token is counted by address.
  */
 export function runToken(): MiddlewareHandler<WithRun> {
   const middleware: MiddlewareHandler<WithRun> = async (c, next) => {
@@ -26,17 +26,20 @@ export function runToken(): MiddlewareHandler<WithRun> {
     const request = c.get('request')
     const { settings } = request
     const ids = isUuid(runId) ? await openRunToken(settings, tokenIn(c.req.raw.headers), runId) : null
-    if (!ids || !isAdmitted(request, ids.tenant_id)) {
+    if (!ids) {
       await countUnknown(plain)
       throw problem.unauthorized('invalid_run_token', 'This is not the token of that run')
     }
-    request.usedBy = { tenant_id: ids.tenant_id, caller: 'public' }
     await admitRun(plain, runId)
+    refuseOtherTenant(request, ids.tenant_id)
+    request.usedBy = { tenant_id: ids.tenant_id, caller: 'public' }
     await refuseFallen(request, ids.tenant_id)
     c.set('chat', ids)
     await next()
   }
-  return noted(middleware, { errors: ['invalid_run_token', 'tenant_suspended', 'tenant_cancelled'] })
+  return noted(middleware, {
+    errors: ['invalid_run_token', 'tenant_mismatch', 'tenant_suspended', 'tenant_cancelled'],
+  })
 }
 
 function tokenIn(headers: Headers): string {

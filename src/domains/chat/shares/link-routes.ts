@@ -11,7 +11,7 @@ import { streamChat } from '../messages/service'
 import { enterShared, readShared, sharedFile } from './link'
 import { SharedView } from './schema'
 
-const errors: ProblemCode[] = ['tenant_suspended', 'tenant_cancelled']
+const errors: ProblemCode[] = ['tenant_mismatch', 'tenant_suspended', 'tenant_cancelled']
 const note: Note = {
   tag: 'Chats',
   errors,

@@ -11,7 +11,7 @@ import { problem } from '../../../lib/problem'
 import type { FileRow } from '../../files/table'
 import { tenantView } from '../../identity/sessions/standing'
 import { refuseUnlessActive } from '../../tenancy/tenants/active'
-import { isAdmitted } from '../../tenancy/tenants/pinned'
+import { refuseOtherTenant } from '../../tenancy/tenants/pinned'
 import { tenants } from '../../tenancy/tenants/table'
 import { attachedFile } from '../attachments/named'
 import { type ChatRow, chats } from '../chats/table'
@@ -72,8 +72,8 @@ async function entered(
       ),
     )
     .get()
-  if (!found || !isAdmitted(request, found.tenant.id))
-    throw problem('not_found', 'There is no such shared chat, or not any more')
+  if (!found) throw problem('not_found', 'There is no such shared chat, or not any more')
+  refuseOtherTenant(request, found.tenant.id)
   request.usedBy = { tenant_id: found.tenant.id, caller: 'public' }
   refuseUnlessActive(found.tenant.status, 'link')
   return { ...found, ctx: { ...contextFor(request, tenantView(found.tenant)), link: hash } }

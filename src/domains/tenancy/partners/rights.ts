@@ -6,15 +6,17 @@ import { type Page, pageOf } from '../../../data/page'
 import { contextFor } from '../../../data/system'
 import { iso } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
+import { tokensEnd } from '../../identity/knowledge'
 import { tenantView } from '../../identity/sessions/standing'
 import { users } from '../../identity/users/table'
 import { tenants } from '../tenants/table'
 import { partnerChange } from './changes'
 import { lookAtConnections, openTo } from './connections'
-import { changingPartner, getPartner } from './service'
+import { changingPartner, getPartner, usersChange } from './service'
 import { type PartnerRole, partners, partnerTenants, partnerUsers } from './table'
 
-// What a partner may in a tenant, and who acts for it. Each is on record in the log of that tenant, and told there.
+// What a partner may in a tenant, and who acts for it. Each is on record in the log of that tenant, and told there. Whoever
+// may something else by it needs a new access token (tenancy.md: a change of role, status or membership).
 
 type Paging = { limit: number; cursor?: string | undefined }
 
@@ -120,7 +122,7 @@ export async function grantTenant(ctx: Context, partnerId: string, tenantId: str
         ...(known ? { before: { role: known.role } } : {}),
         after: { role },
       },
-      tell: [partnerChange(partnerId, tenantId)],
+      tell: [partnerChange(partnerId, tenantId), ...(known ? await usersChange(ctx, partnerId) : [])],
     })
   })
   lookAtConnections(ctx, [tenantId])
@@ -133,12 +135,12 @@ export async function removeTenant(ctx: Context, partnerId: string, tenantId: st
   const statement = inside.db
     .delete(partnerTenants)
     .where(and(eq(partnerTenants.tenant_id, tenantId), eq(partnerTenants.partner_id, partnerId)))
-  await changingPartner(ctx, partnerId, {}, (_row, _next, written) =>
+  await changingPartner(ctx, partnerId, {}, async (_row, _next, written) =>
     commit(inside, {
       statements: [written, { statement, otherwise: problem.notFound('tenant of the partner', tenantId) }],
       result: undefined,
       audit: { action: 'partner.remove_tenant', resource: 'partner', resource_id: partnerId },
-      tell: [partnerChange(partnerId, tenantId)],
+      tell: [partnerChange(partnerId, tenantId), ...(await usersChange(ctx, partnerId))],
     }),
   )
   lookAtConnections(ctx, [tenantId])
@@ -196,7 +198,7 @@ export async function addUser(ctx: Context, partnerId: string, userId: string) {
         ...{ action: 'partner.add_user', resource: 'partner', resource_id: partnerId },
         after: { user_id: userId },
       },
-      tell: [partnerChange(partnerId, tenant_id)],
+      tell: [partnerChange(partnerId, tenant_id), tokensEnd(userId, ctx.now)],
       unique: { 'partner_users.tenant_id': taken },
     })
   })
@@ -224,7 +226,7 @@ export async function removeUser(ctx: Context, partnerId: string, userId: string
         ...{ action: 'partner.remove_user', resource: 'partner', resource_id: partnerId },
         before: { user_id: userId },
       },
-      tell: [partnerChange(partnerId, tenant_id)],
+      tell: [partnerChange(partnerId, tenant_id), tokensEnd(userId, ctx.now)],
     }),
   )
   lookAtConnections(ctx, await openTo(ctx, partnerId))

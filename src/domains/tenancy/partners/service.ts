@@ -7,6 +7,7 @@ import { defined } from '../../../lib/defined'
 import { differs } from '../../../lib/differs'
 import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
+import { tokensEndOf } from '../../identity/knowledge'
 import { partnerChange } from './changes'
 import { lookAtConnections, openTo } from './connections'
 import type { CreatePartner, UpdatePartner } from './schema'
@@ -65,7 +66,7 @@ export async function updatePartner(ctx: Context, id: string, input: UpdatePartn
         ...{ action: 'partner.update', resource: 'partner', resource_id: id, after: set },
         before: Object.fromEntries(Object.keys(set).map((key) => [key, row[key as keyof PartnerRow]])),
       },
-      tell: input.status && input.status !== row.status ? await tellingUsers(ctx, id) : [],
+      tell: input.status && input.status !== row.status ? await usersChange(ctx, id) : [],
     })
   })
   if (input.status === 'suspended') lookAtConnections(ctx, await openTo(ctx, id))
@@ -84,19 +85,28 @@ export async function deletePartner(ctx: Context, id: string): Promise<undefined
       statements: [written, removal],
       result: undefined,
       audit: { action: 'partner.delete', resource: 'partner', resource_id: id, before: { name: row.name } },
-      tell: await tellingUsers(ctx, id),
+      tell: await usersChange(ctx, id),
     })
   })
   lookAtConnections(ctx, open)
 }
 
-/** The tenants in which its users log in are told: there they are looked at again. */
-async function tellingUsers(ctx: Context, id: string) {
+/**
+ * What its users may has changed: the tenants in which they log in are told, where they are looked at again, and their
+ * access tokens of before end.
+ */
+export async function usersChange(ctx: Context, id: string) {
   const homes = await directory(ctx.env)
     .select({ tenant_id: partnerUsers.tenant_id })
     .from(partnerUsers)
     .where(eq(partnerUsers.partner_id, id))
-  return [...new Set(homes.map(({ tenant_id }) => tenant_id))].map((home) => partnerChange(id, home))
+  return [...new Set(homes.map(({ tenant_id }) => tenant_id))].flatMap((home) => [
+    partnerChange(id, home),
+    tokensEndOf(
+      { from: sql`${partnerUsers} where tenant_id = ${home} and partner_id = ${id}`, tenant_id: home },
+      ctx.now,
+    ),
+  ])
 }
 
 type Written = Extract<Change<unknown>['statements'][number], { statement: unknown }>

@@ -5,6 +5,7 @@ import { departing, onDeparture } from '../../../data/departures'
 import { type Page, pageOf } from '../../../data/page'
 import { iso } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
+import { tokensEnd } from '../../identity/knowledge'
 import { isUser } from '../../identity/users/exists'
 import { users } from '../../identity/users/table'
 import { getTeam, isTeam } from './service'
@@ -60,7 +61,7 @@ const member = (ctx: Context, teamId: string, userId: string): Promise<Member | 
     .where(membersOf(ctx, teamId, userId))
     .get()
 
-/** Takes a user into a team, who may be in it already. 404 where there is no such team or user. */
+/** Takes a user into a team, who may be in it already; ends the access tokens of before. 404 where there is no such team or user. */
 export async function addMember(ctx: Context, teamId: string, userId: string): Promise<Member> {
   await getTeam(ctx, teamId)
   const own = and(eq(users.tenant_id, ctx.tenant.id), eq(users.id, userId))
@@ -91,6 +92,7 @@ export async function addMember(ctx: Context, teamId: string, userId: string): P
       result: { ...row, email, full_name, role, status },
       audit: audited('team.add_member', teamId, { after: { user_id: userId } }),
       events: [event('added', teamId, userId)],
+      tell: [tokensEnd(userId, ctx.now)],
       unique: { 'team_members.user_id': raced },
     })
   } catch (error) {
@@ -100,7 +102,7 @@ export async function addMember(ctx: Context, teamId: string, userId: string): P
   }
 }
 
-/** Takes a user out of a team, and with it what was shared with the user by that. 404. */
+/** Takes a user out of a team, and with it what was shared with the user by that; ends the access tokens of before. 404. */
 export async function removeMember(ctx: Context, teamId: string, userId: string): Promise<undefined> {
   await getTeam(ctx, teamId)
   const along = await departing(ctx, { kind: 'member', id: userId, team_id: teamId })
@@ -115,6 +117,7 @@ export async function removeMember(ctx: Context, teamId: string, userId: string)
     result: undefined,
     audit: audited('team.remove_member', teamId, { before: { user_id: userId } }),
     events: [event('removed', teamId, userId)],
+    tell: [tokensEnd(userId, ctx.now)],
   })
   ctx.defer(along.afterwards())
 }

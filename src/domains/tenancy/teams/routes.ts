@@ -79,7 +79,8 @@ export const teamRoutes = new Hono<AppEnv>()
     '/:id/members/:user_id',
     doc('Take a user out of a team', {
       tag,
-      description: 'What was shared with the team is not shared with the user any more, within seconds.',
+      description:
+        'What was shared with the team is not shared with the user any more, within seconds. The user’s access tokens of before end.',
     }),
     allow('teams:write'),
     member,

@@ -7,6 +7,7 @@ import { find, removal, revise } from '../../../data/revise'
 import { defined } from '../../../lib/defined'
 import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
+import { tokensEndOf } from '../../identity/knowledge'
 import type { CreateTeam, TeamFilters, UpdateTeam } from './schema'
 import { type TeamRow, teamMembers, teams } from './table'
 
@@ -110,7 +111,7 @@ export function updateTeam(ctx: Context, id: string, input: UpdateTeam): Promise
   })
 }
 
-/** Deletes a team: nobody is in it any more, and what was shared with it no longer is. 404, 412. */
+/** Deletes a team: nobody is in it any more, and what was shared with it no longer is; ends its members' access tokens of before. 404, 412. */
 export async function deleteTeam(ctx: Context, id: string): Promise<undefined> {
   const row = await getTeam(ctx, id)
   const along = await departing(ctx, { kind: 'team', id })
@@ -125,6 +126,7 @@ export async function deleteTeam(ctx: Context, id: string): Promise<undefined> {
     result: undefined,
     audit: { action: 'team.delete', resource: 'team', resource_id: id, before: { name, description } },
     events: [event('deleted', row)],
+    tell: [tokensEndOf({ from: sql`${teamMembers} where ${members}`, id: sql`user_id` }, ctx.now)],
   })
   ctx.defer(along.afterwards())
 }

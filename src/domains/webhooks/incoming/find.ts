@@ -2,11 +2,10 @@ import { eq } from 'drizzle-orm'
 import type { RequestContext, Tenant } from '../../../data/context'
 import { directory } from '../../../data/database'
 import { tenantView } from '../../identity/sessions/standing'
-import { isAdmitted } from '../../tenancy/tenants/pinned'
 import { tenants } from '../../tenancy/tenants/table'
 import { type SourceRow, webhookSources } from './table'
 
-/** A source by the id in its URL, with its tenant as the directory has it; null where there is none that is served here. */
+/** A source by the id in its URL, with its tenant as the directory has it; null where there is none. */
 export async function findSource(
   request: RequestContext,
   id: string,
@@ -17,7 +16,5 @@ export async function findSource(
     .innerJoin(tenants, eq(tenants.id, webhookSources.tenant_id))
     .where(eq(webhookSources.id, id))
     .get()
-  return row && isAdmitted(request, row.tenant.id)
-    ? { source: row.source, tenant: tenantView(row.tenant) }
-    : null
+  return row ? { source: row.source, tenant: tenantView(row.tenant) } : null
 }

@@ -9,6 +9,7 @@ import { type ProblemCode, problem } from '../../../lib/problem'
 import { countUnknown } from '../../metering/limits/sources'
 import { limitsOf } from '../../tenancy/plans'
 import { refuseUnlessActive } from '../../tenancy/tenants/active'
+import { isAdmitted, refuseOtherTenant } from '../../tenancy/tenants/pinned'
 import { findSource } from './find'
 import { KINDS, providerOfKind } from './kinds'
 import { fieldOf, messageOf } from './message'
@@ -74,11 +75,10 @@ async function fromProvider(c: HonoContext<AppEnv>, source: Provider): Promise<R
 /** What a tenant's own source sends. */
 async function fromSource(c: HonoContext<AppEnv>, id: string): Promise<Response> {
   const found = await findSource(c.get('request'), id)
-  if (!found) {
-    await countUnknown(c)
-    throw problem.notFound('webhook source', id)
-  }
+  if (!found || !isAdmitted(c.get('request'), found.tenant.id)) await countUnknown(c)
+  if (!found) throw problem.notFound('webhook source', id)
   const { source, tenant } = found
+  refuseOtherTenant(c.get('request'), tenant.id)
   const { kind, name, hmac, subject_path } = source
   const ctx = contextOf(c.get('request'), tenant)
   const { incoming, signed_by } = await heeding(c, ctx, id, async () => {
@@ -137,7 +137,7 @@ export const incoming = new Hono<AppEnv>()
       ...note,
       description:
         'Signed as the source’s kind says. Slack’s challenge is answered with itself, Slack otherwise with nothing, Twilio with `<Response/>`.',
-      errors: [...errors, 'tenant_suspended', 'tenant_cancelled'],
+      errors: [...errors, 'tenant_mismatch', 'tenant_suspended', 'tenant_cancelled'],
     }),
     open(),
     params({ source_id: Id }),
