@@ -120,7 +120,6 @@ export const MAY_GROW: [RegExp, string, string][] = [
     '/audit/export, /audit/verify',
     'these are asked for the whole log, and read it',
   ],
-  [/\?exact=/, '/monitoring/queues?exact=true', 'asked to count up to ten thousand, instead of a hundred'],
 ]
 
 /** Reads first; what removes the one of each that the others need, last. */
@@ -178,7 +177,6 @@ const WORDS: Ids = {
   ...{
     resource: 'agent',
     request_id: 'req_none',
-    exact: 'true',
     include_inactive: 'true',
     include_archived: 'true',
   },

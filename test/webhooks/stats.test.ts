@@ -79,7 +79,7 @@ describe('what an endpoint’s attempts came to', { timeout: 20_000 }, () => {
     )
       .bind(tenant_id, id, '2026-01-31T10:00:00.000Z')
       .run()
-    expect((await stats(world, id)).data.waiting).toEqual({ pending: 0, held: 10_000 })
+    expect((await stats(world, id)).data.waiting).toEqual({ pending: 0, held: 100 })
     await env.DB.prepare('delete from deliveries where tenant_id = ?').bind(tenant_id).run()
   })
 })

@@ -16,17 +16,8 @@ export const windowQuery = {
 }
 export type WindowQuery = z.output<z.ZodObject<typeof windowQuery>>
 
-export const queuesQuery = {
-  exact: z.stringbool('must be true or false').default(false).meta({
-    description:
-      'Counts up to ten thousand of each instead of a hundred: a row is read for each that is counted.',
-  }),
-}
-export type QueuesQuery = z.output<z.ZodObject<typeof queuesQuery>>
-
 const count = z.int().meta({ example: 0 })
 const upToHundred = count.meta({ description: 'Counted up to a hundred.' })
-const upToMost = count.meta({ description: 'Counted up to a hundred, or exactly.' })
 const rate = z.number().nullable().meta({ description: 'Of requests; null without any.', example: 0.01 })
 const time = z.iso.datetime()
 const seconds = z.number().nullable().meta({ description: 'Null where nothing waits.', example: null })
@@ -123,30 +114,37 @@ export const LatencyReport = z
 export const QueueReport = z
   .object({
     as_of: time,
-    events: z.object({ waiting: count, oldest_seconds: seconds }).meta({
-      description:
-        'Events whose deliveries are not made yet, of the first ten thousand that wait in the service: mostly none.',
-    }),
+    events: z
+      .object({
+        waiting: count.nullable().meta({
+          description: 'Null where a hundred of others wait first: then nobody looks further.',
+        }),
+        oldest_seconds: seconds,
+      })
+      .meta({
+        description:
+          'Events whose deliveries are not made yet, of the first hundred that wait in the service: mostly none.',
+      }),
     deliveries: z.object({
-      pending: upToMost,
-      held: upToMost,
+      pending: upToHundred,
+      held: upToHundred,
       overdue_seconds: z.number(),
       endpoints: z
         .array(
           z.object({
             endpoint_id: Id,
             status: z.enum(['active', 'degraded', 'paused', 'disabled']),
-            pending: upToMost,
-            held: upToMost,
+            pending: upToHundred,
+            held: upToHundred,
             next_attempt_at: time.nullable(),
             not_before: time.nullable().meta({ description: 'No attempt is made before.' }),
           }),
         )
         .meta({ description: 'The twenty whose deliveries are due first.' }),
     }),
-    jobs: z.object({ queued: upToMost, running: upToMost, oldest_queued_seconds: seconds }),
+    jobs: z.object({ queued: upToHundred, running: upToHundred, oldest_queued_seconds: seconds }),
     incoming: z
-      .object({ received_last_hour: upToMost, refused_last_hour: upToMost })
+      .object({ received_last_hour: upToHundred, refused_last_hour: upToHundred })
       .meta({ description: 'Webhooks of others.' }),
     others: z
       .array(

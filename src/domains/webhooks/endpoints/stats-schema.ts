@@ -32,7 +32,7 @@ export const EndpointStats = z
     ...counted,
     waiting: z
       .object({ pending: count, held: count })
-      .meta({ description: 'Deliveries on their way at this moment; counted up to 10,000 each.' }),
+      .meta({ description: 'Deliveries on their way at this moment; counted up to a hundred each.' }),
     outcomes: z.record(z.string(), z.int()).meta({
       description: 'Attempts by the status that was answered, or by why there was none.',
       example: { '200': 41, timeout: 1 },

@@ -7,7 +7,7 @@ import { type EndpointRow, endpoints } from '../endpoints/table'
 import { receivedWebhooks, refusedWebhooks } from '../incoming/table'
 
 /** Events that wait in the service and are looked at: those of all tenants, in the order in which they go. */
-const MOST_EVENTS = 10_000
+const MOST_EVENTS = 100
 /** Endpoints that are told one by one: those whose deliveries have waited longest. */
 const MOST_ENDPOINTS = 20
 const HOUR_MS = 3_600_000
@@ -102,15 +102,21 @@ async function queueOf(
   return { endpoint_id: id, status, pending, held, next_attempt_at: first, not_before }
 }
 
-/** Events of the tenant whose deliveries are not made yet, of the first ten thousand that wait in the service, and since when. */
-export async function eventsWaiting(ctx: Context): Promise<{ waiting: number; since: number | null }> {
-  const row = await directory(ctx.env).get<{ waiting: number; first: string | null }>(sql`
-    select count(*) as waiting, min(id) as first
-    from (select tenant_id, id from events where dispatched = 0 order by seq limit ${MOST_EVENTS})
-    where tenant_id = ${ctx.tenant.id}`)
+/**
+ * Events of the tenant whose deliveries are not made yet, of the first hundred that wait in the service, and since when;
+ * null where those are all of others.
+ */
+export async function eventsWaiting(ctx: Context): Promise<{ waiting: number | null; since: number | null }> {
+  const { all, ...row } = await directory(ctx.env).get<Found>(sql`
+    select count(*) as "all", count(*) filter (where tenant_id = ${ctx.tenant.id}) as waiting,
+      min(id) filter (where tenant_id = ${ctx.tenant.id}) as first
+    from (select tenant_id, id from events where dispatched = 0 order by seq limit ${MOST_EVENTS})`)
+  if (row.waiting === 0 && all === MOST_EVENTS) return { waiting: null, since: null }
   const since = row.first === null ? null : Number.parseInt(row.first.slice(4, 17).replace('-', ''), 16)
   return { waiting: row.waiting, since }
 }
+
+type Found = { all: number; waiting: number; first: string | null }
 
 /** Webhooks that were taken in, and refused, within the last hour; counted up to `most`. */
 export async function incomingLately(
