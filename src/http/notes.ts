@@ -59,8 +59,11 @@ export type Note = {
   /** Largest body in bytes; 1 MiB unless said otherwise. A form may be larger than what else the route takes. */
   bodyLimit?: number
   formLimit?: number
-  /** The idempotency key: `commit` (the rule), `ignored` (login), or `claimed` where the route calls something outside. */
-  idempotency?: 'ignored' | 'claimed'
+  /**
+   * The idempotency key: `commit` (the rule), `ignored` (login), `claimed` where the route calls something outside, or
+   * `proven` where it is the route that knows who calls (metering/idempotency/middleware.ts).
+   */
+  idempotency?: 'ignored' | 'claimed' | 'proven'
   /** What a caller must be allowed besides the scopes, asked before a stored answer is given again; throws the refusal. */
   again?: (ctx: Context, params: Record<string, string>, c: HonoContext<AppEnv>) => Promise<void>
   /** A header that names what the request is about, as a path does: with another one it is another request. */

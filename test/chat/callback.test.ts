@@ -352,6 +352,23 @@ describe('the setting of how long an agent may be silent', () => {
   })
 })
 
+describe('an idempotency key', () => {
+  it('is one of the run: a repeat is answered as the first was, and a run of its own has its own', async () => {
+    const [one, two] = [await asked(world), await asked(world)]
+    const key = { 'Idempotency-Key': crypto.randomUUID() }
+    const first = await one.agent.post(1, [said('once')], key)
+    expect([first.status, first.headers.get('Idempotency-Replayed')]).toEqual([200, null])
+    await one.agent.post(2, [said(' more')])
+    const again = await one.agent.post(1, [said('once')], key)
+    expect([again.status, again.headers.get('Idempotency-Replayed')]).toEqual([200, 'true'])
+    expect(again.data).toEqual(first.data)
+    const reused = await one.agent.post(3, [said('other')], key)
+    expect([reused.status, reused.error.code]).toEqual([422, 'idempotency_key_reused'])
+    expect((await two.agent.post(1, [said('mine')], key)).headers.get('Idempotency-Replayed')).toBeNull()
+    expect(await answerOf(one.chat)).toMatchObject({ content: 'once more' })
+  })
+})
+
 describe('stopping', () => {
   it('is told to the agent with its next post, also with a repeat', async () => {
     const { chat, agent } = await asked(world)

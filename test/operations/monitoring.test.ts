@@ -4,7 +4,6 @@ import { onWaiting } from '../../src/data/waiting'
 import { MOST } from '../../src/domains/tenancy/plans'
 import { eventsWaiting } from '../../src/domains/webhooks/now/service'
 import { newId } from '../../src/lib/ids'
-import { expectError } from '../http/expect-error'
 import { eventually, makeReceiver } from '../webhooks/receiver'
 import { call, callJson, makeWorld, type World } from '../world'
 

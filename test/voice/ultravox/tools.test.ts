@@ -53,12 +53,15 @@ async function calling(answer: object = { status: 200 }) {
 }
 
 /** As Ultravox would: at the URL that it was told, with what it was told to fill in. */
-const asUltravox = (tool: Tool | undefined, context: Record<string, unknown>, body: Json) => {
+const asUltravox = (tool: Tool | undefined, context: Record<string, unknown>, body: Json, key?: string) => {
   const [header] = tool?.temporaryTool.staticParameters ?? []
   const url = new URL(tool?.temporaryTool.http.baseUrlPattern ?? '')
   expect(header).toMatchObject({ location: 'PARAMETER_LOCATION_HEADER', value: '{{causeway_call_token}}' })
   return callJson<Json>('POST', url.pathname, {
-    headers: { [String(header?.name)]: String(context.causeway_call_token) },
+    headers: {
+      [String(header?.name)]: String(context.causeway_call_token),
+      ...(key === undefined ? {} : { 'Idempotency-Key': key }),
+    },
     body,
   })
 }
@@ -114,6 +117,35 @@ describe('the tools of an agent on a call', () => {
     await telnyxTells(await atTelnyx(voice, call, { event: 'call.hangup', hangup_cause: 'timeout' }))
     const { status, error } = await asUltravox(template.selectedTools[0], context, { order_id: 'A-1' })
     expect([status, error.code]).toEqual([409, 'conflict'])
+  })
+
+  it('are called once for an idempotency key of the call', async () => {
+    const { template, context, receiver, voice } = await calling({ status: 200, delay_ms: 300 })
+    const [own, knowledge] = template.selectedTools
+    const key = crypto.randomUUID()
+    const ask = (order_id: string) => asUltravox(own, context, { order_id }, key)
+    const many = await Promise.all(Array.from({ length: 10 }, () => ask('A-1')))
+    const first = many.find(({ status }) => status === 200)
+    for (const { status, data, error } of many)
+      if (status === 200) expect(data).toEqual(first?.data)
+      else expect([status, error.code]).toEqual([409, 'idempotency_in_progress'])
+    const again = await ask('A-1')
+    expect([again.status, again.headers.get('Idempotency-Replayed')]).toEqual([200, 'true'])
+    expect(again.data).toEqual(first?.data)
+    expect(await receiver.seen()).toHaveLength(1)
+    expect((await ask('A-2')).error.code).toBe('idempotency_key_reused')
+    // Another call has keys of its own.
+    const other = await calling()
+    const theirs = await asUltravox(other.template.selectedTools[0], other.context, { order_id: 'A-1' }, key)
+    expect([theirs.status, theirs.headers.get('Idempotency-Replayed')]).toEqual([200, null])
+    const asked = () => asUltravox(knowledge, context, { query: 'parcels' }, `${key}k`)
+    expect((await asked()).headers.get('Idempotency-Replayed')).toBeNull()
+    expect((await asked()).headers.get('Idempotency-Replayed')).toBe('true')
+    // Who may not ask any more is given nothing again.
+    await env.DB.prepare("update tenants set status = 'suspended' where id = ?")
+      .bind(voice.world.tenant.id)
+      .run()
+    expect((await ask('A-1')).error.code).toBe('tenant_suspended')
   })
 
   it('are those of a tenant that is active', async () => {

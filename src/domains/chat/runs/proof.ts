@@ -13,7 +13,7 @@ import { tenants } from '../../tenancy/tenants/table'
 import type { Ids } from '../room/verbs'
 import { openRunToken, RUN_TOKEN_HEADER } from './token'
 
-type WithRun = AppEnv & { Variables: { chat: Ids } }
+export type WithRun = AppEnv & { Variables: { chat: Ids } }
 
 /**
  * Whose run the path names, by the token that came with its request: 401 without it, 403 for a tenant that is not active or

@@ -1,6 +1,6 @@
-import type { Context as HonoContext, MiddlewareHandler } from 'hono'
+import type { Context as HonoContext, MiddlewareHandler, Next } from 'hono'
 import { tryDecodeURIComponent } from 'hono/utils/url'
-import type { IdempotencyClaim, StoredAnswer } from '../../../data/context'
+import type { Context, IdempotencyClaim, StoredAnswer } from '../../../data/context'
 import { IdempotencyRace } from '../../../data/refusal'
 import type { AppEnv } from '../../../http/app-env'
 import { readBytes } from '../../../http/body'
@@ -22,15 +22,39 @@ const KEPT_HEADERS = ['ETag', 'Location']
  * A request that carries an idempotency key is carried out once: `commit` finishes the key in the batch of the change,
  * a repeat gets the stored answer. For methods that write, and after `authorize`: who has lost a scope has lost the replay.
  */
-export const idempotency: MiddlewareHandler<AppEnv> = async (c, next) => {
+export const idempotency: MiddlewareHandler<AppEnv> = (c, next) => {
+  const mode = routeOf(c).note?.idempotency
+  if (mode === 'ignored' || mode === 'proven') return next()
+  const ctx = c.get('ctx')
+  const caller: Caller = ctx
+    ? { tenant_id: ctx.tenant.id, principal: `${ctx.principal.kind}:${ctx.principal.id}`, ctx }
+    : { tenant_id: 'public', principal: `address:${c.var.request.address}`, ctx: undefined }
+  return once(c, next, caller, mode === 'claimed')
+}
+
+/**
+ * The same for a route whose caller brings no credential but a proof that the route itself looks at (its note says
+ * `proven`): put behind what looks at it. `claims` where the route calls something outside.
+ */
+export function idempotencyOf<Env extends AppEnv>(
+  callerOf: (c: HonoContext<Env>) => Caller,
+  { claims = false } = {},
+): MiddlewareHandler<Env> {
+  return (c, next) => once(c as unknown as HonoContext<AppEnv>, next, callerOf(c), claims)
+}
+
+/** Whose key it is, and the context in which the route commits where it has one by then. */
+export type Caller = { tenant_id: string; principal: string; ctx: Context | undefined }
+
+async function once(c: HonoContext<AppEnv>, next: Next, caller: Caller, claims: boolean) {
   const { note } = routeOf(c)
-  const key = note && note.idempotency !== 'ignored' ? keyOf(c) : null
+  const key = note ? keyOf(c) : null
   if (!note || key === null) return next()
 
   const body = await bodyOf(c)
-  const claim = await claimOf(c, key, body)
+  const claim = await claimOf(c, key, body, caller)
   if (note.returns?.print) claim.render = (value) => printed(c, value)
-  const ctx = c.get('ctx')
+  const { ctx } = caller
   const earlier = await answerOf(c.var.request, claim)
   if (earlier) {
     if (ctx) await note.again?.(ctx, paramsOf(c), c)
@@ -41,7 +65,7 @@ export const idempotency: MiddlewareHandler<AppEnv> = async (c, next) => {
     await settle(c, claim)
     return c.res
   }
-  if (note.idempotency === 'claimed') await claimKey(c.var.request, claim)
+  if (claims) await claimKey(c.var.request, claim)
   c.var.request.idempotency = claim
   if (ctx) ctx.idempotency = claim
 
@@ -101,12 +125,10 @@ async function claimOf(
   c: HonoContext<AppEnv>,
   key: string,
   body: Uint8Array<ArrayBuffer> | Problem,
+  { tenant_id, principal }: Caller,
 ): Promise<IdempotencyClaim> {
-  const ctx = c.get('ctx')
   return {
-    tenant_id: ctx?.tenant.id ?? 'public',
-    principal: ctx ? `${ctx.principal.kind}:${ctx.principal.id}` : `address:${c.var.request.address}`,
-    key,
+    ...{ tenant_id, principal, key },
     fingerprint: await fingerprintOf(
       c.req.raw,
       body instanceof Problem ? utf8(body.code) : body,

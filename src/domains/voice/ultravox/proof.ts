@@ -11,7 +11,7 @@ import { openCallToken } from './token'
 
 /** Whose call it is that a token names, and which. */
 export type OnCall = { ctx: Context; call_id: string }
-type WithCall = AppEnv & { Variables: { onCall: OnCall } }
+export type WithCall = AppEnv & { Variables: { onCall: OnCall } }
 
 /**
  * The call that the token is for which came along: 401 without one, 403 where SINGLE_TENANT_ID pins another tenant,

@@ -36,7 +36,8 @@ export async function knowledgeOnCall(ctx: Context, callId: string, query: strin
   return { results: found.map(({ filename, heading, text }) => ({ filename, heading, text })) }
 }
 
-async function agentOnCall(ctx: Context, callId: string) {
+/** The agent of a call that goes on; 404 without such a call, 409 once it has ended, 403 where its tenant does not stand. */
+export async function agentOnCall(ctx: Context, callId: string) {
   await refuseUnlessActiveNow(ctx, 'call')
   const call = await find(ctx, calls, callId)
   if (!call) throw problem.notFound('call', callId)

@@ -15,7 +15,6 @@ export const filterTests = new Hono<AppEnv>()
     doc('Try a filter on the last events', {
       tag,
       description: 'Nothing is sent, and nothing changes.',
-      idempotency: 'ignored',
     }),
     allow('webhooks:read', 'events:read'),
     body(TestFilter, { example: { filter, type: 'order.shipped' } }),
@@ -28,7 +27,6 @@ export const filterTests = new Hono<AppEnv>()
       tag,
       description:
         'By its event types, its channels, and its own filter or the one that is sent. Nothing is sent, and nothing changes.',
-      idempotency: 'ignored',
     }),
     allow('webhooks:read', 'events:read'),
     params({ id: Id }),
