@@ -98,25 +98,6 @@ describe('an upload', () => {
     expect((await put(data.url, 'hello', { 'Content-Type': 'text/plain;charset=UTF-8' })).status).toBe(200)
   })
 
-  it('with an idempotency key is taken once, and answered as before when it comes again', async () => {
-    const { data } = await presign(world.member, { size: 5 })
-    const key = { ...data.headers, 'Idempotency-Key': crypto.randomUUID() }
-    const first = await put(data.url, 'hello', key)
-    expect([first.status, first.headers.get('Idempotency-Replayed')]).toEqual([200, null])
-    expect((await complete(world.member, data.file_id)).status).toBe(200)
-    // Complete, it takes no bytes any more; these are not taken either.
-    await expectError(put(data.url, 'hello', data.headers), 'conflict')
-    const again = await put(data.url, 'hello', key)
-    expect([again.status, again.headers.get('Idempotency-Replayed')]).toEqual([200, 'true'])
-    expect(again.headers.get('ETag')).toBe(first.headers.get('ETag'))
-    await expectError(put(data.url, 'HELLO', key), 'idempotency_key_reused')
-    // What was refused does not use the key up.
-    const { data: other } = await presign(world.member, { size: 5 })
-    const short = { ...other.headers, 'Idempotency-Key': crypto.randomUUID() }
-    await expectError(put(other.url, 'hell', short), 'validation_failed')
-    expect((await put(other.url, 'hello', short)).headers.get('Idempotency-Replayed')).toBeNull()
-  })
-
   it('by an altered, missing, expired or foreign signature is refused', async () => {
     const { data } = await presign(world.member, {})
     const other = await presign(world.member, {})

@@ -54,6 +54,37 @@ describe('requests without a credential, in usage', { timeout: 30_000 }, () => {
     })
   })
 
+  it('are those by a signed URL, or a run’s token, that were too many, too', async () => {
+    const world = await makeWorld()
+    const file = await upload(world.admin, 'hello')
+    const { data } = await callJson<{ url: string }>('POST', `/api/v1/files/${file.id}/url`, {
+      token: world.admin.token,
+    })
+    const run_id = crypto.randomUUID()
+    const settings = settingsOf(env as unknown as Bindings)
+    const ids = { tenant_id: world.tenant.id, chat_id: crypto.randomUUID(), run_id }
+    const token = await makeRunToken(settings, ids)
+    const event = { sequence: 1, events: [{ type: 'done', data: {} }] }
+    const ask = {
+      file: () => call('GET', pathOf(data.url)),
+      run: () =>
+        call('POST', `/api/v1/runs/${run_id}/events`, {
+          headers: { 'X-Causeway-Run-Token': token },
+          body: event,
+        }),
+    }
+    const statuses = async (one: () => Promise<Response>) => {
+      const seen = []
+      for (let i = 0; i < 103; i += 1)
+        seen.push(await one().then((answer) => read(answer).then(() => answer.status)))
+      return seen.slice(-2)
+    }
+    expect(await statuses(ask.file)).toEqual([429, 429])
+    expect(await statuses(ask.run)).toEqual([429, 429])
+    expect((await usedOf(world, 'GET', '/api/v1/files/signed/:file_id'))?.[0]).toBe(103)
+    expect((await usedOf(world, 'POST', '/api/v1/runs/:id/events'))?.[0]).toBe(103)
+  })
+
   it('are not those of a file, or a tenant, that is gone', async () => {
     const world = await makeWorld()
     const { data } = await presign(world.admin, {})

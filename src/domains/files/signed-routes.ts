@@ -4,8 +4,8 @@ import type { AppEnv } from '../../http/app-env'
 import { type Note, onlyNoted } from '../../http/notes'
 import { doc, Id, open, params, query } from '../../http/route'
 import { fileAnswer, fileNote, opened } from './answers'
-import { uploadOnce } from './keyed-upload'
 import { signedQuery } from './schema'
+import { takeUpload } from './upload'
 
 const tag = 'Files'
 const signedPath = params({ file_id: Id })
@@ -13,7 +13,7 @@ const errors = [
   ...(['invalid_signature', 'signature_expired', 'not_found'] as const),
   ...(['tenant_mismatch', 'tenant_suspended', 'tenant_cancelled'] as const),
 ]
-const note: Note = { tag, counts: 'source', idempotency: 'proven' }
+const note: Note = { tag, counts: 'source', idempotency: 'ignored' }
 
 /** Where the signed URLs lead, which need no credential. */
 export const signedFileRoutes = new Hono<AppEnv>()
@@ -56,8 +56,7 @@ export const signedFileRoutes = new Hono<AppEnv>()
         length: headers.get('Content-Length'),
         type: headers.get('Content-Type') ?? '',
       }
-      const { etag, replayed } = await uploadOnce(c, ctx, row, asked.part, incoming)
-      const answer = { ETag: `"${etag}"`, 'Cache-Control': 'no-store' }
-      return c.body(null, 200, replayed ? { ...answer, 'Idempotency-Replayed': 'true' } : answer)
+      const etag = await takeUpload(ctx, row, asked.part, incoming)
+      return c.body(null, 200, { ETag: `"${etag}"`, 'Cache-Control': 'no-store' })
     },
   )

@@ -129,7 +129,7 @@ export const knowledgeRoutes = new Hono<AppEnv>()
   )
   .post(
     '/:id/search',
-    doc('Find what fits a question', { tag }),
+    doc('Find what fits a question', { tag, idempotency: 'claimed' }),
     allow('kb:read'),
     id,
     body(SearchKnowledge),

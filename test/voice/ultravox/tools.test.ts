@@ -141,7 +141,15 @@ describe('the tools of an agent on a call', () => {
     const asked = () => asUltravox(knowledge, context, { query: 'parcels' }, `${key}k`)
     expect((await asked()).headers.get('Idempotency-Replayed')).toBeNull()
     expect((await asked()).headers.get('Idempotency-Replayed')).toBe('true')
+    // Its receiver knows the call again by a key that is the same after a crash.
+    const keys = (await receiver.seen()).map(({ headers }) => headers['idempotency-key'])
+    expect(keys).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/)])
     // Who may not ask any more is given nothing again.
+    await callJson('PATCH', `/api/v1/agents/${voice.agent}`, {
+      token: voice.world.admin.token,
+      body: { tools: [] },
+    })
+    expect((await ask('A-1')).error.code).toBe('not_found')
     await env.DB.prepare("update tenants set status = 'suspended' where id = ?")
       .bind(voice.world.tenant.id)
       .run()

@@ -13,7 +13,8 @@ export const recommendationRoutes = new Hono<AppEnv>()
     '/',
     doc('Recommend items to a user', {
       tag,
-      // It changes nothing, and what it answers is to be that of the moment.
+      // An engine of the operator’s may be asked.
+      idempotency: 'claimed',
       description:
         'What the user bought or rated is not recommended. Somebody nobody knows is recommended what is popular.',
     }),
@@ -24,7 +25,7 @@ export const recommendationRoutes = new Hono<AppEnv>()
   )
   .post(
     '/similar',
-    doc('Recommend items that go with an item', { tag, errors: ['not_found'] }),
+    doc('Recommend items that go with an item', { tag, idempotency: 'claimed', errors: ['not_found'] }),
     allow('recommendations:read'),
     body(RecommendSimilar, { example: { item_id: 'sku-1042', count: 5 } }),
     returns(200, Recommendations),

@@ -8,7 +8,7 @@ import { isUuid } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { admitRun, countUnknown } from '../../metering/limits/sources'
 import { refuseUnlessActive } from '../../tenancy/tenants/active'
-import { refuseOtherTenant } from '../../tenancy/tenants/pinned'
+import { isAdmitted, refuseOtherTenant } from '../../tenancy/tenants/pinned'
 import { tenants } from '../../tenancy/tenants/table'
 import type { Ids } from '../room/verbs'
 import { openRunToken, RUN_TOKEN_HEADER } from './token'
@@ -30,10 +30,10 @@ export function runToken(): MiddlewareHandler<WithRun> {
       await countUnknown(plain)
       throw problem.unauthorized('invalid_run_token', 'This is not the token of that run')
     }
+    if (isAdmitted(request, ids.tenant_id)) request.usedBy = { tenant_id: ids.tenant_id, caller: 'public' }
     await admitRun(plain, runId)
     refuseOtherTenant(request, ids.tenant_id)
-    request.usedBy = { tenant_id: ids.tenant_id, caller: 'public' }
-    await refuseFallen(request, ids.tenant_id)
+    await refuseFallen(request, ids.tenant_id, runId)
     c.set('chat', ids)
     await next()
   }
@@ -47,13 +47,16 @@ function tokenIn(headers: Headers): string {
   return headers.get(RUN_TOKEN_HEADER) ?? bearer ?? ''
 }
 
-async function refuseFallen(request: RequestContext, tenantId: string): Promise<void> {
+async function refuseFallen(request: RequestContext, tenantId: string, runId: string): Promise<void> {
   const tenant = await directory(request.env)
     .select({ status: tenants.status })
     .from(tenants)
     .where(eq(tenants.id, tenantId))
     .get()
-  // For a tenant that is gone no Meter must begin anew.
-  if (!tenant) request.usedBy = undefined
-  else refuseUnlessActive(tenant.status, 'run')
+  if (!tenant) {
+    // No Meter must begin anew for it.
+    request.usedBy = undefined
+    throw problem.notFound('run', runId)
+  }
+  refuseUnlessActive(tenant.status, 'run')
 }

@@ -29,28 +29,35 @@ export const idempotency: MiddlewareHandler<AppEnv> = (c, next) => {
   const caller: Caller = ctx
     ? { tenant_id: ctx.tenant.id, principal: `${ctx.principal.kind}:${ctx.principal.id}`, ctx }
     : { tenant_id: 'public', principal: `address:${c.var.request.address}`, ctx: undefined }
-  return once(c, next, caller, mode === 'claimed')
+  return once(c, next, () => caller, mode === 'claimed')
 }
 
 /**
  * The same for a route whose caller brings no credential but a proof that the route itself looks at (its note says
- * `proven`): put behind what looks at it. `claims` where the route calls something outside.
+ * `proven`): put behind what looks at it. `callerOf` is asked where there is a key, and refuses whom the route would
+ * refuse. `claims` where the route calls something outside.
  */
 export function idempotencyOf<Env extends AppEnv>(
-  callerOf: (c: HonoContext<Env>) => Caller,
+  callerOf: (c: HonoContext<Env>) => Caller | Promise<Caller>,
   { claims = false } = {},
 ): MiddlewareHandler<Env> {
-  return (c, next) => once(c as unknown as HonoContext<AppEnv>, next, callerOf(c), claims)
+  return (c, next) => once(c as unknown as HonoContext<AppEnv>, next, () => callerOf(c), claims)
 }
 
 /** Whose key it is, and the context in which the route commits where it has one by then. */
 export type Caller = { tenant_id: string; principal: string; ctx: Context | undefined }
 
-async function once(c: HonoContext<AppEnv>, next: Next, caller: Caller, claims: boolean) {
+async function once(
+  c: HonoContext<AppEnv>,
+  next: Next,
+  callerOf: () => Caller | Promise<Caller>,
+  claims: boolean,
+) {
   const { note } = routeOf(c)
   const key = note ? keyOf(c) : null
   if (!note || key === null) return next()
 
+  const caller = await callerOf()
   const body = await bodyOf(c)
   const claim = await claimOf(c, key, body, caller)
   if (note.returns?.print) claim.render = (value) => printed(c, value)

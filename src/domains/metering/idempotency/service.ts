@@ -55,16 +55,6 @@ export async function answerOf(
   return null
 }
 
-/** Whether the key stands for something, whatever that is. */
-export async function isKnown(request: RequestContext, claim: IdempotencyClaim): Promise<boolean> {
-  const row = await database(request, claim)
-    .select({ created_at: idempotencyKeys.created_at })
-    .from(idempotencyKeys)
-    .where(same(claim))
-    .get()
-  return row !== undefined && request.now - Date.parse(row.created_at) <= KEPT_MS
-}
-
 /** Claims the key before something outside is called; 409 where another request has it. */
 export async function claimKey(request: RequestContext, claim: IdempotencyClaim): Promise<void> {
   if (claim.claimed) return
@@ -166,7 +156,7 @@ async function stored(request: RequestContext, claim: IdempotencyClaim, row: Row
 
 /** Rows of one statement, and statements of one run: a backlog is worked off over several. */
 const SLICE = 500
-const ROUNDS = 20
+const ROUNDS = 200
 const ROWID = sql<number>`rowid`
 
 /**

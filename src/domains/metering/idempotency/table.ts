@@ -3,14 +3,15 @@ import { confined, json, tenantId, time } from '../../../data/columns'
 
 /**
  * What a key stood for and what was answered, for 24 hours. `status` is null while a claim runs; a claim is made only by
- * a route that calls something outside, every other key appears finished, in the batch of the change it stands for.
+ * a route that calls something outside; every other key appears finished, in the batch of the change it stands for, or
+ * after what changed nothing in D1.
  */
 export const idempotencyKeys = confined(
   sqliteTable(
     'idempotency_keys',
     {
       tenant_id: tenantId(),
-      /** The caller: `user:{id}`, `api_key:{id}` or, on public routes, `address:{address}`. */
+      /** The caller: `user:{id}`, `api_key:{id}`, `call:{id}`, `run:{id}` or, on public routes, `address:{address}`. */
       principal: text().notNull(),
       key: text().notNull(),
       /** SHA-256 over method, path and body. */

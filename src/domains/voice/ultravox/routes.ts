@@ -1,4 +1,4 @@
-import { Hono, type Context as HonoContext } from 'hono'
+import { Hono } from 'hono'
 import type { AppEnv } from '../../../http/app-env'
 import type { Note } from '../../../http/notes'
 import { body, doc, open, params, returns } from '../../../http/route'
@@ -7,7 +7,7 @@ import { idempotencyOf } from '../../metering/idempotency/middleware'
 import { ToolResult } from '../../tools/schema'
 import { callToken, type WithCall } from './proof'
 import { KnowledgeAsked, KnowledgeFound, ToolArguments } from './schema'
-import { agentOnCall, knowledgeOnCall, toolOnCall } from './tools'
+import { agentOnCall, knowledgeOnCall, noSuchTool, toolOnCall } from './tools'
 import './provider'
 
 const note: Note = {
@@ -15,18 +15,19 @@ const note: Note = {
   idempotency: 'proven',
   counts: 'source',
   errors: ['not_found', 'conflict', 'tenant_suspended', 'tenant_cancelled'],
-  // A call that is over, or whose tenant has fallen, is told nothing again.
-  again: async (ctx, _params, c) => {
-    await agentOnCall(ctx, (c as unknown as HonoContext<WithCall>).get('onCall').call_id)
-  },
 }
 
-/** A key is one of the call's. */
-const byCall = (options: { claims?: boolean } = {}) =>
-  idempotencyOf<WithCall>((c) => {
+/** A key is one of a call that goes on, and of what its agent may use still. */
+const byCall = idempotencyOf<WithCall>(
+  async (c) => {
     const { ctx, call_id } = c.get('onCall')
+    const { tools } = await agentOnCall(ctx, call_id)
+    const toolId = c.req.param('id')
+    if (toolId !== undefined && !tools.includes(toolId)) throw noSuchTool(toolId)
     return { tenant_id: ctx.tenant.id, principal: `call:${call_id}`, ctx }
-  }, options)
+  },
+  { claims: true },
+)
 
 /** What Ultravox asks for while an agent of ours talks: under the token of the call, in `X-Causeway-Call-Token`. */
 export const onCallRoutes = new Hono<AppEnv>()
@@ -38,7 +39,7 @@ export const onCallRoutes = new Hono<AppEnv>()
     }),
     open(),
     callToken(),
-    byCall(),
+    byCall,
     body(KnowledgeAsked),
     returns(200, KnowledgeFound),
     async (c) => {
@@ -56,7 +57,7 @@ export const onCallRoutes = new Hono<AppEnv>()
     open(),
     params({ id: Id }),
     callToken(),
-    byCall({ claims: true }),
+    byCall,
     body(ToolArguments),
     returns(200, ToolResult),
     async (c) => {

@@ -1,5 +1,6 @@
 import type { Context } from '../../../data/context'
 import { find } from '../../../data/revise'
+import { sha256 } from '../../../lib/crypto'
 import { problem } from '../../../lib/problem'
 import { getAgent } from '../../chat/agents/service'
 import { searchBases } from '../../knowledge/search'
@@ -25,9 +26,14 @@ export async function toolOnCall(
 ): Promise<ToolResult> {
   const { tools } = await agentOnCall(ctx, callId)
   const [tool] = tools.includes(toolId) ? await functionsOf(ctx, [toolId]) : []
-  if (!tool) throw problem.notFound('tool of this call’s agent', toolId)
-  return tool.call(args, { key: ctx.requestId })
+  if (!tool) throw noSuchTool(toolId)
+  const given = ctx.idempotency?.key
+  // The same for a repeat of the request, also after a crash: then the receiver knows it again.
+  const key = given === undefined ? ctx.requestId : await sha256(`${callId}:${toolId}:${given}`)
+  return tool.call(args, { key })
 }
+
+export const noSuchTool = (id: string) => problem.notFound('tool of this call’s agent', id)
 
 /** What the agent of a call that goes on knows about a question. 409 once the call has ended. */
 export async function knowledgeOnCall(ctx: Context, callId: string, query: string): Promise<KnowledgeFound> {
