@@ -1,11 +1,12 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { objectName } from '../../src/domains/realtime/channels'
 import { Connection } from '../../src/domains/realtime/connection'
+import { Isolate } from '../identity/isolates'
 import { connect, send } from '../webhooks/deliver'
 import { eventually } from '../webhooks/receiver'
-import { call, callJson, makeWorld, type World } from '../world'
+import { call, callJson, makePlatformAdmin, makeWorld, type World } from '../world'
 import { Client, type Frame } from './socket'
 
 const ids = (frames: Frame[]) => frames.map(({ data }) => data?.event_id)
@@ -209,6 +210,46 @@ describe('who a socket is for', () => {
     const thief = await Client.open()
     thief.send({ type: 'auth', ticket: other })
     expect(await thief.end()).toBe(4401)
+  })
+})
+
+describe('a credential that an isolate took before', () => {
+  const ENDS: Record<string, [(world: World) => Promise<unknown>, code: string]> = {
+    'the tenant is suspended': [
+      async ({ tenant }) => {
+        const { token } = await makePlatformAdmin()
+        const body = { status: 'suspended' }
+        return callJson('PATCH', `/api/platform/tenants/${tenant.id}`, { token, body })
+      },
+      'tenant_suspended',
+    ],
+    'the user is suspended': [
+      ({ admin, developer }) =>
+        callJson('PATCH', `/api/v1/users/${developer.user.id}`, {
+          token: admin.token,
+          body: { status: 'suspended' },
+        }),
+      'token_revoked',
+    ],
+  }
+  for (const [name, [end, code]] of Object.entries(ENDS))
+    it(`opens no socket there ten seconds after ${name}, though nothing was asked since`, async () => {
+      const [world, isolate] = [await makeWorld(), new Isolate()]
+      const ask: typeof call = (method, path, init) =>
+        isolate.ask(method, path, { headers: init?.headers ?? {} })
+      const opened = async () => {
+        const client = await Client.open({}, ask)
+        client.send({ type: 'auth', token: `Bearer ${world.developer.token}` })
+        return eventually(async () => client.seen[0])
+      }
+      expect((await opened()).type).toBe('ready')
+      await end(world)
+      vi.useFakeTimers({ toFake: ['Date'] })
+      vi.setSystemTime(Date.now() + 11_000)
+      expect((await opened()).code).toBe(code)
+    })
+  afterEach(() => {
+    vi.useRealTimers()
   })
 })
 

@@ -160,6 +160,10 @@ describe('a service for one tenant', () => {
     }
     expect(await asked(only)).toEqual(['not_found', 'not_found', 'not_found', undefined])
     expect(await asked(other)).toEqual(Array(4).fill('tenant_mismatch'))
+    const keys = ({ tenant }: World) =>
+      service('GET', `http://localhost:8787/.well-known/webhooks/${tenant.id}/jwks.json`)
+    expect((await keys(only)).status).toBe(200)
+    await expectError(keys(other), 'tenant_mismatch')
   })
 
   it('registers people into that tenant, and makes no other', async () => {

@@ -8,7 +8,9 @@ import type { Bindings } from '../../src/env'
 import { expectError } from '../http/expect-error'
 import { serviceWith } from '../http/service'
 import { Isolate } from '../identity/isolates'
+import { Client } from '../realtime/socket'
 import { outcome } from '../webhooks/incoming/kit'
+import { eventually } from '../webhooks/receiver'
 import { call, callJson, makePerson, makeWorld, type Person, renew, type World } from '../world'
 
 afterEach(() => {
@@ -42,6 +44,15 @@ async function remove(world: World, team: Team, userId: string) {
   const answer = await callJson('DELETE', members(team, userId), { token: world.admin.token })
   await renewed(world, userId)
   return answer
+}
+
+/** How a socket is answered that is opened with a token, or a ticket. */
+async function onSocket(isolate: Isolate, by: { token: string } | { ticket: string }): Promise<string> {
+  const ask: typeof call = (method, path, init) => isolate.ask(method, path, { headers: init?.headers ?? {} })
+  const client = await Client.open({}, ask)
+  client.send({ type: 'auth', ...('token' in by ? { token: `Bearer ${by.token}` } : { ticket: by.ticket }) })
+  const said = await eventually(async () => client.seen[0])
+  return said.type === 'ready' ? 'ready' : String(said.code)
 }
 
 const list = (token: string, query = '') => callJson<Team[]>('GET', `/api/v1/teams${query}`, { token })
@@ -340,13 +351,43 @@ describe('members', { timeout: 20_000 }, () => {
       expect([name, ...(await codes(before))]).toEqual([name, 'token_revoked', 'token_revoked'])
       expect([name, ...(await codes(person))]).toEqual([name, 'taken', 'taken'])
       vi.useRealTimers()
+      expect([name, await onSocket(elsewhere, before)]).toEqual([name, 'token_revoked'])
     }
+    // One that knows nothing yet, and is asked for a socket first.
+    const old = { ...person }
+    const last = await make(world, 'W')
+    const ticket = await callJson<{ ticket: string }>('POST', '/api/v1/realtime/ticket', person)
+    await add(world, last, person.user.id)
+    expect(await onSocket(new Isolate(), old)).toBe('token_revoked')
+    expect(await onSocket(new Isolate(), ticket.data)).toBe('token_revoked')
+    await renew(person)
+    expect(await onSocket(new Isolate(), person)).toBe('ready')
     // Whoever is in it already changes nothing by joining.
     const other = await make(world, 'U')
     await add(world, other, person.user.id)
     await renew(person)
     await add(world, other, person.user.id)
     expect((await codes(person))[0]).toBe('taken')
+  })
+
+  it('of a large team that is deleted are told of as one, and everybody of the tenant gets a new token', async () => {
+    const world = await makeWorld()
+    const team = await make(world, 'T')
+    await env.DB.prepare(
+      `with recursive n(i) as (select 1 union all select i + 1 from n where i < 600)
+        insert into team_members (tenant_id, team_id, user_id, created_at) select ?1, ?2, 'user-' || i, ?3 from n`,
+    )
+      .bind(world.tenant.id, team.id, new Date().toISOString())
+      .run()
+    expect((await call('DELETE', `/api/v1/teams/${team.id}`, { token: world.admin.token })).status).toBe(204)
+    const { results } = await env.DB.prepare('select id from state_changes where tenant_id = ? and kind = ?')
+      .bind(world.tenant.id, 'tokens')
+      .all()
+    expect(results).toEqual([{ id: '*' }])
+    const { error } = await callJson('GET', '/api/v1/teams', { token: world.viewer.token })
+    expect(error.code).toBe('token_revoked')
+    await renew(world.viewer)
+    expect((await call('GET', '/api/v1/teams', { token: world.viewer.token })).status).toBe(200)
   })
 
   it(`are in at most ${MOST_TEAMS} teams, also when they come at once`, async () => {

@@ -2,7 +2,6 @@ import { onChange } from '../../data/changes'
 import type { Tenant } from '../../data/context'
 import { type Database, tenantDatabase } from '../../data/database'
 import { knowRegion } from '../../data/objects'
-import type { ChangeOfEach } from '../../data/tell'
 import type { Bindings } from '../../env'
 import { firstIdAt } from '../../lib/ids'
 
@@ -11,6 +10,9 @@ import { firstIdAt } from '../../lib/ids'
 
 export type TenantState = { tenant: Tenant; is_platform: boolean; version: number }
 export type UserState = { role: string; status: 'active' | 'suspended'; version: number }
+
+/** In the place of a user's id: all of the tenant. */
+export const EVERYBODY = '*'
 
 /** What ends for ever. */
 type Ending = 'session' | 'token' | 'api_key' | 'issuer'
@@ -80,9 +82,23 @@ export class Knowledge {
 
   /** Whether an access token of the user's, by its `jti`, is older than a change that ended such tokens. */
   isOutdated(id: string, jti: string): boolean {
-    const told = this.outdated.size === 0 ? undefined : this.outdated.get(id)
     // Both are UUIDv7, which sort by time: `iat` knows seconds only.
-    return told !== undefined && jti < firstIdAt(told.before)
+    return this.outdated.size > 0 && jti < firstIdAt(this.tokensEndedAt(id))
+  }
+
+  /** Whether a change ended the access tokens that the user had at that time. */
+  hasTokensEnded(id: string, at: number): boolean {
+    return at < this.tokensEndedAt(id)
+  }
+
+  private tokensEndedAt(id: string): number {
+    return Math.max(this.outdated.get(id)?.before ?? 0, this.outdated.get(EVERYBODY)?.before ?? 0)
+  }
+
+  /** Whether it was told of something that D1 does not tell who comes anew, and that is not over. */
+  remembers(now: number): boolean {
+    for (const { until } of this.outdated.values()) if (until > now) return true
+    return false
   }
 
   learnUser(id: string, state: UserState, until: number): void {
@@ -150,8 +166,20 @@ export function knowledgeOf(env: Bindings, tenantId: string): Knowledge {
   return knowledge
 }
 
+/** So many are looked at for one who has nothing to be remembered by. */
+const MOST_LOOKED_AT = 1_000
+
+/** The Meter tells an isolate a change once: the oldest of whom D1 knows all is forgotten first. */
 function forgetOldest(memory: Map<string, Knowledge>): void {
-  const [oldest] = memory
+  const now = Date.now()
+  let [oldest] = memory
+  let looks = 0
+  for (const one of memory) {
+    if (looks++ === MOST_LOOKED_AT) break
+    if (one[1].remembers(now)) continue
+    oldest = one
+    break
+  }
   if (!oldest) return
   oldest[1].dropped = true
   memory.delete(oldest[0])
@@ -168,21 +196,6 @@ export const userChange = (
   data: { role, status, version, ...(issuedBefore === null ? {} : { issued_before: issuedBefore }) },
 })
 
-/** The end of a user's access tokens that were issued by now, as it is told: what they stood for has changed. */
-export const tokensEnd = (userId: string, now: number) => ({
-  ...{ kind: 'tokens', id: userId },
-  data: { issued_before: now },
-})
-
-/** The same for each user of `from`: a table and its condition, and what the user's id is called there. */
-export const tokensEndOf = (
-  of: Pick<ChangeOfEach, 'from' | 'id' | 'tenant_id'>,
-  now: number,
-): ChangeOfEach => ({
-  ...{ kind: 'tokens', data: { issued_before: now } },
-  ...of,
-})
-
 /** The end of a session, of one access token (by its `jti`), of an API key or of an issuer's edition, as it is told. */
 export const ending = (kind: Ending, id: string) => ({ kind, id, data: null })
 
@@ -197,7 +210,7 @@ export const tenantChange = ({ tenant, is_platform, version }: TenantState) => (
   data: { is_platform, version, tenant: JSON.stringify(tenant) },
 })
 
-const untilOf = ({ until }: { until: number | null }) => until ?? Number.POSITIVE_INFINITY
+export const untilOf = ({ until }: { until: number | null }) => until ?? Number.POSITIVE_INFINITY
 
 for (const kind of ['session', 'token', 'api_key', 'issuer'] as const)
   onChange(kind, (env, tenantId, change) =>
@@ -216,12 +229,6 @@ onChange('user', (env, tenantId, change) => {
   const knowledge = knowledgeOf(env, tenantId)
   if (issued_before !== undefined) knowledge.learnOutdated(change.id, issued_before, untilOf(change))
   knowledge.learnUser(change.id, state, untilOf(change))
-})
-
-onChange('tokens', (env, tenantId, change) => {
-  // As tokensEnd wrote it.
-  const { issued_before } = change.data as { issued_before: number }
-  knowledgeOf(env, tenantId).learnOutdated(change.id, issued_before, untilOf(change))
 })
 
 onChange('tenant', (env, tenantId, change) => {

@@ -3,7 +3,9 @@ import { databaseOf } from '../../data/database'
 import { bareTenant } from '../../data/system'
 import { problem } from '../../lib/problem'
 import { bearerOf, callerByCredential } from '../identity/credentials'
+import { knowledgeOf } from '../identity/knowledge'
 import { scopesNow } from '../identity/recheck'
+import { keepCurrent } from '../metering/changes/current'
 import { refuseOtherTenant } from '../tenancy/tenants/pinned'
 import { credentialOf } from './listener'
 import { FRESH_MS } from './rights'
@@ -42,6 +44,8 @@ export async function sessionOf(
 async function byCredential(request: RequestContext, given: string | null, named: string | null) {
   if (given === null) throw problem.unauthorized('credential_required', 'Send a token or a ticket')
   const caller = await callerByCredential(request, given, named)
+  // As every request: against what was changed until ten seconds ago.
+  await keepCurrent(request, caller.tenantId)
   if (caller.refusal) throw caller.refusal.problem()
   const { principal, tenant } = caller
   return { ...request, principal, tenant, impersonator: null, db: databaseOf(request, tenant.id) }
@@ -61,10 +65,11 @@ export async function sessionNow(session: Context): Promise<Context> {
 }
 
 async function byTicket(request: RequestContext, ticket: string): Promise<Context> {
-  const { tenant_id, credential, limits } = await takeTicket(request.env, ticket)
+  const { tenant_id, credential, limits, made_at } = await takeTicket(request.env, ticket)
   const { key, kind, id, role, user_id, session_id } = credential
   const scopes = (await scopesNow(request.env, tenant_id, [credential], request.now)).get(key)
-  if (!scopes)
+  await keepCurrent(request, tenant_id)
+  if (!scopes || (kind === 'user' && knowledgeOf(request.env, tenant_id).hasTokensEnded(id, made_at)))
     throw problem.unauthorized('token_revoked', 'The credential of the ticket does not count any more')
   const held = { id, role, scopes: new Set(scopes) }
   const principal =

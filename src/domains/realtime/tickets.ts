@@ -20,6 +20,8 @@ export type Bearer = {
   /** Of an API key: its own limits, by which the socket is counted as the key's requests are. */
   limits: KeyLimits | null
   sealed: string | null
+  /** Milliseconds since 1970. */
+  made_at: number
 }
 
 const objectFor = async (env: Bindings, tenantId: string, secret: string) =>
@@ -36,7 +38,10 @@ export async function makeTicket(
   const { principal, tenant } = ctx
   const limits = principal.kind === 'api_key' ? principal.limits : null
   const object = await objectFor(ctx.env, tenant.id, secret)
-  await object.keep({ tenant_id: tenant.id, credential: credentialOf(ctx), limits, sealed }, expires)
+  await object.keep(
+    { tenant_id: tenant.id, credential: credentialOf(ctx), limits, sealed, made_at: ctx.now },
+    expires,
+  )
   return { ticket: `rt_${ctx.tenant.id}_${secret}`, expires_at: iso(expires) }
 }
 

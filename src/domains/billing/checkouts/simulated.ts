@@ -4,6 +4,7 @@ import { find } from '../../../data/revise'
 import { bareTenant, contextFor } from '../../../data/system'
 import { isUuid } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
+import { refuseOtherTenant } from '../../tenancy/tenants/pinned'
 import { accountOf } from '../subscription/account'
 import { isSubscribed } from '../subscription/follow'
 import { begun } from '../subscription/look'
@@ -20,6 +21,7 @@ const STALE = problem('conflict', 'The checkout has changed meanwhile; try again
 export async function simulatedCheckout(request: RequestContext, at: string) {
   const [tenantId = '', id = ''] = at.split('.')
   const here = request.settings.PAYMENTS === 'simulated' && isUuid(tenantId) && isUuid(id)
+  if (here) refuseOtherTenant(request, tenantId)
   const ctx = contextFor(request, bareTenant(tenantId))
   const row = here ? await find(ctx, checkouts, id) : null
   if (row?.provider !== 'simulated') throw problem.notFound('checkout', id)

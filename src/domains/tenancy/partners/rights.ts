@@ -6,7 +6,7 @@ import { type Page, pageOf } from '../../../data/page'
 import { contextFor } from '../../../data/system'
 import { iso } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
-import { tokensEnd } from '../../identity/knowledge'
+import { tokensEnd } from '../../identity/outdated'
 import { tenantView } from '../../identity/sessions/standing'
 import { users } from '../../identity/users/table'
 import { tenants } from '../tenants/table'
@@ -122,7 +122,7 @@ export async function grantTenant(ctx: Context, partnerId: string, tenantId: str
         ...(known ? { before: { role: known.role } } : {}),
         after: { role },
       },
-      tell: [partnerChange(partnerId, tenantId), ...(known ? await usersChange(ctx, partnerId) : [])],
+      tell: [partnerChange(partnerId, tenantId), ...(await usersChange(ctx, partnerId))],
     })
   })
   lookAtConnections(ctx, [tenantId])
@@ -198,7 +198,7 @@ export async function addUser(ctx: Context, partnerId: string, userId: string) {
         ...{ action: 'partner.add_user', resource: 'partner', resource_id: partnerId },
         after: { user_id: userId },
       },
-      tell: [partnerChange(partnerId, tenant_id), tokensEnd(userId, ctx.now)],
+      tell: [partnerChange(partnerId, tenant_id), tokensEnd(userId)],
       unique: { 'partner_users.tenant_id': taken },
     })
   })
@@ -226,7 +226,7 @@ export async function removeUser(ctx: Context, partnerId: string, userId: string
         ...{ action: 'partner.remove_user', resource: 'partner', resource_id: partnerId },
         before: { user_id: userId },
       },
-      tell: [partnerChange(partnerId, tenant_id), tokensEnd(userId, ctx.now)],
+      tell: [partnerChange(partnerId, tenant_id), tokensEnd(userId)],
     }),
   )
   lookAtConnections(ctx, await openTo(ctx, partnerId))

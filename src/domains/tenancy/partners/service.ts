@@ -7,7 +7,7 @@ import { defined } from '../../../lib/defined'
 import { differs } from '../../../lib/differs'
 import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
-import { tokensEndOf } from '../../identity/knowledge'
+import { tokensEndOf } from '../../identity/outdated'
 import { partnerChange } from './changes'
 import { lookAtConnections, openTo } from './connections'
 import type { CreatePartner, UpdatePartner } from './schema'
@@ -102,10 +102,10 @@ export async function usersChange(ctx: Context, id: string) {
     .where(eq(partnerUsers.partner_id, id))
   return [...new Set(homes.map(({ tenant_id }) => tenant_id))].flatMap((home) => [
     partnerChange(id, home),
-    tokensEndOf(
-      { from: sql`${partnerUsers} where tenant_id = ${home} and partner_id = ${id}`, tenant_id: home },
-      ctx.now,
-    ),
+    tokensEndOf({
+      from: sql`${partnerUsers} where tenant_id = ${home} and partner_id = ${id}`,
+      tenant_id: home,
+    }),
   ])
 }
 

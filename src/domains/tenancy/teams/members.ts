@@ -5,7 +5,7 @@ import { departing, onDeparture } from '../../../data/departures'
 import { type Page, pageOf } from '../../../data/page'
 import { iso } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
-import { tokensEnd } from '../../identity/knowledge'
+import { tokensEnd } from '../../identity/outdated'
 import { isUser } from '../../identity/users/exists'
 import { users } from '../../identity/users/table'
 import { getTeam, isTeam } from './service'
@@ -92,7 +92,7 @@ export async function addMember(ctx: Context, teamId: string, userId: string): P
       result: { ...row, email, full_name, role, status },
       audit: audited('team.add_member', teamId, { after: { user_id: userId } }),
       events: [event('added', teamId, userId)],
-      tell: [tokensEnd(userId, ctx.now)],
+      tell: [tokensEnd(userId)],
       unique: { 'team_members.user_id': raced },
     })
   } catch (error) {
@@ -117,7 +117,7 @@ export async function removeMember(ctx: Context, teamId: string, userId: string)
     result: undefined,
     audit: audited('team.remove_member', teamId, { before: { user_id: userId } }),
     events: [event('removed', teamId, userId)],
-    tell: [tokensEnd(userId, ctx.now)],
+    tell: [tokensEnd(userId)],
   })
   ctx.defer(along.afterwards())
 }

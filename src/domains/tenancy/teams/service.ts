@@ -7,9 +7,13 @@ import { find, removal, revise } from '../../../data/revise'
 import { defined } from '../../../lib/defined'
 import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
-import { tokensEndOf } from '../../identity/knowledge'
+import { EVERYBODY } from '../../identity/knowledge'
+import { tokensEnd, tokensEndOf } from '../../identity/outdated'
 import type { CreateTeam, TeamFilters, UpdateTeam } from './schema'
 import { type TeamRow, teamMembers, teams } from './table'
+
+/** A change for each of more than these would keep isolates that are new from others: then it is one for all. */
+const MOST_TOLD = 500
 
 const keyOf = (name: string): string => name.normalize('NFKC').toLowerCase()
 
@@ -116,6 +120,12 @@ export async function deleteTeam(ctx: Context, id: string): Promise<undefined> {
   const row = await getTeam(ctx, id)
   const along = await departing(ctx, { kind: 'team', id })
   const members = and(eq(teamMembers.tenant_id, ctx.tenant.id), eq(teamMembers.team_id, id))
+  const some = await ctx.db
+    .select({ id: teamMembers.user_id })
+    .from(teamMembers)
+    .where(members)
+    .limit(MOST_TOLD)
+  const isLarge = some.length === MOST_TOLD
   const { name, description } = row
   await commit(ctx, {
     statements: [
@@ -126,7 +136,11 @@ export async function deleteTeam(ctx: Context, id: string): Promise<undefined> {
     result: undefined,
     audit: { action: 'team.delete', resource: 'team', resource_id: id, before: { name, description } },
     events: [event('deleted', row)],
-    tell: [tokensEndOf({ from: sql`${teamMembers} where ${members}`, id: sql`user_id` }, ctx.now)],
+    tell: [
+      isLarge
+        ? tokensEnd(EVERYBODY)
+        : tokensEndOf({ from: sql`${teamMembers} where ${members}`, id: sql`user_id` }),
+    ],
   })
   ctx.defer(along.afterwards())
 }

@@ -6,6 +6,7 @@ import { body, doc, Id, open, params, returns, returnsPage } from '../../../http
 import { Problem } from '../../../lib/problem'
 import { countGuess, refuseGuesser } from '../../metering/limits/guesses'
 import { allow } from '../../tenancy/authorize'
+import { refuseOtherTenant } from '../../tenancy/tenants/pinned'
 import { RotateWebhookKey, WebhookJwks, WebhookKey } from './schema'
 import { keySet, listKeys, rotateKey } from './service'
 
@@ -40,13 +41,15 @@ export const webhookJwks = new Hono<AppEnv>().get(
   doc('The public keys that a tenant’s webhooks are signed with', {
     tag,
     description: 'Not counted against any limit, but for who asks for tenants that there are not.',
-    errors: ['rate_limited'],
+    errors: ['rate_limited', 'tenant_mismatch'],
   }),
   open(),
   params({ tenant_id: Id }),
   onlyNoted({ returns: { status: 200, schema: WebhookJwks, bare: true } }),
   async (c) => {
-    const ctx = contextFor(c.var.request, bareTenant(c.req.valid('param').tenant_id))
+    const { tenant_id } = c.req.valid('param')
+    refuseOtherTenant(c.var.request, tenant_id)
+    const ctx = contextFor(c.var.request, bareTenant(tenant_id))
     const keys = await keySet(ctx, () => refuseGuesser(c)).catch(async (error: unknown) => {
       if (error instanceof Problem && error.code === 'not_found') await countGuess(c)
       throw error
