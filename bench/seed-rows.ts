@@ -36,6 +36,10 @@ export async function multiply(database: D1Database, tenantId: string, rows: num
     if (AS_THEY_ARE.has(table)) continue
     const { columns, keys } = await shapeOf(database, table)
     const told = new Set([...keys, ...(FOLLOWS[table] ?? [])])
+    const first = columns
+      .filter(({ pk }) => pk > 0)
+      .map(({ name }) => `"${name}"`)
+      .join(', ')
     const alone = columns.filter(({ pk }) => pk > 0).length === 1
     const values = columns.map(({ name, type, pk }) => {
       if (name === 'tenant_id' || !told.has(name)) return `t."${name}"`
@@ -50,7 +54,7 @@ export async function multiply(database: D1Database, tenantId: string, rows: num
         .prepare(
           `with recursive n(i) as (select ${from} union all select i + 1 from n where i < ${Math.min(from + SLICE, rows) - 1})
           insert or ignore into "${table}" (${columns.map(({ name }) => `"${name}"`).join(', ')})
-          select ${values.join(', ')} from n, (select * from "${table}" where tenant_id = ? order by rowid limit 1) as t`,
+          select ${values.join(', ')} from n, (select * from "${table}" where tenant_id = ? order by ${first} limit 1) as t`,
         )
         .bind(tenantId)
         .run()

@@ -66,6 +66,10 @@ const MAY: { sql: RegExp; why: string }[] = [
     why: 'a user’s last fifty interactions, by their items',
   },
   {
+    sql: /from events as e indexed by events_by_type left join "deliveries"/,
+    why: 'sorts the deliveries of one event',
+  },
+  {
     sql: /first as materialized/,
     why: 'one row of each endpoint that waits; a gauge, counted up to a limit',
   },
@@ -102,6 +106,11 @@ const MAY: { sql: RegExp; why: string }[] = [
   {
     sql: /from "daily_(?:counts|deliveries)" .*group by/,
     why: 'sums up days, a row for each name; not what was counted',
+  },
+  { sql: / glob 'v\[12\]\.\*' and substr\(/, why: 'once for each new master key, whatever is sealed' },
+  {
+    sql: /^(?:select .*from|delete from) "idempotency_keys" (?:order by .* offset \?|where (?:\(.*\) and )?"idempotency_keys"."created_at" < \?)$/,
+    why: 'once an hour, all that lives for a day, by the key',
   },
   { sql: /from "invitations" where .*"expires_at" <= \?/, why: 'nobody writes down that one expires' },
 ]

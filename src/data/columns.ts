@@ -16,6 +16,17 @@ export function confined<T extends TenantTable>(table: T): T {
   return table
 }
 
+/** What tells a table's rows apart: `rowid`, or its key where migrations gave it no rowids. */
+export const rowKeyOf = (table: TenantTable): readonly string[] => keyed.get(getTableName(table)) ?? ['rowid']
+
+const keyed = new Map<string, readonly string[]>()
+
+/** Declares a tenant's table without rowids (SQLite's `WITHOUT ROWID`), and its key. */
+export function withoutRowid<T extends TenantTable>(table: T, ...key: (keyof T & string)[]): T {
+  keyed.set(getTableName(table), key)
+  return confined(table)
+}
+
 /** Names of the full-text indexes (FTS5) that keep no text: all they tell is which numbers match. */
 export const wordIndexes = new Set<string>()
 

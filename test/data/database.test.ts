@@ -1,7 +1,7 @@
 import { env } from 'cloudflare:workers'
-import { eq, sql } from 'drizzle-orm'
+import { eq, getTableName, sql } from 'drizzle-orm'
 import { describe, expect, it } from 'vitest'
-import { tenantTables } from '../../src/data/columns'
+import { confinedTables, rowKeyOf, tenantTables } from '../../src/data/columns'
 import { tenantDatabase } from '../../src/data/database'
 import { sessions } from '../../src/domains/identity/sessions/table'
 import { users } from '../../src/domains/identity/users/table'
@@ -174,5 +174,21 @@ describe('the schema', () => {
       }
     }
     expect(seen).toBeGreaterThan(2)
+  })
+})
+
+describe('tables without rowids', () => {
+  it('are those that say so, by the key that they have', async () => {
+    for (const table of confinedTables) {
+      const name = getTableName(table)
+      const { results } = await env.DB.prepare(
+        `select group_concat(name, ',') as "key" from (select name from pragma_table_info(?1) where pk > 0 order by pk)
+          where (select wr from pragma_table_list where name = ?1) = 1`,
+      )
+        .bind(name)
+        .all<{ key: string | null }>()
+      expect([name, rowKeyOf(table).join(',')]).toEqual([name, results[0]?.key ?? 'rowid'])
+    }
+    expect(confinedTables.filter((table) => rowKeyOf(table)[0] !== 'rowid')).toHaveLength(2)
   })
 })

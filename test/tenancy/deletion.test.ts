@@ -93,9 +93,13 @@ async function everythingOf(tenantId: string): Promise<Record<string, string[]>>
 async function rowsOfOthers(): Promise<Set<string>> {
   const rows: string[] = []
   for (const table of tenantTables) {
+    const { results: key } = await env.DB.prepare(
+      `select name from pragma_table_info('${table}') where pk > 0`,
+    ).all<{ name: string }>()
     const { results } = await env.DB.prepare(
-      `select x.rowid as "row" from "${table}" as x join tenants as t on t.id = x.tenant_id and t.status <> 'cancelled'`,
-    ).all<{ row: number }>()
+      `select json_array(${key.map(({ name }) => `x."${name}"`).join(', ')}) as "row"
+        from "${table}" as x join tenants as t on t.id = x.tenant_id and t.status <> 'cancelled'`,
+    ).all<{ row: string }>()
     rows.push(...results.map(({ row }) => `${table} ${row}`))
   }
   const files = await env.FILES.list()
@@ -556,8 +560,12 @@ describe('what is deleted', () => {
 
   it('is found by an index, table by table', async () => {
     for (const table of tablesInOrder().map((one) => getTableName(one))) {
+      const { results } = await env.DB.prepare(
+        `select group_concat(name, ', ') as key from (select name from pragma_table_info('${table}') where pk > 0 order by pk)`,
+      ).all<{ key: string }>()
+      const key = results[0]?.key
       const plan = await env.DB.prepare(
-        `explain query plan delete from ${table} where tenant_id = ?1 and rowid in (select rowid from ${table} where tenant_id = ?1 limit 500)`,
+        `explain query plan delete from ${table} where tenant_id = ?1 and (${key}) in (select ${key} from ${table} where tenant_id = ?1 limit 500)`,
       )
         .bind('x')
         .all<{ detail: string }>()

@@ -173,6 +173,15 @@ describe('a retry by hand', { timeout: 40_000 }, () => {
   })
 })
 
+/** The events of deliveries that were put there by hand. */
+const theirEvents = ({ tenant }: World) =>
+  env.DB.prepare(
+    `insert into events (tenant_id, id, type, channels, data, dispatched, timestamp)
+      select tenant_id, event_id, event_type, '[]', '{}', 1, created_at from deliveries where tenant_id = ?`,
+  )
+    .bind(tenant.id)
+    .run()
+
 describe('the list of deliveries', { timeout: 40_000 }, () => {
   /** So many deliveries of each status, type and endpoint, the newest first. */
   async function many(world: World, count: number) {
@@ -196,6 +205,7 @@ describe('the list of deliveries', { timeout: 40_000 }, () => {
     )
       .bind(world.tenant.id, iso(Date.now() + HOUR), iso(Date.now() - HOUR), JSON.stringify(rows))
       .run()
+    await theirEvents(world)
     return { ends, rows: rows.reverse() }
   }
 
@@ -237,6 +247,7 @@ describe('the list of deliveries', { timeout: 40_000 }, () => {
     )
       .bind(world.tenant.id, head, endpoint.id.slice(-6), endpoint.id, iso(Date.now()))
       .run()
+    await theirEvents(world)
     const walk = async (query: string) => {
       const found: number[] = []
       let pages = 0
@@ -270,6 +281,16 @@ describe('the list of deliveries', { timeout: 40_000 }, () => {
       .run()
     const arrived = await walk(`status=delivered&endpoint_id=${endpoint.id}&limit=100`)
     expect(arrived).toEqual({ found: [3], pages: 24 })
-    await env.DB.prepare('delete from deliveries where tenant_id = ?').bind(world.tenant.id).run()
+    const shipped = await walk(`status=delivered&event_type=order.shipped&limit=100`)
+    expect(shipped).toEqual({ found: [3], pages: 24 })
+    // Of events that went to others a page looks at no more than that, either.
+    await env.DB.prepare('update deliveries set endpoint_id = ?2 where tenant_id = ?1 and status = ?3')
+      .bind(world.tenant.id, crypto.randomUUID(), 'exhausted')
+      .run()
+    const sent = await walk(`event_type=order.shipped&endpoint_id=${endpoint.id}&limit=100`)
+    expect(sent.found).toEqual([3])
+    expect(sent.pages).toBeGreaterThan(20)
+    for (const table of ['deliveries', 'events'])
+      await env.DB.prepare(`delete from ${table} where tenant_id = ?`).bind(world.tenant.id).run()
   })
 })

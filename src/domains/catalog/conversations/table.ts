@@ -1,8 +1,8 @@
 import { index, primaryKey, sqliteTable } from 'drizzle-orm/sqlite-core'
-import { confined, id, tenantId, time } from '../../../data/columns'
+import { id, tenantId, time, withoutRowid } from '../../../data/columns'
 
 /** What was said together. Written once, with the first thing said: what changes is read from its interactions. */
-export const conversations = confined(
+export const conversations = withoutRowid(
   sqliteTable(
     'conversations',
     {
@@ -16,6 +16,8 @@ export const conversations = confined(
       index('conversations_by_time').on(table.tenant_id, table.created_at, table.id),
     ],
   ),
+  'tenant_id',
+  'id',
 )
 
 export type ConversationRow = typeof conversations.$inferSelect

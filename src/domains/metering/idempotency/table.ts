@@ -1,12 +1,12 @@
 import { integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
-import { confined, json, tenantId, time } from '../../../data/columns'
+import { json, tenantId, time, withoutRowid } from '../../../data/columns'
 
 /**
  * What a key stood for and what was answered, for 24 hours. `status` is null while a claim runs; a claim is made only by
  * a route that calls something outside; every other key appears finished, in the batch of the change it stands for, or
  * after what changed nothing in D1.
  */
-export const idempotencyKeys = confined(
+export const idempotencyKeys = withoutRowid(
   sqliteTable(
     'idempotency_keys',
     {
@@ -28,4 +28,7 @@ export const idempotencyKeys = confined(
     },
     (table) => [primaryKey({ columns: [table.tenant_id, table.principal, table.key] })],
   ),
+  'tenant_id',
+  'principal',
+  'key',
 )

@@ -1,5 +1,5 @@
 import { and, eq, getTableName, type SQL, sql } from 'drizzle-orm'
-import { confinedTables } from '../../../data/columns'
+import { confinedTables, rowKeyOf } from '../../../data/columns'
 import { type Change, commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
 import { directory } from '../../../data/database'
@@ -90,11 +90,18 @@ function counted(name: string, more: ReturnType<typeof sql>) {
 const whereNext = (row: DeletionRow, ended: boolean, next: string, at: string) =>
   ended ? { step: next, at: '' } : { step: row.step, at }
 
+const keyOf = (table: (typeof confinedTables)[number]): SQL =>
+  sql.join(
+    rowKeyOf(table).map((name) => sql.identifier(name)),
+    sql`, `,
+  )
+
 /** The rows of a table: they and their count go in one batch. */
 function rowsOf(table: (typeof confinedTables)[number]): Slice {
   return (ctx, row, next) => {
-    const some = sql`(select rowid from ${table} where ${table.tenant_id} = ${row.id} limit ${ROWS})`
-    const removal = ctx.db.delete(table).where(and(eq(table.tenant_id, row.id), sql`rowid in ${some}`))
+    const key = keyOf(table)
+    const some = sql`(select ${key} from ${table} where ${table.tenant_id} = ${row.id} limit ${ROWS})`
+    const removal = ctx.db.delete(table).where(and(eq(table.tenant_id, row.id), sql`(${key}) in ${some}`))
     const step = sql`case when changes() < ${ROWS} then ${next} else ${row.step} end`
     return advance(ctx, row, { removed: counted(nameOf(table), sql`changes()`), step }, [removal])
   }

@@ -43,8 +43,7 @@ const dueAt = (now: string) => sql`
   with recursive ${firstPending},
   first as materialized (
     select d.tenant_id, d.endpoint_id, d.next_attempt_at
-    from hop
-    join deliveries as d on d.rowid = hop.at
+    from first_pending as d
     join endpoints as w on w.tenant_id = d.tenant_id and w.id = d.endpoint_id
     join tenants as t on t.id = d.tenant_id and t.status = 'active'
     where d.next_attempt_at <= ${now} and w.status = 'active'

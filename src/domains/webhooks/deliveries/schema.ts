@@ -52,7 +52,10 @@ const filters = {
       '`exhausted` lists the dead letters. By `delivered`, and by `pending` with other filters, a page looks at five ' +
       'deliveries for each that it may show; it may be short or empty, and goes on until `next_cursor` is null.',
   }),
-  event_type: EventTypeName.optional(),
+  event_type: EventTypeName.optional().meta({
+    description:
+      'By it a page looks at five events of the type for each that it may show; it may be short or empty as well.',
+  }),
   event_id: EventId.optional(),
   created_after: Time.optional().meta({ description: 'Its event was accepted at this time or later.' }),
   created_before: Time.optional().meta({ description: 'Its event was accepted before this time.' }),

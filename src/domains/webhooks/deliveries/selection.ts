@@ -1,4 +1,4 @@
-import { and, eq, sql } from 'drizzle-orm'
+import { and, eq, type SQL, sql } from 'drizzle-orm'
 import type { SQLiteColumn } from 'drizzle-orm/sqlite-core'
 import type { Context } from '../../../data/context'
 import { endpoints } from '../endpoints/table'
@@ -9,14 +9,14 @@ import { BEHIND_ANOTHER, type DeliveryRow, deliveries } from './table'
  * The table through an index by its name: between two ids SQLite would rather walk all of a tenant's deliveries, which is
  * what the span of a page has of everybody's.
  */
-const through = (index: string | null) =>
+export const through = (index: string | null): SQL =>
   index === null ? sql`${deliveries}` : sql`${deliveries} indexed by ${sql.raw(index)}`
 
-/** Deliveries beside what their endpoint says of when they may go out. */
-export function selection(ctx: Context, index: string | null = null) {
+/** Deliveries `from` where they are found beside what their endpoint says of when they may go out. */
+export function selection(ctx: Context, from = through(null), id: SQL<string> = sql`${deliveries.id}`) {
   return ctx.db
     .select({
-      id: shown<string>(deliveries.id),
+      id: id.as('id'),
       event_id: shown<string>(deliveries.event_id),
       event_type: shown<string>(deliveries.event_type),
       endpoint_id: shown<string>(deliveries.endpoint_id),
@@ -29,7 +29,7 @@ export function selection(ctx: Context, index: string | null = null) {
       endpoint_status: sql<string | null>`${endpoints.status}`.as('endpoint_status'),
       not_before: shown<string | null>(endpoints.not_before),
     })
-    .from(through(index))
+    .from(from)
     .leftJoin(
       endpoints,
       and(eq(endpoints.tenant_id, deliveries.tenant_id), eq(endpoints.id, deliveries.endpoint_id)),

@@ -83,8 +83,7 @@ function overdueEndpoints(now: number) {
   return sql`
     with recursive ${firstPending}
     select d.tenant_id as tenant_id, d.endpoint_id as endpoint_id
-    from hop
-    join deliveries as d on d.rowid = hop.at
+    from first_pending as d
     join endpoints as w on w.tenant_id = d.tenant_id and w.id = d.endpoint_id
     join tenants as t on t.id = d.tenant_id and t.status = 'active'
     where d.next_attempt_at < ${before} and w.status = 'active'

@@ -48,13 +48,6 @@ export const deliveries = confined(
     (table) => [
       primaryKey({ columns: [table.tenant_id, table.id] }),
       index('deliveries_by_endpoint').on(table.tenant_id, table.endpoint_id, table.id),
-      index('deliveries_by_endpoint_and_type').on(
-        table.tenant_id,
-        table.endpoint_id,
-        table.event_type,
-        table.id,
-      ),
-      index('deliveries_by_type').on(table.tenant_id, table.event_type, table.id),
       index('deliveries_pending')
         .on(table.tenant_id, table.endpoint_id, table.next_attempt_at)
         .where(sql`status = 'pending'`),
