@@ -312,6 +312,7 @@ const DIRECTORY: Record<string, string> = {
   'domains/identity/recheck.ts': 'asks whether credentials of open connections still count',
   'domains/identity/sessions/login.ts': 'finds an address in whatever tenants it has',
   'domains/identity/sessions/refresh.ts': 'finds a refresh token by its hash, and with it the tenant',
+  'domains/identity/sessions/retention.ts': 'ends and drops what is over, whose ever it is',
   'domains/identity/sessions/standing.ts':
     'reads session, user and tenant together; the tenant is the directory’s',
   'domains/identity/tokens/server-secrets.ts':
@@ -391,6 +392,7 @@ describe('the database', () => {
     const beside: Record<string, string> = {
       'domains/identity/attempts/service.ts':
         'a try is counted before it is known what comes of it, and for no tenant',
+      'domains/identity/sessions/retention.ts': 'what time has ended is written down, and dropped',
       'domains/metering/idempotency/service.ts': 'a claim or a refusal has no change to be written with',
       'domains/identity/tokens/server-secrets.ts':
         'what came of earlier master keys, of no tenant and without an audit log',

@@ -55,7 +55,6 @@ const MAY: { sql: RegExp; why: string }[] = [
     why: 'what was changed within the last hour',
   },
   { sql: /from "users" inner join "tenants"/, why: 'sorts the tenants of one address' },
-  { sql: /from "sessions" inner join "users"/, why: 'sorts the logins of one address within ninety days' },
   { sql: /from "attempts" where .* order by "attempts"."at"/, why: 'sorts a few attempts of an hour' },
   {
     sql: /^delete from "(?:mail_tokens|mfa_challenges|used_challenges)"/,
@@ -81,11 +80,6 @@ const MAY: { sql: RegExp; why: string }[] = [
   {
     sql: /from "tenants" (?:where .*)?order by "tenants"."id" desc limit/,
     why: 'the platform’s own list, searched',
-  },
-
-  {
-    sql: /from "users" where .*"users"."status" = \?/,
-    why: 'nearly all are active; the suspended have an index',
   },
   {
     sql: /as cut\s+group by tenant_id, part, size/,

@@ -33,6 +33,7 @@ export async function lookAmong<T extends { id: string }>(
   from: string | null,
   read: (from: string | null, most: number) => Promise<T[]>,
   wanted: (row: T) => boolean,
+  keyOf: (row: T) => string = (row) => row.id,
 ): Promise<{ rows: T[]; end: string | null }> {
   const found: T[] = []
   let end = from
@@ -40,7 +41,8 @@ export async function lookAmong<T extends { id: string }>(
   for (const some of [most, most * (LOOKED_AT_EACH - 1)]) {
     const rows = await read(end, some)
     found.push(...rows.filter(wanted))
-    end = rows.at(-1)?.id ?? null
+    const last = rows.at(-1)
+    end = last === undefined ? null : keyOf(last)
     if (rows.length < some || found.length >= most)
       return { rows: found.slice(0, most), end: rows.length < some ? null : end }
   }
@@ -48,19 +50,21 @@ export async function lookAmong<T extends { id: string }>(
 }
 
 /**
- * One page of a list to whose rows no index leads, ordered by id alone: among so many of them, so it may be shorter than
- * was asked for, or empty, with others to come.
+ * One page of a list to whose rows no index leads, ordered by what `keyOf` answers, which no two have; by default by id.
+ * Among so many of them, so it may be shorter than was asked for, or empty, with others to come.
  */
 export async function pageAmong<T extends { id: string }>(
   list: string,
   input: { limit: number; cursor?: string | undefined },
   read: (from: string | null, most: number) => Promise<T[]>,
   wanted: (row: T) => boolean,
+  keyOf: (row: T) => string = (row) => row.id,
 ): Promise<Page<T>> {
   const after = input.cursor === undefined ? null : decodeCursor(list, input.cursor)
-  const { rows, end } = await lookAmong(input.limit + 1, after?.id ?? null, read, wanted)
+  const { rows, end } = await lookAmong(input.limit + 1, after?.id ?? null, read, wanted, keyOf)
   const items = rows.slice(0, input.limit)
-  const next = rows.length > input.limit ? (items.at(-1)?.id ?? null) : end
+  const last = items.at(-1)
+  const next = rows.length > input.limit && last !== undefined ? keyOf(last) : end
   return { items, next_cursor: next === null ? null : encodeCursor(list, { key: next, id: next }) }
 }
 

@@ -97,6 +97,7 @@ describe('the schema', () => {
       pipeline_batches_due: 'batches are sent whose ever they are',
       pipeline_batches_waiting: 'whether any tenant has some is asked for all',
       provider_references_by_id: 'a provider’s id names no tenant, and is one tenant’s alone',
+      sessions_by_end: 'sessions that are over are written down, and dropped, whose ever they are',
       state_changes_by_end: 'old changes are dropped, whose ever they are',
       state_changes_untold: 'the sweep looks at what is undone, whose ever it is',
       users_by_address: 'a login names an address, and perhaps no tenant',

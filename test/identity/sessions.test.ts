@@ -1,7 +1,10 @@
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
+import { tendSessions } from '../../src/domains/identity/sessions/retention'
+import type { Bindings } from '../../src/env'
+import { iso } from '../../src/lib/ids'
 import { expectError } from '../http/expect-error'
-import { call, callJson, makeWorld } from '../world'
+import { call, callJson, makeWorld, type World } from '../world'
 import { PASSWORD as password, someone, tenantOf } from './kit'
 
 async function signUp() {
@@ -268,5 +271,74 @@ describe('sessions', () => {
       token: world.member.token,
     })
     expect(answer.status).toBe(404)
+  })
+})
+
+describe('sessions that are over', () => {
+  const HOUR = 3600_000
+  const DAY = 24 * HOUR
+
+  /** So many sessions of a user that were not refreshed until a time, or ended then, with a refresh token each. */
+  async function opened(
+    { tenant, member }: World,
+    { prefix, count, until, ended }: { prefix: string; count: number; until: number; ended: boolean },
+  ) {
+    const series = `with recursive n(i) as (select 1 union all select i + 1 from n where i < ${count})`
+    await env.DB.batch([
+      env.DB.prepare(
+        `${series} insert into sessions (tenant_id, id, user_id, version, created_at, last_seen_at, expires_at, ended_at)
+          select ?1, ?2 || i, ?3, 1, ?4, ?4, ?4, ?5 from n`,
+      ).bind(tenant.id, prefix, member.user.id, iso(until), ended ? iso(until) : null),
+      env.DB.prepare(
+        `${series} insert into refresh_tokens (tenant_id, hash, session_id, created_at)
+          select ?1, ?1 || ?2 || i, ?2 || i, ?3 from n`,
+      ).bind(tenant.id, prefix, iso(until)),
+    ])
+  }
+
+  it('are written down where nobody refreshed them, and deleted ninety days later with their tokens', async () => {
+    const world = await makeWorld()
+    const now = Date.now()
+    await opened(world, { prefix: 'expired', count: 250, until: now - HOUR, ended: false })
+    await opened(world, { prefix: 'gone', count: 250, until: now - 91 * DAY, ended: true })
+    await opened(world, { prefix: 'late', count: 3, until: now - 91 * DAY, ended: false })
+    await opened(world, { prefix: 'kept', count: 2, until: now - 89 * DAY, ended: true })
+    await tendSessions(env as unknown as Bindings, now)
+    const counted = async (sql: string) =>
+      (await env.DB.prepare(sql).bind(world.tenant.id).all<{ n: number; kind: string }>()).results
+    const kinds = "rtrim(id, '0123456789') as kind, count(*) as n"
+    expect(
+      await counted(
+        `select ${kinds} from sessions where tenant_id = ? and ended_at = expires_at group by kind order by kind`,
+      ),
+    ).toEqual([
+      { kind: 'expired', n: 250 },
+      { kind: 'kept', n: 2 },
+    ])
+    expect(
+      await counted(
+        `select rtrim(session_id, '0123456789') as kind, count(*) as n from refresh_tokens
+          where tenant_id = ? and hash like tenant_id || '%' group by kind order by kind`,
+      ),
+    ).toEqual([
+      { kind: 'expired', n: 250 },
+      { kind: 'kept', n: 2 },
+    ])
+    const lists = await callJson<{ id: string }[]>('GET', '/api/v1/auth/sessions', {
+      token: world.member.token,
+    })
+    expect(lists.data.map(({ id }) => id)).toEqual([world.member.session_id])
+  })
+
+  it('tell their refresh token why', async () => {
+    const { login, tenant_id } = await registered()
+    const { refresh_token } = (await login()).data
+    await env.DB.prepare('update sessions set expires_at = ? where tenant_id = ?')
+      .bind(iso(Date.now() - 1), tenant_id)
+      .run()
+    const again = () => call('POST', '/api/v1/auth/refresh', { body: { refresh_token } })
+    await expectError(again(), 'token_expired')
+    await tendSessions(env as unknown as Bindings, Date.now())
+    await expectError(again(), 'token_expired')
   })
 })

@@ -2,6 +2,7 @@ import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
 import { insertKey } from '../../src/domains/identity/api-keys/service'
 import { openSession } from '../../src/domains/identity/sessions/open'
+import { newId } from '../../src/lib/ids'
 import { chatWith } from '../chat/kit'
 import { expectError } from '../http/expect-error'
 import { Isolate, metersThat, throwing } from '../identity/isolates'
@@ -83,6 +84,52 @@ describe('the list of users', () => {
     ])
     // What would mean something to LIKE means itself.
     for (const q of ['%25', '_', '*']) expect(await ids(`?q=${q}`)).toEqual([])
+  })
+
+  it('is whole and in its order by every filter, page by page', async () => {
+    const world = await makeWorld({ plan: 'pro' })
+    const stem = crypto.randomUUID().slice(0, 8)
+    const now = Date.now() - 3600_000
+    const made = Array.from({ length: 60 }, (_, i) => ({
+      id: newId(now + i),
+      email: `${stem}-${String((i * 37) % 60).padStart(2, '0')}@example.com`,
+      role: ['viewer', 'member', 'developer'][i % 3] as string,
+      status: i % 5 === 0 ? 'suspended' : 'active',
+    }))
+    await env.DB.prepare(
+      `insert into users (tenant_id, id, email, role, status, preferences, version, created_at, updated_at)
+        select ?1, value ->> 'id', value ->> 'email', value ->> 'role', value ->> 'status', '{}', 1, ?2, ?2
+        from json_each(?3)`,
+    )
+      .bind(world.tenant.id, new Date(now).toISOString(), JSON.stringify(made))
+      .run()
+    const walk = async (query: string) => {
+      const found: string[] = []
+      let cursor: string | null = ''
+      while (cursor !== null) {
+        const page: { data: User[]; meta: Record<string, unknown> } = await as(world)<User[]>(
+          'GET',
+          `?limit=2&created_before=${new Date(now + 60).toISOString()}${query}${cursor && `&cursor=${cursor}`}`,
+        )
+        found.push(...page.data.map(({ email }) => email))
+        cursor = page.meta.next_cursor as string | null
+      }
+      return found
+    }
+    for (const role of [undefined, 'member'])
+      for (const status of [undefined, 'active', 'suspended'])
+        for (const after of [undefined, 12])
+          for (const q of [undefined, stem, `${stem}-1`]) {
+            const wanted = made
+              .filter((one, i) => one.role === (role ?? one.role) && i >= (after ?? 0))
+              .filter((one) => one.status === (status ?? one.status) && one.email.startsWith(q ?? stem))
+              .map(({ email }) => email)
+            const asked = Object.entries({ role, status, q }).filter(([, value]) => value !== undefined)
+            const query = `&${new URLSearchParams(asked as [string, string][])}`
+            const from = after === undefined ? '' : `&created_after=${new Date(now + after).toISOString()}`
+            const found = await walk(query + from)
+            expect([query, found]).toEqual([query, q === undefined ? wanted.reverse() : wanted.sort()])
+          }
   })
 
   it('goes on by addresses where it is in their order', async () => {

@@ -1,9 +1,10 @@
-import { and, desc, eq, gt } from 'drizzle-orm'
+import { sql } from 'drizzle-orm'
 import type { RequestContext } from '../../../data/context'
 import { directory } from '../../../data/database'
 import { iso } from '../../../lib/ids'
 import { networkOf } from '../../../lib/ip-address'
 import { Problem } from '../../../lib/problem'
+import { KNOWN_MS } from '../sessions/retention'
 import { sessions } from '../sessions/table'
 import { users } from '../users/table'
 import { knownDevice } from './device'
@@ -15,9 +16,7 @@ import { type Allowance, type Attempt, count, giveBack, keep, refusalOf } from '
 // by registering the same address somewhere.
 
 const MOST = 10
-/** A network address is known for as long after a login. */
-const KNOWN_MS = 90 * 24 * 3600_000
-/** Logins that are looked at for it. */
+/** Logins of a user that are looked at for network addresses: of the open ones, and of the ended ones. */
 const MOST_SESSIONS = 50
 
 /** Whose password is tried, and what is known of who tries. */
@@ -91,13 +90,9 @@ async function knownUsers(
   ids: string[],
 ): Promise<{ by: string; ids: string[] }> {
   const network = networkOf(request.address ?? '')
-  const rows = await directory(request.env)
-    .select({ user_id: sessions.user_id, address: sessions.address })
-    .from(sessions)
-    .innerJoin(users, and(eq(users.tenant_id, sessions.tenant_id), eq(users.id, sessions.user_id)))
-    .where(and(eq(users.email, email), gt(sessions.created_at, iso(request.now - KNOWN_MS))))
-    .orderBy(desc(sessions.id))
-    .limit(MOST_SESSIONS)
+  const rows = await directory(request.env).all<{ user_id: string; address: string | null }>(
+    latestSessions(email, iso(request.now - KNOWN_MS)),
+  )
   const known = await Promise.all(ids.map((id) => knownDevice(request.settings, device, id)))
   const byDevice = ids.filter((_, i) => known[i] !== null)
   if (byDevice.length > 0) return { by: `device:${known.find((id) => id !== null)}`, ids: byDevice }
@@ -105,3 +100,16 @@ async function knownUsers(
   const from = new Set(near.map(({ user_id }) => user_id))
   return { by: `network:${network}`, ids: network === null ? [] : ids.filter((id) => from.has(id)) }
 }
+
+/** Where the users of an address logged in: of each, the newest of the sessions that are open, and the last that ended. */
+const latestSessions = (email: string, since: string) => sql`
+  select u.id as user_id, s.address from ${users} as u cross join ${sessions} as s
+  on s.created_at > ${since} and s.rowid in (
+    select rowid from (
+      select rowid from ${sessions} where tenant_id = u.tenant_id and user_id = u.id and ended_at is null
+      order by id desc limit ${MOST_SESSIONS})
+    union all
+    select rowid from (
+      select rowid from ${sessions} where tenant_id = u.tenant_id and user_id = u.id and ended_at > ${since}
+      order by ended_at desc limit ${MOST_SESSIONS}))
+  where u.email = ${email}`

@@ -4,8 +4,9 @@ import { body, doc, params, query, returns, returnsNothing, returnsPage } from '
 import { Id } from '../../../lib/wire'
 import { allow } from '../../tenancy/authorize'
 import { User } from '../users/schema'
+import { listUsers } from './list'
 import { CreateUser, ListedUser, UpdateUser, userFilters } from './schema'
-import { createUser, deleteUser, getUser, listUsers, updateUser } from './service'
+import { createUser, deleteUser, getUser, updateUser } from './service'
 
 const tag = 'Users'
 const id = params({ id: Id })

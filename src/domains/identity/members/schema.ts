@@ -36,9 +36,18 @@ export const userFilters = {
   ...paging,
   role: Role.optional(),
   status: Status.optional(),
-  q: z.string().trim().toLowerCase().min(1, 'must not be empty').max(254).optional().meta({
-    description: 'How the address begins; the list is then in the order of addresses.',
-  }),
+  q: z
+    .string()
+    .trim()
+    .toLowerCase()
+    .min(1, 'must not be empty')
+    .max(254)
+    .optional()
+    .meta({
+      description:
+        'How the address begins; the list is then in the order of addresses. With another filter a page looks at five users ' +
+        'for each that it may show; it may be short or empty, and goes on until `next_cursor` is null.',
+    }),
   ...createdBetween,
 }
 export type UserFilters = z.output<z.ZodObject<typeof userFilters>>

@@ -1,11 +1,10 @@
-import { and, asc, desc, eq, gt, gte, isNull, lt, sql } from 'drizzle-orm'
+import { and, eq, isNull, sql } from 'drizzle-orm'
 import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
 import { departing } from '../../../data/departures'
-import { type Page, pageOf } from '../../../data/page'
 import { find, type Revision, removal, revise } from '../../../data/revise'
 import { defined } from '../../../lib/defined'
-import { firstIdAt, iso, newId } from '../../../lib/ids'
+import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { apiKeys } from '../api-keys/table'
 import { withdrawal } from '../invitations/service'
@@ -19,7 +18,7 @@ import { newUser, userCreated } from '../users/register'
 import { mailTokens, type UserRow, users } from '../users/table'
 import { isActiveAdmin, isNotLast, mayLeave, refuseBeyond, refusePlatform } from './admins'
 import { memberExists, roomFor, roomOf } from './room'
-import type { CreateUser, UpdateUser, UserFilters } from './schema'
+import type { CreateUser, UpdateUser } from './schema'
 import { memberCounts } from './table'
 
 /** The version of a user after whom nothing comes: whatever was written while they were being removed is older. */
@@ -64,39 +63,6 @@ export async function createUser(ctx: Context, input: CreateUser): Promise<UserR
 }
 
 const told = ({ email, full_name, role, status }: UserRow) => ({ email, full_name, role, status })
-
-/** The tenant's users, newest first; by their addresses where `q` says how those begin. */
-export function listUsers(ctx: Context, { limit, cursor, ...by }: UserFilters): Promise<Page<UserRow>> {
-  const { q, role, status, created_after, created_before } = by
-  const wanted = and(
-    eq(users.tenant_id, ctx.tenant.id),
-    // In words, for the index of who is suspended answers for nothing that is bound; with it the role needs none.
-    status === 'suspended' ? sql`${users.status} = 'suspended'` : undefined,
-    role === undefined ? undefined : sql`${status === 'suspended' ? sql`+` : sql``}${users.role} = ${role}`,
-    status === 'active' ? eq(users.status, status) : undefined,
-    // Ids carry the time they were made.
-    created_after === undefined ? undefined : gte(users.id, firstIdAt(Date.parse(created_after))),
-    created_before === undefined ? undefined : lt(users.id, firstIdAt(Date.parse(created_before))),
-    // A span, not LIKE: it is looked up in the index, and what stands in it means itself.
-    q === undefined ? undefined : and(gte(users.email, q), lt(users.email, `${q}\u{10ffff}`)),
-  )
-  const select = () => ctx.db.select().from(users)
-  return pageOf(
-    `users:${ctx.tenant.id}:${JSON.stringify(by)}`,
-    { limit, cursor },
-    (after, most) =>
-      q === undefined
-        ? select()
-            .where(and(wanted, after ? lt(users.id, after.id) : undefined))
-            .orderBy(desc(users.id))
-            .limit(most)
-        : select()
-            .where(and(wanted, after ? gt(users.email, String(after.key)) : undefined))
-            .orderBy(asc(users.email))
-            .limit(most),
-    q === undefined ? undefined : (row) => row.email,
-  )
-}
 
 /** How many users the tenant has, without counting them. */
 export async function countUsers(ctx: Context): Promise<{ total: number; suspended: number }> {

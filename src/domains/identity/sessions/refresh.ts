@@ -28,9 +28,9 @@ export async function refresh(request: RequestContext, token: string): Promise<T
   const { used, session, user, tenant } = found
   refuseOtherTenant(request, tenant.id)
   const now = iso(request.now)
+  if (session.expires_at <= now) throw problem.unauthorized('token_expired', 'The refresh token has expired')
   if (session.ended_at !== null || tenant.status === 'cancelled')
     throw problem.unauthorized('token_revoked', 'The session has ended')
-  if (session.expires_at <= now) throw problem.unauthorized('token_expired', 'The refresh token has expired')
   refuseStanding({ user, tenant })
   // Only now: who kept a token that has ended must not use up what its tenant needs.
   await request.admit?.(tenant)

@@ -2,7 +2,10 @@ import { foreignKey, index, primaryKey, sqliteTable, text } from 'drizzle-orm/sq
 import { id, ofIdentity, tenantId, time, version } from '../../../data/columns'
 import { users } from '../users/table'
 
-/** A login: where a user is logged in, until it ends or is not refreshed for seven days. */
+/**
+ * A login: where a user is logged in, until it ends or is not refreshed for seven days, which is written down within the
+ * hour. Kept for ninety days after it.
+ */
 export const sessions = ofIdentity(
   sqliteTable(
     'sessions',
@@ -20,7 +23,8 @@ export const sessions = ofIdentity(
     },
     (table) => [
       primaryKey({ columns: [table.tenant_id, table.id] }),
-      index('sessions_by_user').on(table.tenant_id, table.user_id, table.id),
+      index('sessions_by_user').on(table.tenant_id, table.user_id, table.ended_at, table.id),
+      index('sessions_by_end').on(table.ended_at, table.expires_at),
       foreignKey({
         columns: [table.tenant_id, table.user_id],
         foreignColumns: [users.tenant_id, users.id],

@@ -32,9 +32,8 @@ export const users = ofIdentity(
       index('users_by_address').on(table.email),
       // The platform names a user by the id alone, as it makes one a partner's.
       index('users_by_id').on(table.id),
-      index('users_by_role').on(table.tenant_id, table.role, table.id),
-      // Those who are active are nearly all, whom the key of the table answers for.
-      index('users_suspended').on(table.tenant_id, table.id).where(sql`status = 'suspended'`),
+      index('users_by_role').on(table.tenant_id, table.role, table.status, table.id),
+      index('users_by_status').on(table.tenant_id, table.status, table.id),
       index('users_imported').on(table.password_hash).where(sql`substr(password_hash, 1, 2) = '$2'`),
       uniqueIndex('users_personal').on(table.email).where(sql`is_personal = 1`),
     ],

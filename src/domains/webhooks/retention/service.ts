@@ -11,6 +11,7 @@ import { events } from '../../events/table'
 import { dropOldAttempts } from '../../identity/attempts/service'
 import { dropOldChallenges } from '../../identity/mfa/challenge'
 import { dropUsedChallenges } from '../../identity/passkeys/login'
+import { tendSessions } from '../../identity/sessions/retention'
 import { dropOldMailTokens } from '../../identity/users/mail-tokens'
 import { dropOldJobs } from '../../jobs/retention'
 import { dropOldMails } from '../../mail/service'
@@ -49,6 +50,7 @@ export async function retain(env: Bindings, execution: Deferring, now: number): 
   await dropOldKeys(env, now)
   await dropOldChanges(env, now)
   await dropOldAttempts(env, now)
+  await tendSessions(env, now)
 }
 
 /** Goes on where a tenant had more than one run drops. */
