@@ -52,7 +52,7 @@ describe('trying an agent', () => {
     expect(text.startsWith('retry: 2000\n\ndata: {"type":"message","data":{"content":"Hello,"}}\n\n')).toBe(
       true,
     )
-    const last = text.trimEnd().split('\n\n').at(-1) ?? ''
+    const last = text.split('\n').findLast((line) => line.startsWith('data: ')) ?? ''
     expect(JSON.parse(last.slice(6))).toEqual({
       type: 'done',
       data: {
