@@ -175,6 +175,88 @@ describe('an upload', () => {
   })
 })
 
+describe('bytes that are sent with an idempotency key', { timeout: 30_000 }, () => {
+  const REPLAYED = 'Idempotency-Replayed'
+  const sent = (url: string | null, bytes: string, key: string, headers: Record<string, string>) =>
+    put(url, bytes, { ...headers, 'Idempotency-Key': key })
+  const seen = async (answer: Promise<Response>) => {
+    const { status, headers, ...rest } = await answer.then(async (one) => ({
+      status: one.status,
+      headers: one.headers,
+      text: await one.text(),
+    }))
+    return { status, etag: headers.get('ETag'), replayed: headers.get(REPLAYED), ...rest }
+  }
+
+  it('are taken once, and others under it are refused, of the same length too', async () => {
+    const { data } = await presign(world.member, {})
+    const key = crypto.randomUUID()
+    const first = await seen(sent(data.url, 'hello', key, data.headers))
+    expect(first).toMatchObject({ status: 200, replayed: null, text: '' })
+    const taken = await env.FILES.head(keyOf(data.file_id))
+    const again = await seen(sent(data.url, 'hello', key, data.headers))
+    expect(again).toEqual({ ...first, replayed: 'true' })
+    // Nothing was written again.
+    expect((await env.FILES.head(keyOf(data.file_id)))?.version).toBe(taken?.version)
+    for (const other of ['HELLO', 'hell'])
+      await expectError(sent(data.url, other, key, data.headers), 'idempotency_key_reused')
+    expect((await complete(world.member, data.file_id)).status).toBe(200)
+    // As it was answered, though the file takes no bytes any more.
+    expect(await seen(sent(data.url, 'hello', key, data.headers))).toEqual({ ...first, replayed: 'true' })
+    await expectError(sent(data.url, 'hello', crypto.randomUUID(), data.headers), 'conflict')
+  })
+
+  it('are told what they were told where they were refused, and may come whole after they ended early', async () => {
+    const { data } = await presign(world.member, {})
+    const key = crypto.randomUUID()
+    const wrong = () => sent(data.url, 'hello', key, { 'Content-Type': 'text/html' })
+    const first = await seen(wrong())
+    const again = await seen(wrong())
+    expect([first.status, first.replayed]).toEqual([415, null])
+    expect(again).toEqual({ ...first, replayed: 'true' })
+    const other = crypto.randomUUID()
+    const short = call('PUT', pathOf(data.url), {
+      raw: 'hel',
+      headers: { 'Content-Length': '5', ...data.headers, 'Idempotency-Key': other },
+    })
+    await expectError(short, 'malformed_body')
+    expect((await seen(sent(data.url, 'hello', other, data.headers))).status).toBe(200)
+  })
+
+  it('are taken once of many at the same time; one that crashed is free after a minute', async () => {
+    const { data } = await presign(world.member, {})
+    const key = crypto.randomUUID()
+    const answers = await Promise.all(
+      Array.from({ length: 8 }, () => seen(sent(data.url, 'hello', key, data.headers))),
+    )
+    const etags = new Set(answers.flatMap(({ status, etag }) => (status === 200 ? [etag] : [])))
+    expect(etags.size).toBe(1)
+    for (const { status } of answers) expect([200, 409]).toContain(status)
+    const age = (ms: number) =>
+      env.DB.prepare('update idempotency_keys set status = null, created_at = ? where key = ?')
+        .bind(new Date(Date.now() - ms).toISOString(), key)
+        .run()
+    await age(50_000)
+    await expectError(sent(data.url, 'hello', key, data.headers), 'idempotency_in_progress')
+    await age(61_000)
+    expect(await seen(sent(data.url, 'hello', key, data.headers))).toMatchObject({
+      status: 200,
+      replayed: null,
+    })
+  })
+
+  it('of a part are taken once too, and the parts come together', async () => {
+    const size = 101 * 1024 ** 2
+    const { data } = await presign(world.member, { size })
+    const last = data.parts?.at(-1)
+    const key = crypto.randomUUID()
+    const bytes = 'x'.repeat(last?.size ?? 0)
+    const first = await seen(sent(last?.url ?? null, bytes, key, {}))
+    expect(first).toMatchObject({ status: 200, replayed: null })
+    expect(await seen(sent(last?.url ?? null, bytes, key, {}))).toEqual({ ...first, replayed: 'true' })
+  })
+})
+
 describe('an upload in parts', () => {
   it('is given new URLs while it goes on', async () => {
     const { data } = await presign(world.member, { size: 101 * 1024 ** 2 })

@@ -39,14 +39,6 @@ const IGNORING = {
   'POST /api/v1/chats/{id}/messages': 'a stream: the key stands for client_message_id',
   'PATCH /api/v1/chats/{id}/messages/{message_id}': 'a stream, likewise',
   'POST /api/v1/chats/{id}/messages/{message_id}/regenerate': 'a stream, likewise',
-  // Where a bucket is S3 its bytes go there, and no key could be looked at.
-  'PUT /api/v1/files/signed/{file_id}': 'the file’s own bytes, by a URL that allows no others',
-  // Senders have ids of their own, by which a webhook is taken in once, whatever else is in it: a key that came with other
-  // bytes would lose one.
-  'POST /api/v1/webhooks/in/{source_id}': 'the sender’s id',
-  'POST /api/v1/webhooks/stripe': 'the sender’s id',
-  'POST /api/v1/webhooks/telnyx': 'the sender’s id',
-  'POST /api/v1/webhooks/ultravox': 'the sender’s id',
 }
 
 /** Those where the route itself knows who asks, and the tests that show it. */
@@ -54,6 +46,11 @@ const PROVEN = {
   'POST /api/v1/runs/{id}/events': 'chat/callback.test.ts',
   'POST /api/v1/calls/tools/{id}': 'voice/ultravox/tools.test.ts',
   'POST /api/v1/calls/tools/knowledge': 'voice/ultravox/tools.test.ts',
+  'POST /api/v1/webhooks/in/{source_id}': 'webhooks/incoming/idempotency.test.ts',
+  'POST /api/v1/webhooks/stripe': 'webhooks/incoming/idempotency.test.ts',
+  'POST /api/v1/webhooks/telnyx': 'webhooks/incoming/idempotency.test.ts',
+  'POST /api/v1/webhooks/ultravox': 'webhooks/incoming/idempotency.test.ts',
+  'PUT /api/v1/files/signed/{file_id}': 'files/files.test.ts',
 }
 
 /** What a route must be asked. */

@@ -3,6 +3,7 @@ import * as z from 'zod'
 import type { AppEnv } from '../../http/app-env'
 import { type Note, onlyNoted } from '../../http/notes'
 import { doc, Id, open, params, query } from '../../http/route'
+import { onceDigested } from '../metering/idempotency/digested'
 import { fileAnswer, fileNote, opened } from './answers'
 import { signedQuery } from './schema'
 import { takeUpload } from './upload'
@@ -37,6 +38,7 @@ export const signedFileRoutes = new Hono<AppEnv>()
     '/signed/:file_id',
     doc('Send a file’s bytes', {
       ...note,
+      idempotency: 'proven',
       description: 'To the URL of a presign. The answer’s `ETag` is what `complete` wants of each part.',
       errors: [...errors, 'length_required', 'conflict'],
     }),
@@ -50,13 +52,10 @@ export const signedFileRoutes = new Hono<AppEnv>()
     async (c) => {
       const asked = c.req.valid('query')
       const { ctx, row } = await opened(c, 'PUT', c.req.valid('param').file_id, asked)
-      const { body, headers } = c.req.raw
-      const incoming = {
-        body,
-        length: headers.get('Content-Length'),
-        type: headers.get('Content-Type') ?? '',
-      }
-      const etag = await takeUpload(ctx, row, asked.part, incoming)
-      return c.body(null, 200, { ETag: `"${etag}"`, 'Cache-Control': 'no-store' })
+      const { headers } = c.req.raw
+      const said = { length: headers.get('Content-Length'), type: headers.get('Content-Type') ?? '' }
+      return onceDigested(c, { ctx, principal: `file:${row.id}` }, async (body) => ({
+        ETag: `"${await takeUpload(ctx, row, asked.part, { ...said, body })}"`,
+      }))
     },
   )

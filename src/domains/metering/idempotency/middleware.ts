@@ -14,7 +14,7 @@ import { fingerprintOf } from './fingerprint'
 import { answerOf, claimKey, keepAnswer, releaseKey, stopWaiting } from './service'
 
 /** Refusals that the same request would get again (http.md); others may be gone on the next try. */
-const KEPT_REFUSALS = new Set([400, 404, 413, 415, 422])
+export const KEPT_REFUSALS = new Set([400, 404, 413, 415, 422])
 /** Headers that an answer's reader goes on with. */
 const KEPT_HEADERS = ['ETag', 'Location']
 
@@ -148,7 +148,8 @@ async function claimOf(
   }
 }
 
-function replay({ status, headers: kept, body }: StoredAnswer): Response {
+/** A stored answer, as it is given again. */
+export function replay({ status, headers: kept, body }: StoredAnswer): Response {
   const headers: Record<string, string> = {
     ...(body === '' ? {} : { 'Content-Type': 'application/json; charset=UTF-8' }),
     'Cache-Control': kept.ETag ? 'private, no-cache' : 'no-store',

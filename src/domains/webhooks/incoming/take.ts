@@ -1,16 +1,14 @@
 import type { Context as HonoContext } from 'hono'
 import type { Context, Principal, RequestContext, Tenant } from '../../../data/context'
+import { IdempotencyRace } from '../../../data/refusal'
 import { contextFor } from '../../../data/system'
 import { answerWith } from '../../../http/answer-headers'
 import type { AppEnv } from '../../../http/app-env'
 import { readBytes } from '../../../http/body'
-import { envelope } from '../../../http/route'
 import { Problem } from '../../../lib/problem'
 import { admitSource, countRefused } from '../../metering/limits/sources'
 import type { Incoming } from './proof'
-import type { Receipt as Received } from './receive'
 import { keepRefusal, type Refusal } from './refusals'
-import { Receipt } from './schema'
 import type { SourceKind } from './table'
 
 // What the routes of providers and of tenants' own sources have in common.
@@ -39,7 +37,7 @@ export async function heeding<T>(
   try {
     return await work()
   } catch (error) {
-    if (error instanceof Problem && error.status < 500) {
+    if (error instanceof Problem && error.status < 500 && !(error instanceof IdempotencyRace)) {
       // Where there were too many, the answer says that instead, and the log is spared.
       await countRefused(c, source)
       await keepRefusal(ctx, source, error, announcedBy(c))
@@ -82,17 +80,12 @@ function announcedBy(c: HonoContext<AppEnv>): Refusal {
 }
 
 /**
- * The answer to what a source of that kind sent: Twilio takes JSON for an error in the instructions that it expects, Slack
- * for an answer to a command or a view.
+ * The answer to what a source of that kind sent, where it is no receipt: Twilio takes JSON for an error in the
+ * instructions that it expects, Slack for an answer to a command or a view.
  */
-export function answerKind(c: HonoContext<AppEnv>, kind: SourceKind, receipt: Received): Response {
+export function answerOtherwise(c: HonoContext<AppEnv>, kind: SourceKind): Response | null {
   if (kind === 'twilio')
     return answerWith(c, 200, '<Response/>', { 'Content-Type': 'text/xml; charset=UTF-8' })
   if (kind === 'slack') return answerWith(c, 200, '', { 'Content-Type': 'text/plain; charset=UTF-8' })
-  return answerReceipt(c, 200, receipt)
-}
-
-/** The answer to a webhook that was taken in: 200, or 202 where it is nobody's. */
-export function answerReceipt(c: HonoContext<AppEnv>, status: 200 | 202, receipt: Received): Response {
-  return answerWith(c, status, JSON.stringify(envelope(c, Receipt.parse(receipt))), {})
+  return null
 }

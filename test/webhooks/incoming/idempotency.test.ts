@@ -1,0 +1,124 @@
+import { env } from 'cloudflare:workers'
+import { describe, expect, it } from 'vitest'
+import { makeWorld } from '../../world'
+import {
+  hmacOf,
+  incomingEvents,
+  makeSource,
+  ofGithub,
+  ofStripe,
+  ofTelnyx,
+  ofUltravox,
+  outcome,
+  post,
+  recordsOf,
+  SECRET,
+  type Sent,
+} from './kit'
+
+// http.md: a sender that is proven may send a key along, which is its own.
+
+const REPLAYED = 'Idempotency-Replayed'
+
+const under = (key: string, { body, headers }: Sent): Sent => ({
+  body,
+  headers: { ...headers, 'Idempotency-Key': key },
+})
+
+const keysOf = async (key: string) =>
+  (
+    await env.DB.prepare('select tenant_id, principal, status from idempotency_keys where key = ?')
+      .bind(key)
+      .all()
+  ).results
+
+describe('a webhook with a key', { timeout: 30_000 }, () => {
+  it('is taken in once, and answered as at first', async () => {
+    const world = await makeWorld()
+    const id = await makeSource(world, { kind: 'github' })
+    const key = crypto.randomUUID()
+    const body = `{"zen":"${key}"}`
+    const first = await outcome(post(`in/${id}`, under(key, ofGithub(body))))
+    expect([first.status, first.data.duplicate, first.headers.get(REPLAYED)]).toEqual([200, false, null])
+    // By its key, even if the sender calls it something else.
+    const again = await outcome(post(`in/${id}`, under(key, ofGithub(body))))
+    expect([again.status, again.text, again.headers.get(REPLAYED)]).toEqual([200, first.text, 'true'])
+    expect(await incomingEvents(world.tenant.id)).toHaveLength(1)
+    expect(await keysOf(key)).toEqual([
+      { tenant_id: world.tenant.id, principal: `source:${id}`, status: 200 },
+    ])
+    const other = await outcome(post(`in/${id}`, under(key, ofGithub('{}'))))
+    expect([other.status, other.code]).toEqual([422, 'idempotency_key_reused'])
+    // Another source's key is another key.
+    const neighbour = await makeSource(world, { kind: 'github' })
+    const theirs = await outcome(post(`in/${neighbour}`, under(key, ofGithub('{}'))))
+    expect([theirs.status, theirs.headers.get(REPLAYED)]).toEqual([200, null])
+  })
+
+  it('is taken in once of many at the same time', async () => {
+    const world = await makeWorld()
+    const id = await makeSource(world, { kind: 'github' })
+    const key = crypto.randomUUID()
+    const answers = await Promise.all(
+      Array.from({ length: 12 }, () => outcome(post(`in/${id}`, under(key, ofGithub('{"n":1}'))))),
+    )
+    const taken = answers.filter(({ status }) => status === 200)
+    expect(taken.length).toBeGreaterThan(0)
+    expect(new Set(taken.map(({ data }) => data.id)).size).toBe(1)
+    for (const { status, code } of answers)
+      if (status !== 200) expect([status, code]).toEqual([409, 'idempotency_in_progress'])
+    expect(await incomingEvents(world.tenant.id)).toHaveLength(1)
+  })
+
+  it('that is signed wrongly has no key, and is not answered from one', async () => {
+    const id = await makeSource(await makeWorld(), { kind: 'github' })
+    const key = crypto.randomUUID()
+    const forged = () => outcome(post(`in/${id}`, under(key, ofGithub('{}', undefined, 'a wrong secret'))))
+    expect((await forged()).status).toBe(401)
+    expect(await keysOf(key)).toEqual([])
+    expect((await outcome(post(`in/${id}`, under(key, ofGithub('{}'))))).status).toBe(200)
+    const refused = await forged()
+    expect([refused.status, refused.headers.get(REPLAYED)]).toEqual([401, null])
+  })
+
+  it('of Slack is answered with nothing then as well', async () => {
+    const world = await makeWorld()
+    const id = await makeSource(world, { kind: 'slack' })
+    const key = crypto.randomUUID()
+    const body = JSON.stringify({ type: 'event_callback', event_id: key, event: { type: 'message' } })
+    const send = () => {
+      const at = Math.floor(Date.now() / 1000)
+      const signature = `v0=${hmacOf('sha256', SECRET, `v0:${at}:${body}`).digest('hex')}`
+      const headers = {
+        'Content-Type': 'application/json',
+        'X-Slack-Signature': signature,
+        'X-Slack-Request-Timestamp': String(at),
+      }
+      return outcome(post(`in/${id}`, under(key, { body, headers })))
+    }
+    const [first, again] = [await send(), await send()]
+    expect([first.status, first.text]).toEqual([200, ''])
+    expect([again.status, again.text, again.headers.get(REPLAYED)]).toEqual([200, '', 'true'])
+    expect(again.headers.get('Content-Type')).toBe(first.headers.get('Content-Type'))
+    expect(await incomingEvents(world.tenant.id)).toHaveLength(1)
+  })
+
+  const providers = [
+    ['stripe', (id: string) => ofStripe({ id, type: 'charge.succeeded', data: { object: {} } })],
+    ['telnyx', (id: string) => ofTelnyx({ data: { id, event_type: 'call.initiated', payload: {} } })],
+    ['ultravox', (id: string) => ofUltravox({ event: 'call.started', call: { callId: id } })],
+  ] as const
+  for (const [provider, of] of providers)
+    it(`of ${provider} is on record once`, async () => {
+      const key = crypto.randomUUID()
+      const sent = under(key, of(key))
+      const first = await outcome(post(provider, sent))
+      const again = await outcome(post(provider, sent))
+      expect([first.status, first.data.duplicate, first.headers.get(REPLAYED)]).toEqual([202, false, null])
+      expect([again.status, again.text, again.headers.get(REPLAYED)]).toEqual([202, first.text, 'true'])
+      expect(await keysOf(key)).toEqual([
+        { tenant_id: 'public', principal: `source:${provider}`, status: 202 },
+      ])
+      if (provider === 'stripe') expect(await recordsOf('public', provider, key)).toHaveLength(1)
+    })
+})
