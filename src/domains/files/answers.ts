@@ -3,7 +3,7 @@ import type { Context } from '../../data/context'
 import type { AppEnv } from '../../http/app-env'
 import type { Note } from '../../http/notes'
 import { admitFile, countUnknown } from '../metering/limits/sources'
-import { isAdmitted, refuseOtherTenant } from '../tenancy/tenants/pinned'
+import { countPinned } from '../tenancy/tenants/pinned'
 import { readBytesOf, spanOf } from './content'
 import type { SignedQuery } from './schema'
 import { proven, signedFile } from './signed'
@@ -70,9 +70,6 @@ export async function opened(
     await countUnknown(c)
     throw refusal
   })
-  if (isAdmitted(request, signed.tenant_id))
-    request.usedBy = { tenant_id: signed.tenant_id, caller: 'public' }
-  await admitFile(c, id)
-  refuseOtherTenant(request, signed.tenant_id)
+  await countPinned(request, signed.tenant_id, () => admitFile(c, id))
   return signedFile(request, signed)
 }

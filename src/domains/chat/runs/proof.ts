@@ -8,7 +8,7 @@ import { isUuid } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { admitRun, countUnknown } from '../../metering/limits/sources'
 import { refuseUnlessActive } from '../../tenancy/tenants/active'
-import { isAdmitted, refuseOtherTenant } from '../../tenancy/tenants/pinned'
+import { countPinned } from '../../tenancy/tenants/pinned'
 import { tenants } from '../../tenancy/tenants/table'
 import type { Ids } from '../room/verbs'
 import { openRunToken, RUN_TOKEN_HEADER } from './token'
@@ -30,9 +30,7 @@ export function runToken(): MiddlewareHandler<WithRun> {
       await countUnknown(plain)
       throw problem.unauthorized('invalid_run_token', 'This is not the token of that run')
     }
-    if (isAdmitted(request, ids.tenant_id)) request.usedBy = { tenant_id: ids.tenant_id, caller: 'public' }
-    await admitRun(plain, runId)
-    refuseOtherTenant(request, ids.tenant_id)
+    await countPinned(request, ids.tenant_id, () => admitRun(plain, runId))
     await refuseFallen(request, ids.tenant_id, runId)
     c.set('chat', ids)
     await next()

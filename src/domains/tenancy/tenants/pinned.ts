@@ -20,3 +20,17 @@ export function refuseOtherTenant(request: Pick<RequestContext, 'settings'>, ten
   if (!isAdmitted(request, tenantId))
     throw problem('tenant_mismatch', 'This service is for one tenant, and not for this one')
 }
+
+/**
+ * Counts a request whose proof names its tenant, by `count`, and refuses it where another one is pinned: 403
+ * `tenant_mismatch`, which is in nobody's usage.
+ */
+export async function countPinned(
+  request: RequestContext,
+  tenantId: string,
+  count: () => undefined | Promise<undefined>,
+): Promise<void> {
+  if (isAdmitted(request, tenantId)) request.usedBy = { tenant_id: tenantId, caller: 'public' }
+  await count()
+  refuseOtherTenant(request, tenantId)
+}

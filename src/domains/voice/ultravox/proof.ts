@@ -5,7 +5,7 @@ import type { AppEnv } from '../../../http/app-env'
 import { noted } from '../../../http/notes'
 import { problem } from '../../../lib/problem'
 import { admitRun, countUnknown } from '../../metering/limits/sources'
-import { isAdmitted, refuseOtherTenant } from '../../tenancy/tenants/pinned'
+import { countPinned } from '../../tenancy/tenants/pinned'
 import { CALL_TOKEN_HEADER } from './template'
 import { openCallToken } from './token'
 
@@ -27,9 +27,7 @@ export function callToken(): MiddlewareHandler<WithCall> {
       throw problem.unauthorized('invalid_call_token', 'This is not the token of a call')
     }
     const { tenant_id, id: call_id } = named
-    if (isAdmitted(request, tenant_id)) request.usedBy = { tenant_id, caller: 'public' }
-    await admitRun(plain, call_id)
-    refuseOtherTenant(request, tenant_id)
+    await countPinned(request, tenant_id, () => admitRun(plain, call_id))
     const ctx = contextFor(request, bareTenant(tenant_id), { kind: 'system', id: 'calls', scopes: new Set() })
     c.set('onCall', { ctx, call_id })
     await next()
