@@ -143,12 +143,25 @@ export async function explain(): Promise<Bad[]> {
   return bad
 }
 
+/** The column that has two upper bounds in one list of conditions (src/data/span.ts), or null. */
+function boundTwice(sql: string): string | null {
+  const bounds = [...sql.matchAll(/\(?("\w+"(?:\."\w+")?)(?:, [^()]*\))? <=? \(?\?/g)]
+  for (const [i, [, column]] of bounds.entries()) {
+    // What begins with a parenthesis, and is no pair, is one of two that may hold.
+    const next = bounds.slice(i + 1).find(([all, other]) => other === column && !/^\([^,]*$/.test(all))
+    if (next && !/\b(?:select|or)\b/.test(sql.slice(bounds[i]?.index, next.index))) return column ?? null
+  }
+  return null
+}
+
 /** What is wrong with a plan, or null. */
 export function refusalOf(
   sql: string,
   plan: readonly string[],
   indexes: ReadonlyMap<string, Index>,
 ): string | null {
+  const twice = boundTwice(sql)
+  if (twice !== null) return `of two upper bounds on ${twice} it goes by the first`
   const limited = /\blimit\b/i.test(sql)
   for (const line of plan) {
     if (/^USE TEMP B-TREE/.test(line)) {

@@ -1,8 +1,8 @@
-import { and, desc, eq, getTableColumns, getTableName, gte, isNull, lt, type SQL } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, getTableName, isNull, type SQL } from 'drizzle-orm'
 import type { SQLiteColumn, SQLiteTable } from 'drizzle-orm/sqlite-core'
-import { firstIdAt } from '../lib/ids'
 import type { Context } from './context'
 import { type Page, pageAmong, pageOf } from './page'
+import { madeBetween } from './span'
 
 type Listed = SQLiteTable & { tenant_id: SQLiteColumn; id: SQLiteColumn }
 type Row<T extends Listed> = T['$inferSelect'] & { id: string }
@@ -35,7 +35,6 @@ export function newest<T extends Listed>(
     return [value === null ? isNull(column) : eq(column, value)]
   })
   const wanted = Object.entries(among).filter(([, value]) => value !== undefined)
-  const idAt = (time: string) => firstIdAt(Date.parse(time))
   const read = async (after: string | null, most: number) => {
     const rows = await ctx.db
       .select()
@@ -44,9 +43,7 @@ export function newest<T extends Listed>(
         and(
           eq(table.tenant_id, ctx.tenant.id),
           ...having,
-          created_after === undefined ? undefined : gte(table.id, idAt(created_after)),
-          created_before === undefined ? undefined : lt(table.id, idAt(created_before)),
-          after === null ? undefined : lt(table.id, after),
+          madeBetween(table.id, { created_after, created_before }, after),
         ),
       )
       .orderBy(desc(table.id))

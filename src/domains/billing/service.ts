@@ -31,7 +31,8 @@ export function listTransactions(ctx: Context, input: ListTransactions): Promise
       kind && eq(creditTransactions.kind, kind),
       reference === undefined ? undefined : eq(creditTransactions.reference, reference),
       created_after === undefined ? undefined : gte(created_at, created_after),
-      created_before === undefined ? undefined : lt(created_at, created_before),
+      // A page that goes on is within that (data/span.ts).
+      created_before === undefined || after ? undefined : lt(created_at, created_before),
       ...(after ? (byTime ? behind(after) : [lt(seq, Number(after.key))]) : []),
     )
   const read = (after: Position | null, limit: number) =>

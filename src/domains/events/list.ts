@@ -1,7 +1,8 @@
-import { and, desc, eq, getTableColumns, gte, isNotNull, lt, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, isNotNull, type SQL, sql } from 'drizzle-orm'
 import type { SQLiteColumn } from 'drizzle-orm/sqlite-core'
 import type { Context } from '../../data/context'
 import { LOOKED_AT_EACH, type Page, pageOf } from '../../data/page'
+import { madeBetween } from '../../data/span'
 import { decodeCursor, encodeCursor, type Position } from '../../lib/cursor'
 import { firstIdAt } from '../../lib/ids'
 import { eventsByIds } from './of-application'
@@ -99,13 +100,5 @@ const undeliveredPage: PageOf = async (ctx, list, input) => {
 const startOf = (time: string) => `msg_${firstIdAt(Date.parse(time))}`
 
 /** The id carries the time of acceptance, so a span of time is a span of the index that the list walks. */
-const spanOf = (
-  { created_after, created_before }: ListEvents,
-  id: SQLiteColumn,
-  after: Position | null,
-): SQL | undefined =>
-  and(
-    created_after === undefined ? undefined : gte(id, startOf(created_after)),
-    created_before === undefined ? undefined : lt(id, startOf(created_before)),
-    after ? lt(id, after.id) : undefined,
-  )
+const spanOf = (input: ListEvents, id: SQLiteColumn, after: Position | null): SQL | undefined =>
+  madeBetween(id, input, after?.id, 'msg_')

@@ -1,7 +1,8 @@
-import { and, asc, desc, eq, gt, inArray, lt, sql } from 'drizzle-orm'
+import { and, asc, desc, eq, inArray, sql } from 'drizzle-orm'
 import { type Check, commit, type eventRow } from '../../data/commit'
 import type { Context } from '../../data/context'
 import { lookAmong } from '../../data/page'
+import { above, below } from '../../data/span'
 import { firstIdAt, iso, newId } from '../../lib/ids'
 import { problem } from '../../lib/problem'
 import { type EventRow, events } from './table'
@@ -117,10 +118,9 @@ export async function eventsOfApplication(
         and(
           eq(events.tenant_id, ctx.tenant.id),
           eq(events.application_id, applicationId),
-          last === null ? undefined : (ascending ? gt : lt)(id, last),
           // The id carries the time of acceptance.
-          after === undefined ? undefined : gt(id, `msg_${firstIdAt(Date.parse(after))}`),
-          before === undefined ? undefined : lt(id, `msg_${firstIdAt(Date.parse(before))}`),
+          above(id, ascending ? last : null, after && `msg_${firstIdAt(Date.parse(after))}`),
+          below(id, ascending ? null : last, before && `msg_${firstIdAt(Date.parse(before))}`),
         ),
       )
       .orderBy((ascending ? asc : desc)(id))

@@ -1,10 +1,11 @@
-import { and, desc, eq, gte, isNull, lt, type SQL } from 'drizzle-orm'
+import { and, desc, eq, isNull } from 'drizzle-orm'
 import { commit } from '../../data/commit'
 import { actingUser, type Context } from '../../data/context'
 import { type Page, pageOf } from '../../data/page'
 import { find, removal, revise } from '../../data/revise'
+import { madeBetween } from '../../data/span'
 import { fromStorage, storageFailed } from '../../lib/from-storage'
-import { firstIdAt, iso } from '../../lib/ids'
+import { iso } from '../../lib/ids'
 import { problem } from '../../lib/problem'
 import { liesInParts } from './faults'
 import { type Complete, type ListFilters, partSizes, type SignUrl } from './schema'
@@ -47,8 +48,6 @@ export async function listFiles(ctx: Context, filters: ListFilters): Promise<Pag
       details: { required: ['files:admin'], missing: 'files:admin' },
     })
   const by = [owner, purpose, created_after, created_before]
-  const at = (time: string | undefined, compare: typeof gte): SQL | undefined =>
-    time === undefined ? undefined : compare(files.id, firstIdAt(Date.parse(time)))
   return pageOf(`files:${ctx.tenant.id}:${JSON.stringify(by)}`, { limit, cursor }, (after, most) =>
     ctx.db
       .select()
@@ -58,9 +57,7 @@ export async function listFiles(ctx: Context, filters: ListFilters): Promise<Pag
           eq(files.tenant_id, ctx.tenant.id),
           owner === null ? isNull(files.user_id) : eq(files.user_id, owner),
           purpose === undefined ? undefined : eq(files.purpose, purpose),
-          after ? lt(files.id, after.id) : undefined,
-          at(created_after, gte),
-          at(created_before, lt),
+          madeBetween(files.id, filters, after?.id),
         ),
       )
       .orderBy(desc(files.id))

@@ -1,7 +1,7 @@
-import { and, desc, eq, getTableColumns, gte, lt } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns } from 'drizzle-orm'
 import type { Context } from '../../data/context'
 import { type Page, pageOf } from '../../data/page'
-import { firstIdAt } from '../../lib/ids'
+import { madeBetween } from '../../data/span'
 import type { ListJobs } from './schema'
 import { type JobRow, jobs } from './table'
 
@@ -28,9 +28,7 @@ export function listJobs(
           about === undefined ? undefined : eq(jobs.about, about),
           kind === undefined ? undefined : eq(jobs.kind, kind),
           status && eq(jobs.status, status),
-          created_after === undefined ? undefined : gte(jobs.id, firstIdAt(Date.parse(created_after))),
-          created_before === undefined ? undefined : lt(jobs.id, firstIdAt(Date.parse(created_before))),
-          after ? lt(jobs.id, after.id) : undefined,
+          madeBetween(jobs.id, { created_after, created_before }, after?.id),
         ),
       )
       .orderBy(desc(jobs.id))

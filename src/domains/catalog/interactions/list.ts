@@ -1,6 +1,7 @@
 import { and, desc, eq, getTableColumns, gte, lt, type SQL, sql } from 'drizzle-orm'
 import type { Context } from '../../../data/context'
 import type { Page } from '../../../data/page'
+import { madeBetween } from '../../../data/span'
 import { decodeCursor, encodeCursor, type Position } from '../../../lib/cursor'
 import { firstIdAt } from '../../../lib/ids'
 import { matchOf, tenantCode, wantedOf } from '../../../lib/words'
@@ -85,8 +86,7 @@ function ledBy(ctx: Context, by: By): Walk {
             lead === undefined ? undefined : eq(interactions[lead], by[lead] ?? ''),
             // In the index's own words, so that SQLite sees that it serves.
             lead === 'type' ? sql`${interactions.type} <> 'speech'` : undefined,
-            ...createdOf(by),
-            after ? lt(interactions.id, after.id) : undefined,
+            madeBetween(interactions.id, by, after?.id),
           ),
         )
         .orderBy(desc(interactions.id))
@@ -117,7 +117,7 @@ export function inConversation(ctx: Context, id: string, wanted: Walk['wanted'])
 }
 
 /** Ids carry the time they were made, so they answer for it too. */
-function createdOf({ created_after, created_before }: By): SQL[] {
+function _createdOf({ created_after, created_before }: By): SQL[] {
   return [
     created_after === undefined ? [] : gte(interactions.id, firstIdAt(Date.parse(created_after))),
     created_before === undefined ? [] : lt(interactions.id, firstIdAt(Date.parse(created_before))),

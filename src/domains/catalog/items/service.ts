@@ -3,6 +3,7 @@ import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
 import { type Page, pageOf } from '../../../data/page'
 import { find, removal, revise } from '../../../data/revise'
+import { madeBetween } from '../../../data/span'
 import { defined } from '../../../lib/defined'
 import { firstIdAt } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
@@ -118,7 +119,7 @@ export async function listItems(ctx: Context, filters: ListFilters): Promise<Pag
       ctx.db
         .select()
         .from(items)
-        .where(and(between(ctx, by), after ? lt(items.id, after.id) : undefined))
+        .where(and(eq(items.tenant_id, ctx.tenant.id), madeBetween(items.id, by, after?.id)))
         .orderBy(desc(items.id))
         .limit(most),
     )

@@ -39,7 +39,8 @@ export function listSpeakers(ctx: Context, filters: ListFilters): Promise<Page<S
           and(
             eq(tenant_id, ctx.tenant.id),
             created_after === undefined ? undefined : gte(created_at, created_after),
-            created_before === undefined ? undefined : lt(created_at, created_before),
+            // A page that goes on is within that (data/span.ts).
+            created_before === undefined || after ? undefined : lt(created_at, created_before),
             after ? sql`(${created_at}, ${id}) < (${after.key}, ${after.id})` : undefined,
           ),
         )

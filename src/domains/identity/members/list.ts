@@ -3,6 +3,7 @@ import type { SQLiteColumn } from 'drizzle-orm/sqlite-core'
 import type * as z from 'zod'
 import type { Context } from '../../../data/context'
 import { type Page, pageAmong, pageOf, pageOfParts } from '../../../data/page'
+import { madeBetween } from '../../../data/span'
 import { firstIdAt } from '../../../lib/ids'
 import { users } from '../users/table'
 import type { ListedUser, UserFilters } from './schema'
@@ -53,8 +54,7 @@ function newestUsers(ctx: Context, list: string, asked: Asked, { role, status, .
           eq(users.tenant_id, ctx.tenant.id),
           role === undefined ? undefined : eq(users.role, role),
           of === undefined ? undefined : eq(users.status, of),
-          ...createdOf(by),
-          after ? lt(users.id, after.id) : undefined,
+          madeBetween(users.id, by, after?.id),
         ),
       )
       .orderBy(desc(users.id))
@@ -93,11 +93,3 @@ const addressOf = (row: Listed): string => row.email
 
 /** Ids carry the time they were made. */
 const idAt = (time: string | undefined) => (time === undefined ? undefined : firstIdAt(Date.parse(time)))
-
-function createdOf({ created_after, created_before }: By) {
-  const [from, until] = [idAt(created_after), idAt(created_before)]
-  return [
-    from === undefined ? undefined : gte(users.id, from),
-    until === undefined ? undefined : lt(users.id, until),
-  ]
-}

@@ -1,8 +1,9 @@
-import { and, desc, eq, gte, lt, sql } from 'drizzle-orm'
+import { and, desc, eq, sql } from 'drizzle-orm'
 import type { Context } from '../../../data/context'
 import { type Page, pageOf } from '../../../data/page'
 import { find, revise } from '../../../data/revise'
-import { firstIdAt, iso } from '../../../lib/ids'
+import { madeBetween } from '../../../data/span'
+import { iso } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { sayAlerts } from './channel'
 import type { AlertFilters } from './schema'
@@ -10,7 +11,7 @@ import { type AlertRow, alerts } from './table'
 
 /** The tenant’s alerts, newest first. */
 export function listAlerts(ctx: Context, { limit, cursor, ...by }: AlertFilters): Promise<Page<AlertRow>> {
-  const { status, rule_id, created_after, created_before } = by
+  const { status, rule_id } = by
   // Of a rule one alert lasts at most, and of a tenant one for each rule: the index of the fewer leads, `+` keeps SQLite
   // from the other.
   const byStatus = status !== undefined && (rule_id === undefined || status !== 'resolved')
@@ -23,9 +24,7 @@ export function listAlerts(ctx: Context, { limit, cursor, ...by }: AlertFilters)
           eq(alerts.tenant_id, ctx.tenant.id),
           is(alerts.status, status, byStatus),
           is(alerts.rule_id, rule_id, !byStatus),
-          created_after === undefined ? undefined : gte(alerts.id, firstIdAt(Date.parse(created_after))),
-          created_before === undefined ? undefined : lt(alerts.id, firstIdAt(Date.parse(created_before))),
-          after ? lt(alerts.id, after.id) : undefined,
+          madeBetween(alerts.id, by, after?.id),
         ),
       )
       .orderBy(desc(alerts.id))

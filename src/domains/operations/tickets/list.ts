@@ -1,8 +1,8 @@
-import { and, desc, eq, gte, isNull, lt, ne, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, isNull, ne, type SQL, sql } from 'drizzle-orm'
 import type { Context } from '../../../data/context'
 import { type Page, pageOf, pageOfParts } from '../../../data/page'
+import { madeBetween } from '../../../data/span'
 import { decodeCursor, encodeCursor, type Position } from '../../../lib/cursor'
-import { firstIdAt } from '../../../lib/ids'
 import { matchOf, tenantCode, wantedOf } from '../../../lib/words'
 import { isStaff, mayRead, selfOf } from './rights'
 import type { TicketFilters } from './schema'
@@ -60,11 +60,7 @@ function read(ctx: Context, part: Part, after: Position | null, limit: number): 
     .select()
     .from(tickets)
     .where(
-      and(
-        eq(tickets.tenant_id, ctx.tenant.id),
-        ...wanted(part),
-        after ? lt(tickets.id, after.id) : undefined,
-      ),
+      and(eq(tickets.tenant_id, ctx.tenant.id), ...wanted(part), madeBetween(tickets.id, part, after?.id)),
     )
     .orderBy(desc(tickets.id))
     .limit(limit)
@@ -83,10 +79,6 @@ function wanted(part: Part): (SQL | undefined)[] {
     requester_id === undefined ? undefined : eq(tickets.requester_id, requester_id),
     assignee_id === undefined ? undefined : assignedTo(assignee_id),
     ofAnother === undefined ? undefined : ne(tickets.requester_id, ofAnother),
-    part.created_after === undefined ? undefined : gte(tickets.id, firstIdAt(Date.parse(part.created_after))),
-    part.created_before === undefined
-      ? undefined
-      : lt(tickets.id, firstIdAt(Date.parse(part.created_before))),
   ]
 }
 

@@ -1,7 +1,7 @@
-import { and, desc, eq, gte, lt } from 'drizzle-orm'
+import { and, desc, eq } from 'drizzle-orm'
 import type { Context } from '../../../data/context'
 import { type Page, pageAmong, pageOf } from '../../../data/page'
-import { firstIdAt } from '../../../lib/ids'
+import { madeBetween } from '../../../data/span'
 import type { ListCalls } from './schema'
 import { type CallRow, calls } from './table'
 
@@ -20,11 +20,7 @@ export function listCalls(ctx: Context, { limit, cursor, ...by }: ListCalls): Pr
         and(
           eq(calls.tenant_id, ctx.tenant.id),
           lead && eq(calls[lead], by[lead] ?? ''),
-          by.created_after === undefined ? undefined : gte(calls.id, firstIdAt(Date.parse(by.created_after))),
-          by.created_before === undefined
-            ? undefined
-            : lt(calls.id, firstIdAt(Date.parse(by.created_before))),
-          before === null ? undefined : lt(calls.id, before),
+          madeBetween(calls.id, by, before),
         ),
       )
       .orderBy(desc(calls.id))

@@ -1,10 +1,11 @@
-import { and, desc, eq, gte, lt, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, type SQL, sql } from 'drizzle-orm'
 import { type Check, commit } from '../../../data/commit'
 import { actingUser, type Context } from '../../../data/context'
 import { type Page, pageAmong, pageOf } from '../../../data/page'
 import { find, revise } from '../../../data/revise'
+import { madeBetween } from '../../../data/span'
 import { defined } from '../../../lib/defined'
-import { firstIdAt, iso, newId } from '../../../lib/ids'
+import { iso, newId } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { callProviderOf } from '../calls/port'
 import type { CreateCampaign, ListCampaigns, UpdateCampaign } from './schema'
@@ -109,21 +110,11 @@ export async function updateCampaign(ctx: Context, id: string, input: UpdateCamp
 export async function listCampaigns(ctx: Context, input: ListCampaigns): Promise<Page<CampaignView>> {
   const { status, agent_id, created_after, created_before } = input
   const list = `campaigns:${ctx.tenant.id}:${JSON.stringify([status, agent_id, created_after, created_before])}`
-  const at = (time: string | undefined, compare: typeof gte): SQL | undefined =>
-    time === undefined ? undefined : compare(campaigns.id, firstIdAt(Date.parse(time)))
   const read = (by: SQL | undefined, from: string | null, limit: number) =>
     ctx.db
       .select()
       .from(campaigns)
-      .where(
-        and(
-          eq(campaigns.tenant_id, ctx.tenant.id),
-          by,
-          at(created_after, gte),
-          at(created_before, lt),
-          from === null ? undefined : lt(campaigns.id, from),
-        ),
-      )
+      .where(and(eq(campaigns.tenant_id, ctx.tenant.id), by, madeBetween(campaigns.id, input, from)))
       .orderBy(desc(campaigns.id))
       .limit(limit)
   const byAgent = agent_id === undefined ? undefined : eq(campaigns.agent_id, agent_id)

@@ -1,6 +1,7 @@
-import { and, desc, eq, gte, lt, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, type SQL, sql } from 'drizzle-orm'
 import type { Context } from '../../../data/context'
 import { type Page, pageAmong } from '../../../data/page'
+import { madeBetween } from '../../../data/span'
 import { firstIdAt } from '../../../lib/ids'
 import type { Delivery, ListDeliveries } from './schema'
 import { type Selected, selection, through, view } from './selection'
@@ -28,9 +29,9 @@ function byIndex(ctx: Context, { index, by }: Led, filters: Filters, after: stri
     .where(
       and(
         eq(deliveries.tenant_id, ctx.tenant.id),
-        ...spanOf(filters),
+        filters.event_id === undefined ? undefined : ofEvent(filters.event_id),
         ...by.flatMap((name) => isOf(name, filters[name])),
-        after === null ? undefined : lt(deliveries.id, after),
+        madeBetween(deliveries.id, filters, after),
       ),
     )
     .orderBy(desc(deliveries.id))
@@ -49,11 +50,11 @@ function byEvents(
 ) {
   const start = sql`substr(e.id, 5, ${sql.raw(String(SHARED))})`
   const to = endpoint_id === undefined ? sql`` : sql`and ${deliveries.endpoint_id} = ${endpoint_id}`
-  const before = after === null ? sql`` : sql`and ${deliveries.id} < ${after}`
+  // One bound: of two an index is asked for either, and might go through all before the page instead of an event's.
+  const end = after === null ? sql`${start} || 'g'` : sql`min(${start} || 'g', ${after})`
   const id = sql<string>`coalesce(${deliveries.id}, ${start})`
   const from = sql`events as e indexed by events_by_type left join ${deliveries}
-    on ${deliveries.tenant_id} = ${ctx.tenant.id} and ${deliveries.id} >= ${start} and ${deliveries.id} < ${start} || 'g'
-    ${to} ${before}`
+    on ${deliveries.tenant_id} = ${ctx.tenant.id} and ${deliveries.id} >= ${start} and ${deliveries.id} < ${end} ${to}`
   const eventsFrom = (time: string) => `msg_${firstIdAt(Date.parse(time))}`
   return selection(ctx, from, id)
     .where(
@@ -110,15 +111,6 @@ function isOf(name: Name, value: string | undefined): SQL[] {
   const is = sql`${deliveries.status} = ${sql.raw(`'${value}'`)}`
   const stuck = value === 'pending' ? sql`` : sql` and ${deliveries.status} ${STUCK}`
   return [sql`${is} and ${deliveries.status} ${UNDELIVERED}${stuck}`]
-}
-
-function spanOf({ event_id, created_after, created_before }: Filters): SQL[] {
-  const idAt = (time: string) => firstIdAt(Date.parse(time))
-  return [
-    ...(event_id === undefined ? [] : [ofEvent(event_id)]),
-    ...(created_after === undefined ? [] : [gte(deliveries.id, idAt(created_after))]),
-    ...(created_before === undefined ? [] : [lt(deliveries.id, idAt(created_before))]),
-  ]
 }
 
 /** The span of ids that an event's deliveries have (table.ts). */

@@ -1,6 +1,7 @@
-import { and, asc, desc, eq, gt, lt } from 'drizzle-orm'
+import { and, asc, desc, eq } from 'drizzle-orm'
 import type { Context } from '../../../data/context'
 import { lookAmong } from '../../../data/page'
+import { above, below } from '../../../data/span'
 import { firstIdAt } from '../../../lib/ids'
 import type { EndpointRow } from '../endpoints/table'
 import { BEHIND_ANOTHER, type DeliveryRow, deliveries } from './table'
@@ -39,9 +40,8 @@ export async function deliveriesOfEndpoint(
         and(
           eq(deliveries.tenant_id, ctx.tenant.id),
           eq(deliveries.endpoint_id, endpointId),
-          last === null ? undefined : (ascending ? gt : lt)(deliveries.id, last),
-          after === undefined ? undefined : gt(deliveries.id, firstIdAt(Date.parse(after))),
-          before === undefined ? undefined : lt(deliveries.id, firstIdAt(Date.parse(before))),
+          above(deliveries.id, ascending ? last : null, after && firstIdAt(Date.parse(after))),
+          below(deliveries.id, ascending ? null : last, before && firstIdAt(Date.parse(before))),
         ),
       )
       .orderBy((ascending ? asc : desc)(deliveries.id))
