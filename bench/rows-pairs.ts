@@ -8,6 +8,7 @@ const LIMIT = 'limit=15'
 const LISTS = new Set([
   ...['/api/v1/chats', '/api/v1/deliveries', '/api/v1/events', '/api/v1/jobs'],
   '/api/v1/webhooks/{id}/deliveries',
+  '/api/v1/voices',
 ])
 
 /** A span of time is a span of every index, and what belongs to one event is little. */

@@ -1,11 +1,13 @@
 import { createHmac } from 'node:crypto'
 import type { Miniflare } from 'miniflare'
 import { takeAllNotes } from './notes.ts'
+import { resourcesOf } from './rows-resources.ts'
 import { ask, by, LIMITS, LOGIN } from './seed.ts'
 
 /** What things are called, by the words of paths and queries. */
 export type Ids = Record<string, string>
-export type Tenant = { token: string; ids: Ids }
+/** `renew` logs in again: what a membership stands for may have changed. */
+export type Tenant = { token: string; ids: Ids; renew: () => Promise<string> }
 
 /** A webhook as GitHub would send it; the id of its record, where it was taken in. */
 async function sendTo(recorder: Miniflare, source: string, secret: string): Promise<string> {
@@ -31,9 +33,14 @@ export async function oneOfEach(
     .prepare("update tenants set rate_limits = ?, plan = 'enterprise' where slug = ?")
     .bind(JSON.stringify(LIMITS), slug)
     .run()
-  const { data: tokens } = await ask(recorder, 'POST', '/api/v1/auth/login', { body: login })
-  const token = String(tokens.access_token)
-  const headers = by(token)
+  let logins = 0
+  const renew = async () => {
+    // Logins are limited by address.
+    const from = { 'CF-Connecting-IP': `198.51.100.${logins++ % 256}` }
+    const { data } = await ask(recorder, 'POST', '/api/v1/auth/login', { headers: from, body: login })
+    return String(data.access_token)
+  }
+  let headers = by(await renew())
   const { tenant, user } = made.data as { tenant: { id: string }; user: { id: string } }
   const post = async (path: string, body: object) =>
     String((await ask(recorder, 'POST', `/api/v1${path}`, { headers, body })).data.id)
@@ -41,6 +48,7 @@ export async function oneOfEach(
   const chats = await post('/chats', { agent_id: agents, title: 'Rows', tags: ['rows'] })
   const teams = await post('/teams', { name: 'Rows' })
   await ask(recorder, 'PUT', `/api/v1/teams/${teams}/members/${user.id}`, { headers })
+  headers = by(await renew())
   await ask(recorder, 'PUT', `/api/v1/chats/${chats}/shares`, {
     headers,
     body: { team_id: teams, role: 'viewer' },
@@ -70,6 +78,7 @@ export async function oneOfEach(
   const received = await sendTo(recorder, sources, LOGIN.password)
   // One that is refused, for the source's log.
   await sendTo(recorder, sources, 'a secret of nobody').catch(() => null)
+  const more = await resourcesOf(recorder, headers, { chats }, url)
   await takeAllNotes(recorder)
   const delivery = database.prepare('select id from deliveries where tenant_id = ?').bind(tenant.id)
   const deliveries = (await delivery.first<string>('id')) ?? ''
@@ -91,7 +100,8 @@ export async function oneOfEach(
       'api-keys': keys,
     },
     ...{ 'by-uid': 'rows', agent_id: agents, endpoint_id: webhooks, event_id: events, resource_id: agents },
-    ...{ provider: 'github', source: sources, secrets: 'rows' },
+    ...{ provider: 'github', source: sources, secrets: 'rows', 'webhooks/provider': 'stripe' },
+    ...more,
   }
-  return { token, ids }
+  return { token: await renew(), ids, renew }
 }

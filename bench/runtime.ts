@@ -17,6 +17,7 @@ const SETTINGS = {
   CALL_PROVIDER: 'simulated',
   CALL_SIMULATED_SPEED: '100',
   CALL_CREDITS_PER_MINUTE: '0',
+  TTS_PROVIDER: 'simulated',
 }
 
 type Named = { name: string; file: string }

@@ -8,6 +8,10 @@ const AS_THEY_ARE = new Set([
   'issuers',
   'webhook_sources',
   'webhook_keys',
+  'data_keys',
+  'alert_rules',
+  'workflows',
+  'workflow_triggers',
   'partner_tenants',
   'partner_users',
   'member_counts',
@@ -16,12 +20,11 @@ const AS_THEY_ARE = new Set([
 ])
 
 /** What the other tenants have none of, or have by itself. */
-const ONCE = new Set(['member_counts', 'partner_tenants', 'partner_users'])
+const ONCE = new Set(['member_counts', 'refresh_tokens', 'partner_tenants', 'partner_users'])
 
 /** Columns that name another row that is told apart likewise. */
 const FOLLOWS: Record<string, string[]> = {
   deliveries: ['event_id'],
-  sessions: ['user_id'],
   users: ['email'],
 }
 
@@ -94,12 +97,20 @@ export async function otherTenants(database: D1Database, like: string, tenants: 
 async function tenantTables(database: D1Database): Promise<string[]> {
   const { results } = await database
     .prepare(
-      `select name from sqlite_master as m where type = 'table'
-      and instr(m.sql, 'tenant_id') > 0
-      order by name not in ('users', 'sessions', 'teams', 'chats'), name = 'chats', name = 'sessions', name`,
+      `select m.name as name, group_concat(k."table") as "on" from sqlite_master as m
+      left join pragma_foreign_key_list(m.name) as k on k."table" <> m.name
+      where m.type = 'table' and instr(m.sql, 'tenant_id') > 0 group by m.name order by m.name`,
     )
-    .all<{ name: string }>()
-  return results.map(({ name }) => name)
+    .all<{ name: string; on: string | null }>()
+  const waiting = new Map(results.map(({ name, on }) => [name, new Set(on?.split(','))]))
+  const tables: string[] = []
+  while (waiting.size > 0)
+    for (const [name, on] of [...waiting])
+      if (![...on].some((other) => waiting.has(other))) {
+        tables.push(name)
+        waiting.delete(name)
+      }
+  return tables
 }
 
 /** Its columns, and those that a key or a unique index tells rows apart by. */

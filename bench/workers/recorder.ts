@@ -145,6 +145,12 @@ export class EndpointSender extends objects.EndpointSender {
   }
 }
 
+export class CallDriver extends objects.CallDriver {
+  constructor(state: DurableObjectState, env: Bindings) {
+    super(state, recording(env, 'object'))
+  }
+}
+
 export class DeliveryReporter extends objects.DeliveryReporter {
   constructor(state: DurableObjectState, env: Bindings) {
     super(state, recording(env, 'object'))
