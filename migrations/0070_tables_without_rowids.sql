@@ -14,7 +14,7 @@ CREATE TABLE `idempotency_keys_by_key` (
 	PRIMARY KEY(`tenant_id`, `principal`, `key`)
 ) WITHOUT ROWID;
 --> statement-breakpoint
-INSERT INTO `idempotency_keys_by_key`(`tenant_id`, `principal`, `key`, `fingerprint`, `claim`, `status`, `headers`, `body`, `created_at`, `awaited_until`) SELECT `tenant_id`, `principal`, `key`, `fingerprint`, `claim`, `status`, `headers`, `body`, `created_at`, `awaited_until` FROM `idempotency_keys`;
+INSERT INTO `idempotency_keys_by_key`(`tenant_id`, `principal`, `key`, `fingerprint`, `claim`, `status`, `headers`, `body`, `created_at`, `awaited_until`) SELECT `tenant_id`, `principal`, `key`, `fingerprint`, `claim`, `status`, `headers`, `body`, `created_at`, `awaited_until` FROM `idempotency_keys` WHERE `created_at` > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 day');
 --> statement-breakpoint
 DROP TABLE `idempotency_keys`;
 --> statement-breakpoint

@@ -1,6 +1,6 @@
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
-import { makeWorld } from '../../world'
+import { callJson, makeWorld } from '../../world'
 import {
   hmacOf,
   incomingEvents,
@@ -79,6 +79,47 @@ describe('a webhook with a key', { timeout: 30_000 }, () => {
     expect((await outcome(post(`in/${id}`, under(key, ofGithub('{}'))))).status).toBe(200)
     const refused = await forged()
     expect([refused.status, refused.headers.get(REPLAYED)]).toEqual([401, null])
+  })
+
+  it('that is refused is in the log of its source, for its key as well, and once for a repeat', async () => {
+    const world = await makeWorld()
+    const id = await makeSource(world, { kind: 'github' })
+    const [broken, reused] = [crypto.randomUUID(), crypto.randomUUID()]
+    const send = (key: string, body: string) => outcome(post(`in/${id}`, under(key, ofGithub(body))))
+    expect((await send(broken, '{')).status).toBe(400)
+    expect((await send(broken, '{')).headers.get(REPLAYED)).toBe('true')
+    expect((await send(reused, '{"n":1}')).status).toBe(200)
+    expect((await send(reused, '{"n":2}')).code).toBe('idempotency_key_reused')
+    const log = await callJson<{ code: string }[]>('GET', `/api/v1/webhooks/sources/${id}/errors`, {
+      token: world.admin.token,
+    })
+    expect(log.data.map(({ code }) => code)).toEqual(['idempotency_key_reused', 'malformed_json'])
+  })
+
+  it('that was here before stands for its key, too', async () => {
+    const world = await makeWorld()
+    const id = await makeSource(world, { kind: 'slack' })
+    const send = (key: string | null, event: string, text: string) => {
+      const body = JSON.stringify({
+        type: 'event_callback',
+        event_id: event,
+        event: { type: 'message', text },
+      })
+      const at = Math.floor(Date.now() / 1000)
+      const signature = `v0=${hmacOf('sha256', SECRET, `v0:${at}:${body}`).digest('hex')}`
+      const headers = {
+        'Content-Type': 'application/json',
+        'X-Slack-Signature': signature,
+        'X-Slack-Request-Timestamp': String(at),
+      }
+      return outcome(post(`in/${id}`, key === null ? { body, headers } : under(key, { body, headers })))
+    }
+    const key = crypto.randomUUID()
+    expect((await send(null, 'Ev1', 'a')).status).toBe(200)
+    expect((await send(key, 'Ev1', 'a')).headers.get(REPLAYED)).toBeNull()
+    expect((await send(key, 'Ev1', 'a')).headers.get(REPLAYED)).toBe('true')
+    expect((await send(key, 'Ev2', 'b')).code).toBe('idempotency_key_reused')
+    expect(await incomingEvents(world.tenant.id)).toHaveLength(1)
   })
 
   it('of Slack is answered with nothing then as well', async () => {

@@ -1,9 +1,8 @@
-import { and, desc, eq, getTableColumns, gte, lt, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, sql } from 'drizzle-orm'
 import type { Context } from '../../../data/context'
 import type { Page } from '../../../data/page'
 import { madeBetween } from '../../../data/span'
 import { decodeCursor, encodeCursor, type Position } from '../../../lib/cursor'
-import { firstIdAt } from '../../../lib/ids'
 import { matchOf, tenantCode, wantedOf } from '../../../lib/words'
 import { type Shown, shown } from './rows'
 import { type ListFilters, SPEECH } from './schema'
@@ -114,14 +113,6 @@ export function inConversation(ctx: Context, id: string, wanted: Walk['wanted'])
         .orderBy(desc(occurred_at), desc(interactions.id))
         .limit(most),
   }
-}
-
-/** Ids carry the time they were made, so they answer for it too. */
-function _createdOf({ created_after, created_before }: By): SQL[] {
-  return [
-    created_after === undefined ? [] : gte(interactions.id, firstIdAt(Date.parse(created_after))),
-    created_before === undefined ? [] : lt(interactions.id, firstIdAt(Date.parse(created_before))),
-  ].flat()
 }
 
 /** Those in whose text all the words are, what was committed last first. */

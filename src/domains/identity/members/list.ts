@@ -70,9 +70,8 @@ function usersByAddress(ctx: Context, list: string, asked: Asked, { q = '', role
         and(
           eq(users.tenant_id, ctx.tenant.id),
           // A span, not LIKE: it is looked up in the index, and what stands in it means itself.
-          gte(users.email, q),
+          after === null ? gte(users.email, q) : gt(users.email, after),
           lt(users.email, `${q}\u{10ffff}`),
-          after === null ? undefined : gt(users.email, after),
         ),
       )
       .orderBy(asc(users.email))

@@ -67,15 +67,13 @@ export async function onceDigested(
 const isKept = (error: unknown): error is Problem =>
   error instanceof Problem && KEPT_REFUSALS.has(error.status) && error.code !== 'malformed_body'
 
-/** What is known of a request before its body came: how long that is, and of which type. */
+/** What is known of a request before its body came: how long that is. */
 async function claimOf(
   c: HonoContext<AppEnv>,
   key: string,
   whose: Pick<IdempotencyClaim, 'tenant_id' | 'principal'>,
 ): Promise<IdempotencyClaim> {
-  const { headers } = c.req.raw
-  const said = utf8(`${headers.get('Content-Length')}\n${headers.get('Content-Type')}`)
-  const fingerprint = await fingerprintOf(c.req.raw, said)
+  const fingerprint = await fingerprintOf(c.req.raw, utf8(`${c.req.header('Content-Length')}`))
   return { ...whose, key, fingerprint, claim: crypto.randomUUID(), claimed: false, finished: false }
 }
 

@@ -4,7 +4,7 @@ import type { IdempotencyClaim, RequestContext, StoredAnswer } from '../../../da
 import { type Database, databaseOf, directory, tenantDatabase } from '../../../data/database'
 import type { Bindings } from '../../../env'
 import { isSealed } from '../../../lib/crypto'
-import { iso } from '../../../lib/ids'
+import { firstIdAt, iso } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { idempotencyKeys } from './table'
 
@@ -156,34 +156,59 @@ async function stored(request: RequestContext, claim: IdempotencyClaim, row: Row
 
 /** Rows that one statement looks at. */
 const SLICE = 5_000
-/** Slices of one run: ten million keys. */
-const ROUNDS = 2_000
+/** Slices of one run: two million keys. */
+const ROUNDS = 400
 
 /**
  * Deletes the keys that no longer stand, whoever they belong to, going through all of them by the key: no index is
- * written for their time, and to read a row is paid a thousandth of writing one. Answers and bodies are not read.
+ * written for their time, and to read a row is paid a thousandth of writing one. Answers and bodies are not read. Where
+ * there are more than one run looks at, each begins elsewhere, so that everybody's have their turn.
  */
 export async function dropOldKeys(env: Bindings, now: number): Promise<void> {
   const db = directory(env)
-  const { tenant_id, principal, key, created_at } = idempotencyKeys
   const gone = iso(now - KEPT_MS)
-  const place = sql`(${tenant_id}, ${principal}, ${key})`
-  const at = (one: { tenant_id: string; principal: string; key: string }) =>
-    sql`(${one.tenant_id}, ${one.principal}, ${one.key})`
-  let from: SQL | undefined
-  for (let round = 0; round < ROUNDS; round++) {
+  const start = await somewhere(db, now)
+  const left = await dropOld(db, gone, { from: start, until: undefined }, ROUNDS)
+  if (start !== undefined) await dropOld(db, gone, { from: undefined, until: start }, left)
+}
+
+const place = sql`(${idempotencyKeys.tenant_id}, ${idempotencyKeys.principal}, ${idempotencyKeys.key})`
+
+/** A tenant at random, before all of its keys. */
+async function somewhere(db: Database, now: number): Promise<SQL | undefined> {
+  const { tenant_id } = idempotencyKeys
+  const first = await db.select({ tenant_id }).from(idempotencyKeys).orderBy(tenant_id).limit(1).get()
+  if (!first) return undefined
+  // Tenants' ids begin with the time that they were made.
+  const oldest = Number.parseInt(first.tenant_id.replace('-', '').slice(0, 12), 16)
+  const since = oldest + Math.random() * (now - oldest)
+  return since > oldest ? sql`(${firstIdAt(Math.floor(since))}, '', '')` : undefined
+}
+
+/** Goes through so many slices of what lies between two places at most; how many of them are left. */
+async function dropOld(
+  db: Database,
+  gone: string,
+  { from, until }: { from: SQL | undefined; until: SQL | undefined },
+  rounds: number,
+): Promise<number> {
+  const { tenant_id, principal, key, created_at } = idempotencyKeys
+  let begin = from
+  for (let left = rounds; left > 0; left--) {
     const last = await db
       .select({ tenant_id, principal, key })
       .from(idempotencyKeys)
-      .where(from && sql`${place} > ${from}`)
+      .where(and(begin && sql`${place} > ${begin}`, until && sql`${place} <= ${until}`))
       .orderBy(tenant_id, principal, key)
       .limit(1)
       .offset(SLICE - 1)
       .get()
+    const end = last ? sql`(${last.tenant_id}, ${last.principal}, ${last.key})` : until
     await db
       .delete(idempotencyKeys)
-      .where(and(from && sql`${place} > ${from}`, last && sql`${place} <= ${at(last)}`, lt(created_at, gone)))
-    if (!last) return
-    from = at(last)
+      .where(and(begin && sql`${place} > ${begin}`, end && sql`${place} <= ${end}`, lt(created_at, gone)))
+    if (!last) return left - 1
+    begin = end
   }
+  return 0
 }

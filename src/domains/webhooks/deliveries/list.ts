@@ -56,15 +56,19 @@ function byEvents(
   const from = sql`events as e indexed by events_by_type left join ${deliveries}
     on ${deliveries.tenant_id} = ${ctx.tenant.id} and ${deliveries.id} >= ${start} and ${deliveries.id} < ${end} ${to}`
   const eventsFrom = (time: string) => `msg_${firstIdAt(Date.parse(time))}`
+  const [until] = [
+    after === null ? [] : `msg_${after.slice(0, SHARED)}g`,
+    created_before === undefined ? [] : eventsFrom(created_before),
+  ]
+    .flat()
+    .sort()
   return selection(ctx, from, id)
     .where(
       and(
         sql`e.tenant_id = ${ctx.tenant.id} and e.type = ${event_type}`,
         created_after === undefined ? undefined : sql`e.id >= ${eventsFrom(created_after)}`,
-        created_before === undefined ? undefined : sql`e.id < ${eventsFrom(created_before)}`,
-        after === null
-          ? undefined
-          : sql`e.id < ${`msg_${after.slice(0, SHARED)}g`} and coalesce(${deliveries.id}, ${start}) < ${after}`,
+        until === undefined ? undefined : sql`e.id < ${until}`,
+        after === null ? undefined : sql`coalesce(${deliveries.id}, ${start}) < ${after}`,
       ),
     )
     .orderBy(sql`e.id desc`, desc(deliveries.id))

@@ -37,7 +37,8 @@ export async function keepRefusal(
     ctx.db.insert(refusedWebhooks).values(row),
     ctx.db.delete(refusedWebhooks).where(and(mine(ctx, source), lt(refusedWebhooks.id, oldest))),
   ]
-  await commit(ctx, { statements, result: undefined }).catch((error: unknown) =>
+  // A key stands for what is answered, and is not finished by this.
+  await commit({ ...ctx, idempotency: null }, { statements, result: undefined }).catch((error: unknown) =>
     log.error('refusal_not_kept', { source, code, cause: describeError(error) }),
   )
 }

@@ -14,7 +14,7 @@ import { tenantOfReferences } from './references'
 import { Receipt } from './schema'
 import { keyOfSender, ofProvider, ofSource, type Proven, plain } from './senders'
 import type { Provider, SourceRow } from './table'
-import { answerOtherwise, contextOf, heeding } from './take'
+import { answerOtherwise, contextOf } from './take'
 
 const tag = 'incoming webhooks'
 const errors: ProblemCode[] = [
@@ -30,11 +30,8 @@ const bytes = () => onlyNoted({ body: { schema: z.unknown(), contentType: '*/*' 
 async function fromProvider(c: HonoContext<AppEnv>, source: Provider, proven: Proven) {
   const request = c.get('request')
   const { ctx: nobody, incoming, signed_by } = proven
-  const { message, said } = await heeding(c, nobody, source, () => {
-    const message = messageOf(incoming.body, 'application/json', true)
-    return { message, said: PROVIDERS[source].read(message.value) }
-  })
-  const { references, ...known } = said
+  const message = messageOf(incoming.body, 'application/json', true)
+  const { references, ...known } = PROVIDERS[source].read(message.value)
   const tenantId = await tenantOfReferences(request, source, references)
   const ctx = tenantId === null ? nobody : contextOf(request, bareTenant(tenantId))
   if (tenantId !== null) request.usedBy = { tenant_id: tenantId, caller: 'public' }
@@ -46,18 +43,20 @@ async function fromProvider(c: HonoContext<AppEnv>, source: Provider, proven: Pr
 }
 
 /** What a tenant's own source sent: a receipt, or what its kind takes for an answer. */
-function fromSource(c: HonoContext<AppEnv>, source: SourceRow, { ctx, incoming, signed_by }: Proven) {
+async function fromSource(
+  c: HonoContext<AppEnv>,
+  source: SourceRow,
+  { ctx, incoming, signed_by }: Proven,
+): Promise<{ challenge: string } | { receipt: Taken }> {
   const { id, kind, name, hmac, subject_path } = source
-  return heeding(c, ctx, id, async () => {
-    const type = c.req.raw.headers.get('Content-Type') ?? ''
-    const message = messageOf(incoming.body, type, KINDS[kind].isJson === true)
-    const challenge = fieldOf(message.value, 'challenge')
-    if (kind === 'slack' && fieldOf(message.value, 'type') === 'url_verification' && challenge !== null)
-      return { challenge }
-    const said = await KINDS[kind].read(incoming, message, hmac)
-    const sender = { source: id, source_id: id, kind, name, subject_path, signed_by, ...said }
-    return { receipt: await receiveWebhook(ctx, sender, message, incoming.body, providerOfKind(kind)) }
-  })
+  const type = c.req.raw.headers.get('Content-Type') ?? ''
+  const message = messageOf(incoming.body, type, KINDS[kind].isJson === true)
+  const challenge = fieldOf(message.value, 'challenge')
+  if (kind === 'slack' && fieldOf(message.value, 'type') === 'url_verification' && challenge !== null)
+    return { challenge }
+  const said = await KINDS[kind].read(incoming, message, hmac)
+  const sender = { source: id, source_id: id, kind, name, subject_path, signed_by, ...said }
+  return { receipt: await receiveWebhook(ctx, sender, message, incoming.body, providerOfKind(kind)) }
 }
 
 const nobodys: NonNullable<Note['also']> = [

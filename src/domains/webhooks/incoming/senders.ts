@@ -16,7 +16,7 @@ import { PROVIDERS } from './providers'
 import { NOBODY } from './receive'
 import { openSecrets } from './secrets'
 import type { Provider, SourceRow } from './table'
-import { answerOtherwise, contextOf, counting, heeding, incomingOf } from './take'
+import { answerOtherwise, contextOf, counting, heed, heeding, incomingOf } from './take'
 
 /** A webhook that its sender is proven to have sent, by the secret of that number; `source` is null of a provider. */
 export type Proven = {
@@ -50,6 +50,7 @@ export function ofProvider(sender: Provider): MiddlewareHandler<WithSender> {
     await counting(plain(c), ctx, sender, null)
     c.set('webhook', { ctx, sender, source: null, ...proof })
     await next()
+    await heed(plain(c), ctx, sender, c.error)
   }
 }
 
@@ -75,6 +76,7 @@ export function ofSource(): MiddlewareHandler<WithSender> {
     await counting(plain(c), ctx, id, Math.min(source.per_minute, limitsOf(tenant).requests_per_minute))
     c.set('webhook', { ctx, sender: id, source, ...proof })
     await next()
+    await heed(plain(c), ctx, id, c.error)
     // What is kept for a key is the receipt.
     const answer =
       c.res.headers.has('Idempotency-Replayed') && c.res.ok && answerOtherwise(plain(c), source.kind)

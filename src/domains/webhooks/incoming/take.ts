@@ -1,6 +1,5 @@
 import type { Context as HonoContext } from 'hono'
 import type { Context, Principal, RequestContext, Tenant } from '../../../data/context'
-import { IdempotencyRace } from '../../../data/refusal'
 import { contextFor } from '../../../data/system'
 import { answerWith } from '../../../http/answer-headers'
 import type { AppEnv } from '../../../http/app-env'
@@ -37,13 +36,24 @@ export async function heeding<T>(
   try {
     return await work()
   } catch (error) {
-    if (error instanceof Problem && error.status < 500 && !(error instanceof IdempotencyRace)) {
-      // Where there were too many, the answer says that instead, and the log is spared.
-      await countRefused(c, source)
-      await keepRefusal(ctx, source, error, announcedBy(c))
-    }
+    await heed(c, ctx, source, error)
     throw error
   }
+}
+
+/** Counts a refusal and keeps it in the log of its source; 429 `rate_limited` where there were too many. */
+export async function heed(
+  c: HonoContext<AppEnv>,
+  ctx: Context,
+  source: string,
+  error: unknown,
+): Promise<void> {
+  // Who is told that the first one is still at work has lost nothing.
+  const isRefusal = error instanceof Problem && error.status < 500 && error.code !== 'idempotency_in_progress'
+  if (!isRefusal) return
+  // Where there were too many, the answer says that instead, and the log is spared.
+  await countRefused(c, source)
+  await keepRefusal(ctx, source, error, announcedBy(c))
 }
 
 /** Counts a webhook that its source did send; 429 `rate_limited`, of which the first in a minute is in its log. */

@@ -46,12 +46,14 @@ export async function retain(env: Bindings, execution: Deferring, now: number): 
   await retainTenants(env, execution, now, () => true)
   // What providers sent of nobody, and what they were refused.
   const nobody = systemContext(env, bareTenant(NOBODY), 'retention', (work) => execution.waitUntil(work))
-  await dropOldIncoming({ ...nobody, now })
-  await dropOldKeys(env, now)
-  await dropOldChanges(env, now)
-  await dropOldAttempts(env, now)
-  await tendSessions(env, now)
+  await apart(() => dropOldIncoming({ ...nobody, now }))
+  for (const drop of [dropOldKeys, dropOldChanges, dropOldAttempts, tendSessions])
+    await apart(() => drop(env, now))
 }
+
+/** One that fails is tried again an hour later, and does not stop the others. */
+const apart = (work: () => Promise<unknown>): Promise<unknown> =>
+  work().catch((error: unknown) => log.error('retention_failed', { cause: String(error) }))
 
 /** Goes on where a tenant had more than one run drops. */
 export async function retainUndone(env: Bindings, execution: Deferring, now: number): Promise<void> {
