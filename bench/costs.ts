@@ -7,7 +7,7 @@ import { type Asked, ask, by, LOGIN, type Seeded, saying } from './seed.ts'
 /** What a request costs in D1: the rows of its own statements, and those of what it sets going. */
 export type Cost = { what: string; request: Rows; after: Rows }
 
-/** The most rows that what was said, its event, its idempotency key and one delivery may write; three more begin a conversation. */
+/** The most rows that what was said, its event, its idempotency key and one delivery may write; two more begin a conversation, or say who spoke. */
 export const MOST_ROWS_WRITTEN = 20
 
 /** Every kind of request once, as D1 itself counts it. */
@@ -99,9 +99,17 @@ async function writes(warm: Warm, receiverUrl: string): Promise<void> {
   })
   await post('POST /interactions, delivered to one endpoint', 3)
   const key = { 'X-Idempotency-Key': 'bench-1' }
-  const known = { speaker_id: 'caller-17' }
+  const known = { conversation_id: 'call-4711' }
+  await post('POST /interactions, the first of a conversation, delivered', 3, known)
   const { data } = await post(WHOLE, 4, known, key)
   await post('the same request again', 4, known, key)
+  const other = { 'X-Idempotency-Key': 'bench-2' }
+  await post(
+    'POST /interactions of the same speaker, idempotency key, delivered',
+    4,
+    { speaker_id: 'caller-17' },
+    other,
+  )
   await warm('DELETE /interactions/{id}', 'DELETE', `/api/v1/interactions/${data.id}`)
   await warm('GET /deliveries', 'GET', '/api/v1/deliveries')
 }
@@ -118,7 +126,7 @@ async function chats(warm: Warm): Promise<void> {
 }
 
 /** The line that the bound of MOST_ROWS_WRITTEN is about. */
-export const WHOLE = 'POST /interactions, idempotency key, delivered'
+export const WHOLE = 'POST /interactions of a known conversation, idempotency key, delivered'
 
 /** Takes every delivery. */
 export async function startReceiver(): Promise<{ url: string; stop: () => void }> {
