@@ -25,6 +25,7 @@ import {
 import { createPartner, deletePartner, getPartner, listPartners, updatePartner } from './service'
 
 const tag = 'Partners'
+const ENDING = 'The access tokens of before of those whom it concerns end.'
 const ofOne = { id: Id }
 const ofTenant = { id: Id, tenant_id: Id }
 const ofUser = { id: Id, user_id: Id }
@@ -98,7 +99,7 @@ export const partnerRoutes = new Hono<AppEnv>()
   )
   .put(
     '/:id/tenants/:tenant_id',
-    doc('Let a partner’s users act in a tenant', { tag, errors: ['conflict'] }),
+    doc('Let a partner’s users act in a tenant', { tag, description: ENDING, errors: ['conflict'] }),
     allow('platform:*'),
     params(ofTenant),
     body(GrantTenant),
@@ -110,7 +111,7 @@ export const partnerRoutes = new Hono<AppEnv>()
   )
   .delete(
     '/:id/tenants/:tenant_id',
-    doc('Take a tenant from a partner', { tag }),
+    doc('Take a tenant from a partner', { tag, description: ENDING }),
     allow('platform:*'),
     params(ofTenant),
     returnsNothing(),
@@ -131,7 +132,7 @@ export const partnerRoutes = new Hono<AppEnv>()
   )
   .put(
     '/:id/users/:user_id',
-    doc('Have a user act for a partner', { tag, errors: ['conflict'] }),
+    doc('Have a user act for a partner', { tag, description: ENDING, errors: ['conflict'] }),
     allow('platform:*'),
     params(ofUser),
     returns(200, PartnerUser),
@@ -139,7 +140,7 @@ export const partnerRoutes = new Hono<AppEnv>()
   )
   .delete(
     '/:id/users/:user_id',
-    doc('Have a user act for a partner no more', { tag }),
+    doc('Have a user act for a partner no more', { tag, description: ENDING }),
     allow('platform:*'),
     params(ofUser),
     returnsNothing(),

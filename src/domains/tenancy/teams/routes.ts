@@ -64,7 +64,7 @@ export const teamRoutes = new Hono<AppEnv>()
     '/:id/members/:user_id',
     doc('Take a user into a team', {
       tag,
-      description: 'Done again, it changes nothing.',
+      description: 'Done again, it changes nothing. The user’s access tokens of before end.',
       errors: ['team_limit_reached'],
     }),
     allow('teams:write'),
