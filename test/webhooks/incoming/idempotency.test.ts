@@ -122,6 +122,27 @@ describe('a webhook with a key', { timeout: 30_000 }, () => {
     expect(await incomingEvents(world.tenant.id)).toHaveLength(1)
   })
 
+  it('that is Slack’s challenge is answered with that again', async () => {
+    const id = await makeSource(await makeWorld(), { kind: 'slack' })
+    const key = crypto.randomUUID()
+    const send = (challenge: string) => {
+      const body = JSON.stringify({ type: 'url_verification', challenge })
+      const at = Math.floor(Date.now() / 1000)
+      const signature = `v0=${hmacOf('sha256', SECRET, `v0:${at}:${body}`).digest('hex')}`
+      const headers = {
+        'Content-Type': 'application/json',
+        'X-Slack-Signature': signature,
+        'X-Slack-Request-Timestamp': String(at),
+      }
+      return outcome(post(`in/${id}`, under(key, { body, headers })))
+    }
+    const [first, again] = [await send('c1'), await send('c1')]
+    expect([first.status, first.text, first.headers.get(REPLAYED)]).toEqual([200, 'c1', null])
+    expect([again.status, again.text, again.headers.get(REPLAYED)]).toEqual([200, 'c1', 'true'])
+    expect(again.headers.get('Content-Type')).toBe(first.headers.get('Content-Type'))
+    expect((await send('c2')).code).toBe('idempotency_key_reused')
+  })
+
   it('of Slack is answered with nothing then as well', async () => {
     const world = await makeWorld()
     const id = await makeSource(world, { kind: 'slack' })

@@ -1,7 +1,6 @@
 import { Hono, type Context as HonoContext } from 'hono'
 import * as z from 'zod'
 import { bareTenant } from '../../../data/system'
-import { answerWith } from '../../../http/answer-headers'
 import type { AppEnv } from '../../../http/app-env'
 import { type Note, onlyNoted } from '../../../http/notes'
 import { doc, Id, open, params, returns } from '../../../http/route'
@@ -14,7 +13,7 @@ import { tenantOfReferences } from './references'
 import { Receipt } from './schema'
 import { keyOfSender, ofProvider, ofSource, type Proven, plain } from './senders'
 import type { Provider, SourceRow } from './table'
-import { answerOtherwise, contextOf } from './take'
+import { answerChallenge, answerOtherwise, contextOf } from './take'
 
 const tag = 'incoming webhooks'
 const errors: ProblemCode[] = [
@@ -121,8 +120,7 @@ export const incoming = new Hono<AppEnv>()
       const { source } = c.var.webhook
       if (!source) throw new Error('a source is proven by its own secrets')
       const taken = await fromSource(plain(c), source, c.var.webhook)
-      if ('challenge' in taken)
-        return answerWith(plain(c), 200, taken.challenge, { 'Content-Type': 'text/plain; charset=UTF-8' })
+      if ('challenge' in taken) return answerChallenge(plain(c), taken.challenge)
       return answerOtherwise(plain(c), source.kind) ?? c.var.reply(taken.receipt)
     },
   )

@@ -77,9 +77,10 @@ export function ofSource(): MiddlewareHandler<WithSender> {
     c.set('webhook', { ctx, sender: id, source, ...proof })
     await next()
     await heed(plain(c), ctx, id, c.error)
-    // What is kept for a key is the receipt.
-    const answer =
-      c.res.headers.has('Idempotency-Replayed') && c.res.ok && answerOtherwise(plain(c), source.kind)
+    // What is kept for a key is the receipt, or a challenge.
+    const isReceipt = c.res.ok && c.res.headers.get('Content-Type')?.startsWith('application/json')
+    const isReplayed = isReceipt && c.res.headers.has('Idempotency-Replayed')
+    const answer = isReplayed ? answerOtherwise(plain(c), source.kind) : null
     if (answer) c.res = answer
   }
   return noted(middleware, { errors: ['tenant_mismatch', 'tenant_suspended', 'tenant_cancelled'] })

@@ -5,6 +5,7 @@ import { answerWith } from '../../../http/answer-headers'
 import type { AppEnv } from '../../../http/app-env'
 import { readBytes } from '../../../http/body'
 import { Problem } from '../../../lib/problem'
+import { keepAnswer } from '../../metering/idempotency/service'
 import { admitSource, countRefused } from '../../metering/limits/sources'
 import type { Incoming } from './proof'
 import { keepRefusal, type Refusal } from './refusals'
@@ -98,4 +99,13 @@ export function answerOtherwise(c: HonoContext<AppEnv>, kind: SourceKind): Respo
     return answerWith(c, 200, '<Response/>', { 'Content-Type': 'text/xml; charset=UTF-8' })
   if (kind === 'slack') return answerWith(c, 200, '', { 'Content-Type': 'text/plain; charset=UTF-8' })
   return null
+}
+
+/** Slack's challenge, as it came; a key stands for it as for a receipt. */
+export async function answerChallenge(c: HonoContext<AppEnv>, challenge: string): Promise<Response> {
+  const headers = { 'Content-Type': 'text/plain; charset=UTF-8' }
+  const { idempotency } = c.get('request')
+  if (idempotency)
+    await keepAnswer(c.get('request'), idempotency, { status: 200, headers, body: challenge, secret: false })
+  return answerWith(c, 200, challenge, headers)
 }
