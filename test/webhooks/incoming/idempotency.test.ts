@@ -2,17 +2,16 @@ import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
 import { callJson, makeWorld } from '../../world'
 import {
-  hmacOf,
   incomingEvents,
   makeSource,
   ofGithub,
+  ofSlack,
   ofStripe,
   ofTelnyx,
   ofUltravox,
   outcome,
   post,
   recordsOf,
-  SECRET,
   type Sent,
 } from './kit'
 
@@ -105,14 +104,7 @@ describe('a webhook with a key', { timeout: 30_000 }, () => {
         event_id: event,
         event: { type: 'message', text },
       })
-      const at = Math.floor(Date.now() / 1000)
-      const signature = `v0=${hmacOf('sha256', SECRET, `v0:${at}:${body}`).digest('hex')}`
-      const headers = {
-        'Content-Type': 'application/json',
-        'X-Slack-Signature': signature,
-        'X-Slack-Request-Timestamp': String(at),
-      }
-      return outcome(post(`in/${id}`, key === null ? { body, headers } : under(key, { body, headers })))
+      return outcome(post(`in/${id}`, key === null ? ofSlack(body) : under(key, ofSlack(body))))
     }
     const key = crypto.randomUUID()
     expect((await send(null, 'Ev1', 'a')).status).toBe(200)
@@ -127,14 +119,7 @@ describe('a webhook with a key', { timeout: 30_000 }, () => {
     const key = crypto.randomUUID()
     const send = (challenge: string) => {
       const body = JSON.stringify({ type: 'url_verification', challenge })
-      const at = Math.floor(Date.now() / 1000)
-      const signature = `v0=${hmacOf('sha256', SECRET, `v0:${at}:${body}`).digest('hex')}`
-      const headers = {
-        'Content-Type': 'application/json',
-        'X-Slack-Signature': signature,
-        'X-Slack-Request-Timestamp': String(at),
-      }
-      return outcome(post(`in/${id}`, under(key, { body, headers })))
+      return outcome(post(`in/${id}`, under(key, ofSlack(body))))
     }
     const [first, again] = [await send('c1'), await send('c1')]
     expect([first.status, first.text, first.headers.get(REPLAYED)]).toEqual([200, 'c1', null])
@@ -149,14 +134,7 @@ describe('a webhook with a key', { timeout: 30_000 }, () => {
     const key = crypto.randomUUID()
     const body = JSON.stringify({ type: 'event_callback', event_id: key, event: { type: 'message' } })
     const send = () => {
-      const at = Math.floor(Date.now() / 1000)
-      const signature = `v0=${hmacOf('sha256', SECRET, `v0:${at}:${body}`).digest('hex')}`
-      const headers = {
-        'Content-Type': 'application/json',
-        'X-Slack-Signature': signature,
-        'X-Slack-Request-Timestamp': String(at),
-      }
-      return outcome(post(`in/${id}`, under(key, { body, headers })))
+      return outcome(post(`in/${id}`, under(key, ofSlack(body))))
     }
     const [first, again] = [await send(), await send()]
     expect([first.status, first.text]).toEqual([200, ''])

@@ -66,6 +66,19 @@ export function ofGithub(body: string, id = crypto.randomUUID() as string, secre
   }
 }
 
+export function ofSlack(
+  body: string,
+  at = seconds(),
+  type: Record<string, string> = JSON_TYPE,
+  secret = SECRET,
+): Sent {
+  const signature = hmacOf('sha256', secret, `v0:${at}:${body}`).digest('hex')
+  return {
+    body,
+    headers: { ...type, 'X-Slack-Signature': `v0=${signature}`, 'X-Slack-Request-Timestamp': String(at) },
+  }
+}
+
 /** Sends what was signed, as its sender would. */
 export const post = (path: string, { body, headers }: Sent) =>
   call('POST', `/api/v1/webhooks/${path}`, { raw: body, headers })

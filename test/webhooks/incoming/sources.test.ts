@@ -12,6 +12,7 @@ import {
   incomingEvents,
   makeSource,
   ofGithub,
+  ofSlack,
   outcome,
   post,
   recordsOf,
@@ -23,14 +24,6 @@ import {
 const WHSEC = `whsec_${btoa('x'.repeat(32))}`
 const json = { 'Content-Type': 'application/json' }
 const form = { 'Content-Type': 'application/x-www-form-urlencoded' }
-
-function ofSlack(body: string, at = seconds(), type: Record<string, string> = json, secret = SECRET): Sent {
-  const signature = hmacOf('sha256', secret, `v0:${at}:${body}`).digest('hex')
-  return {
-    body,
-    headers: { ...type, 'X-Slack-Signature': `v0=${signature}`, 'X-Slack-Request-Timestamp': String(at) },
-  }
-}
 
 const ofShopify = (body: string, more: Record<string, string>): Sent => ({
   body,

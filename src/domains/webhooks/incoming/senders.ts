@@ -1,5 +1,5 @@
 import type { Context as HonoContext, MiddlewareHandler } from 'hono'
-import type { Context } from '../../../data/context'
+import type { Context, RequestContext } from '../../../data/context'
 import { bareTenant } from '../../../data/system'
 import type { AppEnv } from '../../../http/app-env'
 import { noted } from '../../../http/notes'
@@ -11,9 +11,11 @@ import { refuseUnlessActive } from '../../tenancy/tenants/active'
 import { isAdmitted, refuseOtherTenant } from '../../tenancy/tenants/pinned'
 import { findSource } from './find'
 import { KINDS } from './kinds'
+import { messageOf } from './message'
 import type { Incoming } from './proof'
 import { PROVIDERS } from './providers'
 import { NOBODY } from './receive'
+import { tenantOfReferences } from './references'
 import { openSecrets } from './secrets'
 import type { Provider, SourceRow } from './table'
 import { answerOtherwise, contextOf, counting, heed, heeding, incomingOf } from './take'
@@ -51,7 +53,16 @@ export function ofProvider(sender: Provider): MiddlewareHandler<WithSender> {
     c.set('webhook', { ctx, sender, source: null, ...proof })
     await next()
     await heed(plain(c), ctx, sender, c.error)
+    if (c.res.ok && c.res.headers.has('Idempotency-Replayed'))
+      await countReplay(request, sender, proof.incoming)
   }
+}
+
+/** A webhook that is answered by its key is in the usage of the tenant that it is for, as at first. */
+async function countReplay(request: RequestContext, sender: Provider, { body }: Incoming): Promise<void> {
+  const { references } = PROVIDERS[sender].read(messageOf(body, 'application/json', true).value)
+  const tenant_id = await tenantOfReferences(request, sender, references)
+  if (tenant_id !== null) request.usedBy = { tenant_id, caller: 'public' }
 }
 
 /** What a tenant's own source sends: 401 without its signature, 403 where the tenant does not stand, 404 for no source. */
