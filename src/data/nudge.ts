@@ -15,39 +15,46 @@ const GIVEN_UP_MS = 500
 /** Who sends for the others hands over in good time: work after an answer is cut off after 30 s. */
 const TURN_MS = 5_000
 
-const waiting: EventNudge[] = []
-let sendingSince: number | null = null
+type Nudge = (env: Pick<Bindings, 'EVENTS_QUEUE'>, mine: EventNudge) => Promise<void>
 
 /**
  * Resolves when the queue was nudged for these events, by this request or by another that took it along. No other request's
  * promise is awaited, since that may never end: each looks for itself whether its events still wait.
  */
-export async function nudge(env: Pick<Bindings, 'EVENTS_QUEUE'>, mine: EventNudge): Promise<void> {
-  waiting.push(mine)
-  while (waiting.includes(mine)) {
-    const busy = sendingSince !== null && Date.now() - sendingSince < GIVEN_UP_MS
-    if (busy) await sleep(LOOK_AGAIN_MS)
-    else await sendWaiting(env)
-  }
-}
+export const nudge = nudger()
 
-async function sendWaiting(env: Pick<Bindings, 'EVENTS_QUEUE'>): Promise<void> {
-  const until = Date.now() + TURN_MS
-  try {
-    while (waiting.length > 0 && Date.now() < until) {
-      sendingSince = Date.now()
-      const [first, ...others] = takeWaiting()
-      if (first && others.length === 0) await env.EVENTS_QUEUE.send(first)
-      else if (first) await env.EVENTS_QUEUE.sendBatch([first, ...others].map((body) => ({ body })))
-      await sleep(BETWEEN_SENDS_MS)
+/** One that shares its sends with nobody else's. */
+export function nudger(): Nudge {
+  const waiting: EventNudge[] = []
+  let sendingSince: number | null = null
+
+  const sendWaiting = async (env: Parameters<Nudge>[0]) => {
+    const until = Date.now() + TURN_MS
+    try {
+      while (waiting.length > 0 && Date.now() < until) {
+        sendingSince = Date.now()
+        const [first, ...others] = takeFrom(waiting)
+        if (first && others.length === 0) await env.EVENTS_QUEUE.send(first)
+        else if (first) await env.EVENTS_QUEUE.sendBatch([first, ...others].map((body) => ({ body })))
+        await sleep(BETWEEN_SENDS_MS)
+      }
+    } finally {
+      sendingSince = null
     }
-  } finally {
-    sendingSince = null
+  }
+
+  return async (env, mine) => {
+    waiting.push(mine)
+    while (waiting.includes(mine)) {
+      const busy = sendingSince !== null && Date.now() - sendingSince < GIVEN_UP_MS
+      if (busy) await sleep(LOOK_AGAIN_MS)
+      else await sendWaiting(env)
+    }
   }
 }
 
 /** What goes next, a message for each tenant: Miniflare's broker, for one, can't take more than one a millisecond. */
-function takeWaiting(): EventNudge[] {
+function takeFrom(waiting: EventNudge[]): EventNudge[] {
   const taken: EventNudge[] = []
   for (let count = 0; waiting[0] && (count === 0 || count + waiting[0].event_ids.length <= MOST_AT_ONCE); ) {
     count += waiting[0].event_ids.length

@@ -31,7 +31,7 @@ async function startStripe(t) {
 async function makeBuyer(t, vars) {
   const service = await startService(t, { vars: { CREDIT_PRICE: '1', ...vars } })
   const { tenant, token, key } = await signUp(service, 'buying')
-  setLimits(service, tenant.id, {
+  await setLimits(service, tenant.id, {
     ...{ requests_per_minute: 1_000_000, requests_per_hour: 50_000_000, requests_per_day: 1_000_000_000 },
   })
   // While wrangler ran nothing was heard: connections that the service closed meanwhile are let go first.

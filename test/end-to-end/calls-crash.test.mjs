@@ -27,7 +27,7 @@ async function callUntilGone(service, key, agent_id, accepted) {
 test('calls, killed twice: each ends once, and is settled once', { timeout: 600_000 }, async (t) => {
   const service = await startService(t, { vars: { CALL_PROVIDER: 'simulated', CALL_SIMULATED_SPEED: '8' } })
   const { tenant, key } = await signUp(service, 'calling')
-  setLimits(service, tenant.id, {
+  await setLimits(service, tenant.id, {
     ...{ requests_per_minute: 1_000_000, requests_per_hour: 50_000_000, requests_per_day: 1_000_000_000 },
   })
   await grantCredit(service, tenant.id, CREDIT)

@@ -16,7 +16,7 @@ const number = (n) =>
 test('a campaign, killed in the middle: nobody is called twice', { timeout: 600_000 }, async (t) => {
   const service = await startService(t, { vars: { CALL_PROVIDER: 'simulated', CALL_SIMULATED_SPEED: '20' } })
   const { tenant, key } = await signUp(service, 'campaign')
-  setLimits(service, tenant.id, { requests_per_minute: 100_000, requests_per_hour: 1_000_000 })
+  await setLimits(service, tenant.id, { requests_per_minute: 100_000, requests_per_hour: 1_000_000 })
   await grantCredit(service, tenant.id, CREDIT)
   const agent = await must(service, 'POST', '/api/v1/agents', {
     ...{ as: key, body: { name: 'Caller', kind: 'echo', greeting: 'Hello' } },

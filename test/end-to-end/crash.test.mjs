@@ -93,7 +93,7 @@ test('kill -9 in the middle of work', { timeout: 600_000 }, async (t) => {
   const service = await startService(t)
   const { key, login, tenant } = await signUp(service)
   // What is accepted in three seconds is more than a starter's twenty deliveries a second send in half a minute.
-  setLimits(service, tenant.id, { deliveries_per_second: 1_000 })
+  await setLimits(service, tenant.id, { deliveries_per_second: 1_000 })
   const get = (route) => must(service, 'GET', route, { as: key })
   const post = (route, body, headers) => must(service, 'POST', route, { as: key, body, headers })
 

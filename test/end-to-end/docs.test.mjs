@@ -7,12 +7,12 @@ import { test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { chromium } from 'playwright-core'
 import { Webhook } from 'standardwebhooks'
-import { makePlatformAdmin } from '../../scripts/lib/platform-admin.mjs'
 import {
   browserAt,
   freePort,
   must,
   noBrowser,
+  platformToken,
   ROOT,
   readEvents,
   signUp,
@@ -304,8 +304,7 @@ test('the pages in docs/', { timeout: 600_000 }, async (t) => {
 
   await t.test('limits.md: every line', async (t) => {
     const admin = { email: 'root@acme.example', password: 'a very long root phrase' }
-    await makePlatformAdmin({ ...admin, where: ['--local', '--persist-to', service.stateDir] })
-    env.ADMIN = (await must(service, 'POST', '/api/v1/auth/login', { body: admin })).access_token
+    env.ADMIN = await platformToken(service, admin)
     env.TENANT = tenant.id
     await followPage(t, 'limits.md')
   })

@@ -286,13 +286,30 @@ export async function signUp(service, slug = `t-${randomBytes(6).toString('hex')
   return { tenant, user, login, token, key }
 }
 
+/**
+ * Says `sql` to the service's database. Nothing is heard while wrangler runs: connections that the service closed
+ * meanwhile are let go before this resolves, or the next request would be sent on one of them and fail.
+ */
+export async function executeSql(service, sql) {
+  wrangler(['d1', 'execute', 'DB', ...databaseOf(service), '--yes', '--command', sql])
+  await wait(100)
+}
+
+/** Makes a platform administrator and logs in; answers the token. */
+export async function platformToken(service, login) {
+  await makePlatformAdmin({ ...login, where: databaseOf(service) })
+  await wait(100)
+  return (await must(service, 'POST', '/api/v1/auth/login', { body: login })).access_token
+}
+
+const databaseOf = ({ stateDir }) => ['--local', '--persist-to', stateDir]
+
 /** Gives a tenant credit, as the platform does. */
 export async function grantCredit(service, tenantId, amount) {
-  const login = { email: 'root@example.com', password: 'a platform of one’s own' }
-  await makePlatformAdmin({ ...login, where: ['--local', '--persist-to', service.stateDir] })
-  // While wrangler ran nothing was heard: connections that the service closed meanwhile are let go first.
-  await wait(100)
-  const { access_token: as } = await must(service, 'POST', '/api/v1/auth/login', { body: login })
+  const as = await platformToken(service, {
+    email: 'root@example.com',
+    password: 'a platform of one’s own',
+  })
   const body = { amount, reference: 'end-to-end' }
   await must(service, 'POST', `/api/platform/tenants/${tenantId}/credits`, { as, body })
 }
@@ -300,10 +317,7 @@ export async function grantCredit(service, tenantId, amount) {
 /** Gives a tenant limits of its own, where a test does more than its plan allows; within ten seconds they hold. */
 export function setLimits(service, tenantId, limits) {
   const set = `update tenants set rate_limits = '${JSON.stringify(limits)}', version = version + 1`
-  wrangler([
-    ...['d1', 'execute', 'DB', '--local', '--persist-to', service.stateDir],
-    ...['--command', `${set} where id = '${tenantId}'`],
-  ])
+  return executeSql(service, `${set} where id = '${tenantId}'`)
 }
 
 /** The events of a `text/event-stream` body as they come: `{ id, event, data }`, data parsed where it is JSON. */

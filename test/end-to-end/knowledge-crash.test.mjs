@@ -22,7 +22,7 @@ async function upload(service, key, filename, text) {
 test('kill -9 while files are taken in', { timeout: 700_000 }, async (t) => {
   const service = await startService(t)
   const { key, tenant } = await signUp(service)
-  setLimits(service, tenant.id, { requests_per_minute: 100_000 })
+  await setLimits(service, tenant.id, { requests_per_minute: 100_000 })
   const base = await must(service, 'POST', '/api/v1/kb', { as: key, body: { name: 'Parts' } })
   const file_ids = []
   for (let file = 0; file < FILES; file++) {

@@ -8,13 +8,13 @@ import { setTimeout as wait } from 'node:timers/promises'
 import * as esbuild from 'esbuild'
 import { chromium } from 'playwright-core'
 import { Webhook } from 'standardwebhooks'
-import { makePlatformAdmin } from '../../scripts/lib/platform-admin.mjs'
-import { wrangler } from '../../scripts/lib/wrangler.mjs'
 import {
   browserAt,
   call,
+  executeSql,
   must,
   noBrowser,
+  platformToken,
   signUp,
   startReceiver,
   startService,
@@ -239,8 +239,7 @@ test('the documents before /api/v1', { timeout: 600_000 }, async (t) => {
   const pasted = async (line, values) => JSON.parse(await paste(line, values))
 
   const admin = { email: 'root@example.com', password: 'a platform of one’s own' }
-  makePlatformAdmin({ ...admin, where: ['--local', '--persist-to', service.stateDir] })
-  const { access_token: root } = await must(service, 'POST', '/api/v1/auth/login', { body: admin })
+  const root = await platformToken(service, admin)
 
   let team
 
@@ -285,10 +284,7 @@ test('the documents before /api/v1', { timeout: 600_000 }, async (t) => {
     assert.equal(user.role, 'user')
     assert.equal(user.is_active, true)
 
-    wrangler([
-      ...['d1', 'execute', 'DB', '--local', '--persist-to', service.stateDir],
-      ...['--command', MAKE_ADMIN],
-    ])
+    await executeSql(service, MAKE_ADMIN)
     assert.deepEqual(await pasted(LOGIN), { message: 'Login successful' })
     const jar = readFileSync(path.join(folder, 'cookies.txt'), 'utf8')
     assert.match(jar, /^#HttpOnly_localhost\t.*\taccess_token\t/m)

@@ -65,7 +65,7 @@ test('limits', { timeout: 600_000 }, async (t) => {
 
   await t.test('streams that a kill cut off are not counted for ever', async () => {
     const { key, tenant } = await signUp(service)
-    setLimits(service, tenant.id, { open_streams: 2 })
+    await setLimits(service, tenant.id, { open_streams: 2 })
     const agent = await call(service, 'POST', '/api/v1/agents', {
       as: key,
       body: { name: 'Echo', kind: 'echo' },

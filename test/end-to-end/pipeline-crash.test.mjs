@@ -45,7 +45,7 @@ test('interactions, killed twice: to the data pipeline at least once, counted ex
     vars: { DATA_PIPELINE_URL: pipeline.url, DATA_PIPELINE_TOKEN: 'the-token-of-the-pipeline' },
   })
   const { tenant, key } = await signUp(service, 'killed')
-  setLimits(service, tenant.id, {
+  await setLimits(service, tenant.id, {
     ...{ requests_per_minute: 1_000_000, requests_per_hour: 50_000_000, requests_per_day: 1_000_000_000 },
   })
   const accepted = []

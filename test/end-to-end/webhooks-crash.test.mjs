@@ -87,7 +87,7 @@ const nameOf = (event, number) => `${event} ${number}`
 test(`kill -9, ${KILLS} times while ${EVENTS} events are accepted`, { timeout: 900_000 }, async (t) => {
   const service = await startService(t)
   const { key, tenant } = await signUp(service)
-  setLimits(service, tenant.id, {
+  await setLimits(service, tenant.id, {
     ...{ requests_per_minute: 1_000_000, requests_per_hour: 50_000_000, requests_per_day: 1_000_000_000 },
     deliveries_per_second: 10_000,
   })
