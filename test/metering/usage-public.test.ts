@@ -4,7 +4,7 @@ import { makeRunToken } from '../../src/domains/chat/runs/token'
 import { type Bindings, settingsOf } from '../../src/env'
 import { chatWith, EventReader, sleep } from '../chat/kit'
 import { pathOf, presign, put, upload } from '../files/kit'
-import { makeSource, ofGithub, post } from '../webhooks/incoming/kit'
+import { makeSource, ofGithub, ofTelnyx, post, remember } from '../webhooks/incoming/kit'
 import { call, callJson, makeWorld, type World } from '../world'
 
 // What is a tenant's request though no user and no key made it: the signature, the link or the token says whose it is.
@@ -104,6 +104,24 @@ describe('requests without a credential, in usage', { timeout: 30_000 }, () => {
     expect((await post(`in/${source}`, { ...sent, body: '{"a":2}' })).status).toBe(401)
     const used = await usedOf(world, 'POST', '/api/v1/webhooks/in/:source_id')
     expect(used).toEqual([2, 1, 14, given + refused])
+  })
+
+  it('are those of the operator’s providers for a tenant, by a key that was there before too', async () => {
+    const world = await makeWorld()
+    const connection_id = crypto.randomUUID()
+    await remember(world, 'telnyx', connection_id)
+    const sent = ofTelnyx({
+      data: { id: crypto.randomUUID(), event_type: 'call.initiated', payload: { connection_id } },
+    })
+    sent.headers['Idempotency-Key'] = crypto.randomUUID()
+    let given = 0
+    for (const replayed of [null, 'true']) {
+      const answer = await post('telnyx', sent)
+      expect([answer.status, answer.headers.get('Idempotency-Replayed')]).toEqual([200, replayed])
+      given += await read(answer)
+    }
+    const taken = 2 * String(sent.body).length
+    expect(await usedOf(world, 'POST', '/api/v1/webhooks/telnyx')).toEqual([2, 0, taken, given])
   })
 
   it('are those of an agent that posts what it says', async () => {

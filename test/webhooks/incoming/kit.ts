@@ -1,5 +1,8 @@
 import { env } from 'cloudflare:workers'
 import { createHmac, createPrivateKey, sign } from 'node:crypto'
+import { commit } from '../../../src/data/commit'
+import { referenceStatement } from '../../../src/domains/webhooks/incoming/references'
+import type { Provider } from '../../../src/domains/webhooks/incoming/table'
 import { call, callJson, type World } from '../../world'
 
 // What senders send, made without a line of the service's own.
@@ -92,6 +95,10 @@ export async function makeSource(world: World, body: object): Promise<string> {
   if (made.status !== 201) throw new Error(`source: ${made.status} ${JSON.stringify(made.error)}`)
   return made.data.id
 }
+
+/** Stores a provider's id for a tenant, as who asked the provider does. */
+export const remember = (world: World, provider: Provider, reference: string) =>
+  commit(world.ctx, { statements: [referenceStatement(world.ctx, provider, reference)], result: undefined })
 
 type Receipt = { id: string; event_id: string | null; duplicate: boolean }
 

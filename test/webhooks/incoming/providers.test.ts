@@ -2,12 +2,11 @@ import { env } from 'cloudflare:workers'
 import Stripe from 'stripe'
 import { describe, expect, it } from 'vitest'
 import { commit } from '../../../src/data/commit'
-import { forgottenReference, referenceStatement } from '../../../src/domains/webhooks/incoming/references'
-import type { Provider } from '../../../src/domains/webhooks/incoming/table'
+import { forgottenReference } from '../../../src/domains/webhooks/incoming/references'
 import { retain } from '../../../src/domains/webhooks/retention/service'
 import type { Bindings } from '../../../src/env'
 import { firstIdAt } from '../../../src/lib/ids'
-import { callJson, makePlatformAdmin, makeWorld, type World } from '../../world'
+import { callJson, makePlatformAdmin, makeWorld } from '../../world'
 import {
   hmacOf,
   incomingEvents,
@@ -16,6 +15,7 @@ import {
   outcome,
   post,
   recordsOf,
+  remember,
   type Sent,
   STRIPE,
   STRIPE_BEFORE,
@@ -23,10 +23,6 @@ import {
 } from './kit'
 
 const id = (prefix: string) => `${prefix}_${crypto.randomUUID().replaceAll('-', '')}`
-
-/** Stores a provider's id for a tenant, as who asked the provider does. */
-const remember = (world: World, provider: Provider, reference: string) =>
-  commit(world.ctx, { statements: [referenceStatement(world.ctx, provider, reference)], result: undefined })
 
 const stripe = new Stripe('sk_test_none')
 

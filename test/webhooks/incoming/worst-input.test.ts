@@ -1,7 +1,5 @@
 import { env } from 'cloudflare:workers'
 import { describe, expect, it } from 'vitest'
-import { commit } from '../../../src/data/commit'
-import { referenceStatement } from '../../../src/domains/webhooks/incoming/references'
 import { retainTenant } from '../../../src/domains/webhooks/retention/service'
 import { newId } from '../../../src/lib/ids'
 import { Isolate } from '../../identity/isolates'
@@ -15,6 +13,7 @@ import {
   outcome,
   post,
   recordsOf,
+  remember,
   SECRET,
 } from './kit'
 
@@ -170,10 +169,7 @@ it('a service that is for one tenant takes nothing in for another', { timeout: 3
   const [world, other] = [await makeWorld(), await makeWorld()]
   const id = await makeSource(world, { kind: 'github' })
   const reference = `cs_${crypto.randomUUID()}`
-  await commit(world.ctx, {
-    statements: [referenceStatement(world.ctx, 'stripe', reference)],
-    result: undefined,
-  })
+  await remember(world, 'stripe', reference)
   const statuses = async (single: string) => {
     const isolate = new Isolate({ SINGLE_TENANT_ID: single } as object)
     const event = { id: `evt_${crypto.randomUUID()}`, type: 'x', data: { object: { id: reference } } }

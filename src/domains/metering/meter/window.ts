@@ -1,8 +1,8 @@
 /**
  * How long each window looks back, and by how much it slides. The minute slides by quarters of a second, where limits.md
  * says a second: a request counts until its whole bucket has left, so by seconds it would count for 61 s, and no more
- * than 98.4 % of the limit could ever be admitted, leases not yet reckoned (97.4 % are, by limits-accuracy.test.ts, where
- * the same page wants 98).
+ * than 98.4 % of the limit could ever be admitted. What leases hold unspent comes off that: 97.4 % are left by
+ * limits-accuracy.test.ts where the same page wants 98, and 98 only with a call for nearly every request.
  */
 export const PERIODS = {
   /** For what is held instead of refused. */
