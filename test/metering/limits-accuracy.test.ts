@@ -62,6 +62,20 @@ describe('counting by lease', () => {
     },
   )
 
+  it.each([
+    [30, 1_000],
+    [100, 1_000],
+    [100, 5_000],
+    [9, 100],
+    [3, 100],
+  ])('does so on %d isolates that share %d a minute', async (isolates, limit) => {
+    for (const load of [0.3, 1, 1.1, 2]) {
+      const { most, part } = await run(isolates, limit, load, 3)
+      expect(most, `the most in 60 s at ${load}`).toBeLessThanOrEqual(1)
+      expect(part, `what was admitted at ${load}`).toBeGreaterThanOrEqual(0.98)
+    }
+  })
+
   it.each([1, 3, 9])('does so across a restart of the Meter on %d isolates', async (isolates) => {
     for (const load of LOADS) {
       const { most, part, writes, calls } = await run(isolates, 1_000, load, 5, true)

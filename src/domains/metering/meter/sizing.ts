@@ -16,10 +16,16 @@ const AHEAD_MS = 400
 const ALONE = 0.25
 /** Below this limit nothing is lent beyond what waits, for one unspent request would be felt elsewhere. */
 const EXACT_BELOW = 50
+/** Where many share a window that is nearly full, nobody holds more than it needs for so long. */
+const SHARED_MS = 500
+/** They share it so where what they would hold in vain is more than this part of the limit. */
+const IN_VAIN = 0.002
+/** An isolate that sees so much of what comes has nobody to miss what it holds. */
+const NEARLY_ALL = 0.9
 /** Of what is free at most half goes to one isolate, until so little is left: part of the limit. */
 const LAST_BIT = 0.02
 
-/** The smallest lease (limits.md): 0.1 % of the limit, at least one. */
+/** The smallest lease (limits.md): 0.1 % of the limit, at least one. A hundred isolates that share a full window get less. */
 export const leastLease = (limit: number): number => Math.max(1, Math.ceil(limit / 1_000))
 
 /** How long a lease lives where so much is free, for an isolate that sees `rate` of `total` requests a second. */
@@ -47,9 +53,22 @@ export function sizeGrant(asked: Asked): { count: number; later: Spell[] } {
   const open = Math.max(0, steps[0]?.room ?? 0)
   if (limit < EXACT_BELOW) return { count: Math.min(open, wanted), later: [] }
   const top = Math.floor(Math.max(open / 2, Math.min(open, limit * LAST_BIT)))
-  if (total * life * HEADROOM > open * 1_000) return sliced(asked, open, top)
+  if (total * life * HEADROOM > open * 1_000) {
+    if (!isShared(asked)) return sliced(asked, open, top)
+    const share = Math.round(rate * Math.min(SHARED_MS / 1_000, open / total))
+    return { count: Math.min(open, Math.max(wanted, 1, share)), later: [] }
+  }
   const need = Math.max(wanted, leastLease(limit), Math.ceil((rate * life * HEADROOM) / 1_000))
   return { count: Math.min(need, top), later: [] }
+}
+
+/**
+ * Whether isolates that hold a lease's worth of a nearly full window would hold much in vain. What comes to one while it
+ * lives varies by the square root of it: two fifths of that are left over on average, while others refuse.
+ */
+function isShared({ limit, rate, total, life }: Asked): boolean {
+  const each = 0.4 * Math.sqrt((rate * life) / 1_000)
+  return rate < NEARLY_ALL * total && each * (total / rate) > IN_VAIN * limit
 }
 
 /** In a window that is nearly full nobody holds much more than is needed until the next bucket leaves. */
