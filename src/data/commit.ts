@@ -12,6 +12,7 @@ import { tenantDatabase } from './database'
 import { insertRows } from './insert-rows'
 import { nudge } from './nudge'
 import { keepWatch } from './outbox'
+import { packed } from './packed-answer'
 import { type AuditEntry, auditStatements } from './record'
 import { IdempotencyRace, refusalOf } from './refusal'
 import { sealedIn } from './sealed'
@@ -92,7 +93,13 @@ export async function commit<T>(ctx: Context, change: Change<T>): Promise<T> {
   // made exists already.
   if (ctx.idempotency?.render) {
     const answer = ctx.idempotency.render(change.result)
-    const body = change.secret ? await sealAnswer(ctx, ctx.idempotency, answer.body) : answer.body
+    const plain = await packed(answer.body)
+    if (plain === null)
+      throw problem(
+        'body_too_large',
+        'The answer would be too large to be kept for the key: send less at once, or without one',
+      )
+    const body = change.secret ? await sealAnswer(ctx, ctx.idempotency, plain) : plain
     batch.push(finishKey(ctx, ctx.idempotency, { ...answer, body }))
     if (ctx.idempotency.claimed) demand(sql`changes() > 0`, new IdempotencyRace())
   }

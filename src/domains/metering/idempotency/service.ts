@@ -2,9 +2,11 @@ import { and, eq, isNull, lt, type SQL, sql } from 'drizzle-orm'
 import { answerSealer } from '../../../data/commit'
 import type { IdempotencyClaim, RequestContext, StoredAnswer } from '../../../data/context'
 import { type Database, databaseOf, directory, tenantDatabase } from '../../../data/database'
+import { packed, unpacked } from '../../../data/packed-answer'
 import type { Bindings } from '../../../env'
 import { isSealed } from '../../../lib/crypto'
 import { firstIdAt, iso } from '../../../lib/ids'
+import { log } from '../../../lib/log'
 import { problem } from '../../../lib/problem'
 import { idempotencyKeys } from './table'
 
@@ -69,7 +71,8 @@ export async function claimKey(request: RequestContext, claim: IdempotencyClaim)
 
 /**
  * Keeps an answer that no commit kept: a refusal that a repeat would get again, what was done without a change in D1, or
- * what came of a job that was waited for, in its place. False where another one stands.
+ * what came of a job that was waited for, in its place. False where another one stands. One that is too long for a row is
+ * not kept, and its key is free again.
  */
 export async function keepAnswer(
   request: RequestContext,
@@ -77,10 +80,16 @@ export async function keepAnswer(
   answer: StoredAnswer,
 ): Promise<boolean> {
   const { status, headers } = answer
-  const sealed = answer.secret && answer.body !== ''
+  const plain = await packed(answer.body)
+  if (plain === null) {
+    log.warn('idempotency_answer_too_large', { tenant_id: claim.tenant_id, status })
+    if (claim.claimed) await releaseKey(request, claim)
+    return true
+  }
+  const sealed = answer.secret && plain !== ''
   const body = sealed
-    ? await answerSealer(request).seal(answer.body, `${claim.tenant_id}:${claim.principal}`)
-    : answer.body
+    ? await answerSealer(request).seal(plain, `${claim.tenant_id}:${claim.principal}`)
+    : plain
   const db = database(request, claim)
   const running = claim.finished ? undefined : isNull(idempotencyKeys.status)
   const kept =
@@ -151,7 +160,7 @@ async function stored(request: RequestContext, claim: IdempotencyClaim, row: Row
   const body = sealed
     ? await answerSealer(request).open(row.body ?? '', `${claim.tenant_id}:${claim.principal}`)
     : (row.body ?? '')
-  return { status: row.status ?? 200, headers: row.headers ?? {}, body, secret: sealed }
+  return { status: row.status ?? 200, headers: row.headers ?? {}, body: await unpacked(body), secret: sealed }
 }
 
 /** Rows that one statement looks at. */
