@@ -43,14 +43,21 @@ describe('requests without a credential, in usage', { timeout: 30_000 }, () => {
     const path = pathOf(data.url)
     expect(await read(await call('GET', path))).toBe(5)
     expect(await read(await call('GET', path, { headers: { Range: 'bytes=1-2' } }))).toBe(2)
+    const large = await upload(world.admin, 'x'.repeat(2 * 1024 * 1024))
+    expect(large.status).toBe('ready')
     const altered = await call('GET', path.replace(/expires=\d/, 'expires=9'))
     expect(altered.status).toBe(401)
     expect(await usedOf(world, 'GET', '/api/v1/files/signed/:file_id')).toEqual([2, 0, 0, 7])
-    expect(await usedOf(world, 'PUT', '/api/v1/files/signed/:file_id')).toEqual([1, 0, 5, 0])
+    expect(await usedOf(world, 'PUT', '/api/v1/files/signed/:file_id')).toEqual([
+      2,
+      0,
+      5 + 2 * 1024 * 1024,
+      0,
+    ])
     const callers = await rowsBy(world, 'api_key')
     expect(callers.find(({ principal }) => principal === 'public')).toMatchObject({
       api_key_id: null,
-      requests: 3,
+      requests: 4,
     })
   })
 

@@ -59,11 +59,13 @@ function callerOf(c: HonoContext<AppEnv>): string {
   return principal.kind === 'api_key' ? principal.id : USERS
 }
 
-/** The bytes of the body as it was announced, or read. One that was announced over its limit is refused unread. */
+/** The bytes of the body as it was read, or announced. One that was announced over its limit is refused unread. */
 function requestSize(c: HonoContext<AppEnv>): number {
   if (c.req.method === 'GET' || c.req.method === 'HEAD') return 0
+  const read = c.get('requestBytes')
+  if (read !== undefined) return read
   const announced = c.req.raw.headers.get('Content-Length')
-  if (announced === null) return c.get('requestBytes') ?? 0
+  if (announced === null) return 0
   const size = Number(announced) || 0
   const { bodyLimit = DEFAULT_LIMIT, formLimit = 0 } = routeOf(c).note ?? {}
   return size <= Math.max(bodyLimit, formLimit) ? size : 0
@@ -84,10 +86,19 @@ function responseSize(c: HonoContext<AppEnv>): number | Promise<number> {
   if (announced !== null) return Number(announced) || 0
   if (res.body === null) return 0
   if (res.headers.get('Content-Type')?.startsWith('text/event-stream')) return 0
-  const counted = res
-    .clone()
-    .arrayBuffer()
-    .then(({ byteLength }) => byteLength)
-  // A client that leaves takes the body along, and was a request all the same.
-  return Promise.race([counted, scheduler.wait(PATIENCE_MS).then(() => 0)]).catch(() => 0)
+  return bytesWithin(res.clone().body, PATIENCE_MS)
+}
+
+/** The bytes of a body, as far as it came in time; a client that leaves takes it along, and was a request all the same. */
+async function bytesWithin(body: ReadableStream<Uint8Array> | null, patience: number): Promise<number> {
+  let size = 0
+  const reading = body?.pipeTo(
+    new WritableStream({
+      write: ({ byteLength }) => {
+        size += byteLength
+      },
+    }),
+  )
+  await Promise.race([reading, scheduler.wait(patience)]).catch(() => undefined)
+  return size
 }
