@@ -16,6 +16,9 @@ import type { Verdict } from './verdict'
 // Which line of the table of limits.md counts a request, and the refusal where it is one too many.
 
 const AUTH = /^\/api\/v1\/auth(?:\/|$)/
+/** The same as they are asked for, the documented legacy ones too. */
+const AUTH_PATH = /^\/api\/(?:v[12]\/)?auth(?:\/|$)/
+const NOWHERE = new Set<ProblemCode>(['route_not_found', 'method_not_allowed'])
 const LOGIN = '/api/v1/auth/login'
 const FORM = /^multipart\/form-data\b/i
 /** What a tenant needs to help itself, over its limit as well. */
@@ -166,6 +169,7 @@ async function refuseAlso(
 /** By which windows a refusal counts against its address; null where it does not, or did when it came. */
 function addressWants(c: HonoContext<AppEnv>, status: number, code: ProblemCode): readonly Want[] | null {
   const row = rowOf(routeOf(c))
+  if (NOWHERE.has(code)) return AUTH_PATH.test(c.req.path) && !c.get('ctx') ? ADDRESS_WANTS.auth : null
   if (row.address !== null || row.bySource) return null
   if (code === 'credential_required') return row.bare
   // A good credential is refused as well where its user or tenant is suspended, or at an address that is not its own.
