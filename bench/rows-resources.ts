@@ -1,4 +1,5 @@
 import type { Miniflare } from 'miniflare'
+import { restOf } from './rows-states.ts'
 import type { Ids } from './rows-tenant.ts'
 import { ORIGIN } from './runtime.ts'
 import { ask } from './seed.ts'
@@ -6,7 +7,7 @@ import { ask } from './seed.ts'
 // What a tenant has besides chats and webhooks: files, a knowledge base, calls, campaigns, workflows, tickets, invoices,
 // and an application as Svix has it; made through the API like anybody's.
 
-type Post = (path: string, body: object) => Promise<Record<string, unknown>>
+type Post = (path: string, body?: object) => Promise<Record<string, unknown>>
 
 type Get = (path: string) => Promise<unknown>
 
@@ -61,10 +62,13 @@ export async function resourcesOf(
     await firstOf(get, `/chats/${chats}/messages`, ({ role }) => role === 'assistant'),
   ]
   const app = await svixOf(post, url)
+  const put: Post = async (path) => (await ask(recorder, 'PUT', `/api/v1${path}`, { headers })).data
+  const rest = await restOf(post, put, { chats, files })
   return {
     ...{ items, files, file_id: files, kb, document_id, message_id, tools, voices, calls, campaigns },
     ...{ workflows, run_id: run, tickets, rules, conversations: 'talk', speakers: 'caller' },
-    ...{ 'event-types': 'order.packed', event_type_name: 'order.packed', model: caller, ...app },
+    ...{ 'event-types': 'order.packed', event_type_name: 'order.packed', model: caller, ...app, ...rest },
+    recording: document,
   }
 }
 

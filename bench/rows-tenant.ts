@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto'
 import type { Miniflare } from 'miniflare'
 import { takeAllNotes } from './notes.ts'
 import { resourcesOf } from './rows-resources.ts'
+import { insertRest } from './rows-states.ts'
 import { ask, by, LIMITS, LOGIN } from './seed.ts'
 
 /** What things are called, by the words of paths and queries. */
@@ -100,8 +101,10 @@ export async function oneOfEach(
       'api-keys': keys,
     },
     ...{ 'by-uid': 'rows', agent_id: agents, endpoint_id: webhooks, event_id: events, resource_id: agents },
+    ...{ 'auth/kind': 'tts', task_id: `qtask_${jobs}` },
     ...{ provider: 'github', source: sources, secrets: 'rows', 'webhooks/provider': 'stripe' },
     ...more,
   }
+  Object.assign(ids, await insertRest(database, ids))
   return { token: await renew(), ids, renew }
 }

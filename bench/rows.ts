@@ -1,8 +1,10 @@
 import type { Miniflare } from 'miniflare'
 import { startReceiver } from './costs.ts'
 import { type Rows, rowsOf, takeAllNotes, takeNotes } from './notes.ts'
+import { bodyOf, MUST_BE, NEEDED, type Operation, RARE, type Route, WORDS } from './rows-asked.ts'
 import { aloneOf, makeAlike, pairsOf } from './rows-pairs.ts'
 import { ofPlatform, partnerOf, platformToken } from './rows-platform.ts'
+import { deletedOnce, distinguish, idsFor, REFUSED } from './rows-states.ts'
 import { type Ids, oneOfEach, type Tenant } from './rows-tenant.ts'
 import { ORIGIN } from './runtime.ts'
 import { ask, by } from './seed.ts'
@@ -18,17 +20,6 @@ export const OTHERS = 1_000
 
 /** What an operation came to in each of the two tenants. */
 export type RowCount = { name: string; status: [number, number]; small: Rows; large: Rows }
-
-type Parameter = { name: string; in: string; required?: boolean; schema?: Schema }
-type Schema = { enum?: string[]; anyOf?: Schema[]; type?: string }
-type Operation = {
-  security?: unknown[]
-  parameters?: Parameter[]
-  requestBody?: { content?: Record<string, { example?: unknown }> }
-  responses: Record<string, { content?: Record<string, unknown> }>
-  'x-required-scopes'?: string[]
-}
-type Route = { method: string; path: string; op: Operation }
 
 /** What can't be asked here, with the reason. */
 const LEFT_OUT: [RegExp, string][] = [
@@ -62,7 +53,12 @@ async function measure(recorder: Miniflare, url: string): Promise<RowCount[]> {
   await multiply(database, large.ids.tenant ?? '', LARGE)
   for (const { ids } of [small, large]) await makeAlike(database, ids.tenant ?? '')
   await otherTenants(database, small.ids.tenant ?? '', OTHERS)
-  for (const tenant of [small, large]) await spare(database, tenant.ids)
+  const deletions = await deletedOnce(database)
+  for (const { ids } of [small, large]) {
+    ids.deletions = deletions
+    await distinguish(database, ids)
+    await spare(database, ids)
+  }
   await counted(database)
   const counts: RowCount[] = []
   for (const route of await routes(recorder))
@@ -99,12 +95,10 @@ async function counted(database: D1Database): Promise<void> {
       .run()
 }
 
-/** Another user and session than those that ask, to be changed and removed. */
+/** Another user than who asks, to be changed and removed. */
 async function spare(database: D1Database, ids: Ids): Promise<void> {
-  for (const table of ['users', 'sessions']) {
-    const last = database.prepare(`select id from ${table} where tenant_id = ? order by rowid desc limit 1`)
-    ids[table] = (await last.bind(ids.tenant ?? '').first<string>('id')) ?? ''
-  }
+  const last = database.prepare('select id from users where tenant_id = ? order by rowid desc limit 1')
+  ids.users = (await last.bind(ids.tenant ?? '').first<string>('id')) ?? ''
 }
 
 /** Those whose reads grow with the tenant's rows. */
@@ -112,6 +106,12 @@ export const growing = (counts: readonly RowCount[]): RowCount[] =>
   counts.filter(
     ({ name, small, large }) =>
       large.read > small.read + BACKGROUND && !MAY_GROW.some(([one]) => one.test(name)),
+  )
+
+/** Those that are refused, and so not measured, where nothing says why. */
+export const refused = (counts: readonly RowCount[]): RowCount[] =>
+  counts.filter(
+    ({ name, status }) => status.some((one) => one >= 400) && !REFUSED.some(([one]) => one.test(name)),
   )
 
 /** What goes on beside a request, now and then, is counted along with it: a sweep, a seal, a report of usage. */
@@ -134,9 +134,12 @@ async function routes(recorder: Miniflare): Promise<Route[]> {
   const all = Object.entries(paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, op]) => ({ method: method.toUpperCase(), path, op })),
   )
-  // What the platform does to a tenant comes after all that the tenant does.
+  // What the platform does to a tenant comes after all that the tenant does. An authenticator app is there for its own
+  // routes alone: with it nobody logs in by a password.
   const turn = ({ method, path }: Route) =>
-    ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].indexOf(method) + (ofPlatform(path) ? 5 : 0)
+    path.startsWith('/api/v1/auth/mfa/') && method !== 'GET'
+      ? { POST: 1.4, DELETE: 1.5 }[method as 'POST' | 'DELETE']
+      : ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].indexOf(method) + (ofPlatform(path) ? 5 : 0)
   // What hangs on another thing goes before it: the longer path.
   const depth = ({ method, path }: Route) => (method === 'DELETE' ? -path.split('/').length : 0)
   return all
@@ -157,9 +160,14 @@ function variantsOf({ method, path, op }: Route, ids: Ids): string[] {
     if (choices.length > 0) return choices.map((word) => `${name}=${word}`)
     if (!(name in WORDS || name in ids)) return []
     // What nothing has is looked for longest.
-    return name in RARE ? [`${name}={${name}}`, `${name}=${RARE[name]}`] : [`${name}={${name}}`]
+    return name in RARE && !(name === 'endpoint_id' && MUST_BE.test(path))
+      ? [`${name}={${name}}`, `${name}=${RARE[name]}`]
+      : [`${name}={${name}}`]
   })
-  const needed = filters.filter(({ required }) => required).map(({ name }) => `${name}={${name}}`)
+  const needed = [
+    ...filters.filter(({ required }) => required).map(({ name }) => name),
+    ...(NEEDED[`${method} ${path}`] ?? []),
+  ].map((name) => `${name}={${name}}`)
   const withNeeded = (word: string) =>
     [...needed.filter((one) => !word.startsWith(one.slice(0, one.indexOf('=') + 1))), word]
       .filter(Boolean)
@@ -169,58 +177,26 @@ function variantsOf({ method, path, op }: Route, ids: Ids): string[] {
   return [...new Set(asked.map(withNeeded))]
 }
 
-const WORDS: Ids = {
-  ...{ q: 'rows', tag: 'rows', channel: 'rows', name: 'Rows', uid: 'rows', type: 'order.shipped' },
-  ...{
-    kind: 'webhooks.recover',
-    event_type: 'order.shipped',
-    speaker_id: 'caller',
-    conversation_id: 'talk',
-    action: 'agent.create',
-  },
-  ...{
-    resource: 'agent',
-    request_id: 'req_none',
-    include_inactive: 'true',
-    include_archived: 'true',
-  },
-  ...{ created_after: '2020-01-01T00:00:00.000Z', created_before: '2020-01-02T00:00:00.000Z' },
-}
-
-const NOBODY = '0197b3c2-8f4e-7000-8000-00000000abcd'
-
-/** Of the form that the filter takes, and in no row. */
-const RARE: Ids = {
-  ...{
-    q: 'zebra',
-    tag: 'zebra',
-    channel: 'zebra',
-    name: 'Zebra',
-    type: 'zebra.seen',
-    event_type: 'zebra.seen',
-  },
-  ...{ speaker_id: 'zebra', conversation_id: 'zebra', action: 'zebra.see', resource: 'zebra', uid: 'zebra' },
-  ...{ kind: 'zebra.see', agent_id: NOBODY, endpoint_id: NOBODY },
-}
-
-async function count(recorder: Miniflare, tenant: Tenant, { method, path, op }: Route, variant: string) {
+async function count(recorder: Miniflare, tenant: Tenant, route: Route, variant: string) {
+  const { method, path } = route
   // The credential is looked up beforehand, so that what is counted is the route's own.
   const headers = await warmed(recorder, tenant, path)
-  const own = (name: string) => tenant.ids[`${path.split('/')[3]}/${name}`]
+  const ids = await idsFor(recorder, tenant, route)
+  const own = (name: string) => ids[`${path.split('/')[3]}/${name}`]
   const word = (_: string, name: string) =>
-    encodeURIComponent(own(name) ?? tenant.ids[name] ?? WORDS[name] ?? 'none')
+    encodeURIComponent(own(name) ?? ids[name] ?? WORDS[name] ?? 'none')
   const url = path.replace(/([a-z-]+)\/\{(\w+)\}/g, (_, what: string, name: string) => {
-    const id = own(name) ?? tenant.ids[['id', 'uid', 'name'].includes(name) ? what : name] ?? tenant.ids[name]
+    const id = own(name) ?? ids[['id', 'uid', 'name'].includes(name) ? what : name] ?? ids[name]
     return `${what}/${id ?? crypto.randomUUID()}`
   })
   const query = variant.replace(/\{(\w+)\}/g, word)
-  const example = op.requestBody?.content?.['application/json']?.example
-  const body = example === undefined ? undefined : { ...(example as object), ...bodyFor(path, tenant.ids) }
-  await takeNotes(recorder)
+  const body = bodyOf(route, ids)
+  // What was made for it alone is over before it is asked.
+  await (ids === tenant.ids ? takeNotes : takeAllNotes)(recorder)
   const response = await recorder.dispatchFetch(`${ORIGIN}${url}${query ? `?${query}` : ''}`, {
     method,
-    headers: { ...headers, Accept: 'application/json', ...(body && { 'Content-Type': 'application/json' }) },
-    body: body ? JSON.stringify(body) : null,
+    headers: { ...headers, Accept: 'application/json', ...body?.headers },
+    body: body?.text ?? null,
     redirect: 'manual',
   })
   await response.text()
@@ -241,22 +217,4 @@ async function warmed(recorder: Miniflare, tenant: Tenant, path: string) {
     await send()
   }
   return by(tenant.token)
-}
-
-/** What an example can't know. */
-function bodyFor(path: string, ids: Ids): object {
-  if (path === '/api/platform/tenants') return { slug: `rows-${crypto.randomUUID()}` }
-  if (path === '/api/platform/api-keys') return { tenant_id: ids.tenant }
-  if (path === '/api/v1/chats') return { agent_id: ids.agents }
-  if (path === '/api/v1/calls' || path === '/api/v1/campaigns') return { agent_id: ids.model }
-  if (path === '/api/v1/items/import') return { file_id: ids.files, format: 'ndjson' }
-  if (path.startsWith('/api/v1/openai/')) return { model: ids.agents }
-  if (path.endsWith('/send-example')) return { eventType: 'order.packed' }
-  if (/\/(?:fork|feedback|active_leaf)$/.test(path)) return { message_id: ids.message_id }
-  if (path.endsWith('/shares')) return { team_id: ids.teams }
-  if (path === '/api/v1/users' || path.endsWith('/invitations'))
-    return { email: `${crypto.randomUUID()}@example.com` }
-  if (path.endsWith('/issuers')) return { aud: crypto.randomUUID() }
-  if (path === '/api/v1/teams') return { name: crypto.randomUUID() }
-  return {}
 }

@@ -22,8 +22,9 @@ import {
   usageLine,
 } from './report.ts'
 import { type Comparison, compare, type Pace, type Pair } from './rounds.ts'
-import { growing, LARGE, MAY_GROW, measureRows, OTHERS, type RowCount, SMALL } from './rows.ts'
-import { ORIGIN, portOf, startMeasured, startRecorder } from './runtime.ts'
+import { growing, LARGE, MAY_GROW, measureRows, OTHERS, type RowCount, refused, SMALL } from './rows.ts'
+import { REFUSED } from './rows-states.ts'
+import { EVERYTHING, ORIGIN, portOf, startMeasured, startRecorder } from './runtime.ts'
 import { type Asked, ask, by, type Seeded, saying, seed } from './seed.ts'
 import { measureStreams } from './stream.ts'
 import { countUsage } from './usage.ts'
@@ -81,7 +82,7 @@ async function main(): Promise<void> {
 /** The rows of every route, for a small tenant and a large one; fails where a route reads more of the large one. */
 async function printRows(state: string): Promise<void> {
   const { file } = bundle('bench/workers/recorder.ts', path.join(directory, 'recorder'))
-  const recorder = await startRecorder(state, file)
+  const recorder = await startRecorder(state, file, EVERYTHING)
   try {
     const counts = await measureRows(recorder)
     const page = path.join(ROOT, 'docs/costs.md')
@@ -90,6 +91,10 @@ async function printRows(state: string): Promise<void> {
     console.log(`${rowTable(counts)}\n\nwritten to docs/costs.md`)
     for (const { name, small, large } of growing(counts)) {
       console.error(`${name} reads ${small.read} rows of the small tenant and ${large.read} of the large one`)
+      process.exitCode = 1
+    }
+    for (const { name, status } of refused(counts)) {
+      console.error(`${name} answers ${status.join(' and ')}, and so is not measured`)
       process.exitCode = 1
     }
   } finally {
@@ -114,6 +119,10 @@ endpoint or of one type; undelivered events by a channel), it looks at five rows
 What a job does (202) is not counted: it looks at each thing that it is for. What is asked for everything reads everything:
 
 ${MAY_GROW.map(([, what, why]) => `- \`${what}\`: ${why}`).join('\n')}
+
+What is refused here is not measured:
+
+${REFUSED.map(([, what, why]) => `- \`${what}\`: ${why}`).join('\n')}
 
 ${rowTable(counts)}
 `

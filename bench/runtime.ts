@@ -59,11 +59,18 @@ function bindingsOf({ d1Databases, kvNamespaces, r2Buckets, queueProducers }: Op
 const shared = (state: string, workers: V4WorkerOptions[]) =>
   new Miniflare(convertV4MiniflareOptions({ resourcePersistencePath: state, workers, cf: false }))
 
+/** With these every route is there: browsers are pushed to, and payments simulated, which no production does. */
+export const EVERYTHING = {
+  VAPID_PRIVATE_KEY: 'q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94',
+  ...{ ENVIRONMENT: 'staging', PAYMENTS: 'simulated' },
+  PLAN_PRICES: '{"pro":{"amount":4900},"enterprise":{"amount":49900}}',
+}
+
 /** The service with the recorder around it and everything that follows a request at work. */
-export async function startRecorder(state: string, file: string): Promise<Miniflare> {
+export async function startRecorder(state: string, file: string, settings = {}): Promise<Miniflare> {
   const options = configured()
   const { durableObjects, queueConsumers } = options
-  const bindings = { ...SETTINGS, LOG_LEVEL: 'warn' }
+  const bindings = { ...SETTINGS, ...settings, LOG_LEVEL: 'warn' }
   const miniflare = shared(state, [
     worker({ name: 'recorder', file }, { ...bindingsOf(options), durableObjects, queueConsumers, bindings }),
   ])

@@ -26,6 +26,9 @@ const ONCE = new Set(['member_counts', 'refresh_tokens', 'partner_tenants', 'par
 const FOLLOWS: Record<string, string[]> = {
   deliveries: ['event_id'],
   users: ['email'],
+  // Of a person there are few.
+  passkeys: ['user_id'],
+  oauth_accounts: ['user_id'],
 }
 
 /** Rows of one statement. */
