@@ -5,6 +5,7 @@ import { idempotencyKeys } from '../domains/metering/idempotency/table'
 import { Sealer } from '../lib/crypto'
 import { fromStorage } from '../lib/from-storage'
 import { iso, newId } from '../lib/ids'
+import { packed } from '../lib/packed'
 import { Problem, problem } from '../lib/problem'
 import type { NewChange } from './changes'
 import type { Context, IdempotencyClaim, StoredAnswer } from './context'
@@ -12,7 +13,6 @@ import { tenantDatabase } from './database'
 import { insertRows } from './insert-rows'
 import { nudge } from './nudge'
 import { keepWatch } from './outbox'
-import { packed } from './packed-answer'
 import { type AuditEntry, auditStatements } from './record'
 import { IdempotencyRace, refusalOf } from './refusal'
 import { sealedIn } from './sealed'
@@ -93,7 +93,7 @@ export async function commit<T>(ctx: Context, change: Change<T>): Promise<T> {
   // made exists already.
   if (ctx.idempotency?.render) {
     const answer = ctx.idempotency.render(change.result)
-    const plain = await packed(answer.body)
+    const plain = packed(answer.body)
     if (plain === null)
       throw problem(
         'body_too_large',

@@ -2,11 +2,11 @@ import { and, eq, isNull, lt, type SQL, sql } from 'drizzle-orm'
 import { answerSealer } from '../../../data/commit'
 import type { IdempotencyClaim, RequestContext, StoredAnswer } from '../../../data/context'
 import { type Database, databaseOf, directory, tenantDatabase } from '../../../data/database'
-import { packed, unpacked } from '../../../data/packed-answer'
 import type { Bindings } from '../../../env'
 import { isSealed } from '../../../lib/crypto'
 import { firstIdAt, iso } from '../../../lib/ids'
 import { log } from '../../../lib/log'
+import { packed, unpacked } from '../../../lib/packed'
 import { problem } from '../../../lib/problem'
 import { idempotencyKeys } from './table'
 
@@ -80,7 +80,7 @@ export async function keepAnswer(
   answer: StoredAnswer,
 ): Promise<boolean> {
   const { status, headers } = answer
-  const plain = await packed(answer.body)
+  const plain = packed(answer.body)
   if (plain === null) {
     log.warn('idempotency_answer_too_large', { tenant_id: claim.tenant_id, status })
     if (claim.claimed) await releaseKey(request, claim)
@@ -160,7 +160,7 @@ async function stored(request: RequestContext, claim: IdempotencyClaim, row: Row
   const body = sealed
     ? await answerSealer(request).open(row.body ?? '', `${claim.tenant_id}:${claim.principal}`)
     : (row.body ?? '')
-  return { status: row.status ?? 200, headers: row.headers ?? {}, body: await unpacked(body), secret: sealed }
+  return { status: row.status ?? 200, headers: row.headers ?? {}, body: unpacked(body), secret: sealed }
 }
 
 /** Rows that one statement looks at. */
