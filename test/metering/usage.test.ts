@@ -5,11 +5,12 @@ import { describe, expect, it } from 'vitest'
 import { app } from '../../src/app'
 import { insertKey } from '../../src/domains/identity/api-keys/service'
 import { archive } from '../../src/domains/metering/usage/archive'
+import { dayBefore } from '../../src/domains/metering/usage/plan'
 import { emptyParts, type Stat } from '../../src/domains/metering/usage/stat'
 import { usageLogs } from '../../src/domains/metering/usage/table'
 import { retainTenant } from '../../src/domains/webhooks/retention/service'
 import type { Bindings } from '../../src/env'
-import { iso } from '../../src/lib/ids'
+import { iso, newId } from '../../src/lib/ids'
 import { expectError } from '../http/expect-error'
 import { callJson, call as callOnce, makeWorld, type World } from '../world'
 
@@ -266,6 +267,39 @@ describe.concurrent('several isolates', () => {
     expect(rows.find(({ endpoint }) => endpoint === '/api/v1/interactions')?.requests).toBe(4)
     expect(rows.find(({ endpoint, errors }) => endpoint === '/api/v1/usage' && errors > 0)?.errors).toBe(1)
   })
+})
+
+it('usage has the bytes of an answer that takes long', { timeout: 30_000 }, async () => {
+  const world = await makeWorld()
+  // More than is read ahead of who reads it.
+  const many = Array.from({ length: 1_200 }, (_, i) => i)
+  await env.DB.batch(
+    many.map((seq) =>
+      env.DB.prepare(
+        `insert into audit_log (tenant_id, seq, id, actor_kind, actor_id, action, resource, resource_id, created_at)
+         values (?1, ?2, ?3, 'system', 'test', 'test.long', 'test', ?4, ?5)`,
+      ).bind(world.tenant.id, 1_000 + seq, newId(Date.now()), 'x'.repeat(200), iso(Date.now())),
+    ),
+  )
+  const answer = await callOnce('GET', '/api/v1/audit/export?action=test.long', { token: world.admin.token })
+  const used = async () => {
+    const rows = await usageOf(world, '?group_by=endpoint')
+    const row = rows.find(({ endpoint }) => endpoint === '/api/v1/audit/export')
+    return row && [row.requests, row.response_size_bytes]
+  }
+  await scheduler.wait(2_200)
+  expect(await used()).toEqual([1, 0])
+  const { byteLength } = await answer.arrayBuffer()
+  await scheduler.wait(20)
+  expect(byteLength).toBeGreaterThan(300_000)
+  expect(await used()).toEqual([1, byteLength])
+})
+
+it('usage that is asked for without a time is of the last 24 hours', () => {
+  const at = Date.parse('2026-01-31T10:20:30.400Z')
+  expect(iso(dayBefore('hour', at))).toBe('2026-01-30T11:00:00.000Z')
+  expect(iso(dayBefore('minute', at))).toBe('2026-01-30T10:21:00.000Z')
+  expect(iso(dayBefore('endpoint', at))).toBe('2026-01-30T10:20:30.400Z')
 })
 
 describe('failed and slow requests', () => {

@@ -5,6 +5,8 @@ import { isContinuation } from '../../../http/continuation'
 import { routeOf } from '../../../http/notes'
 import { Problem } from '../../../lib/problem'
 import { tenantLimiter } from '../isolate'
+import type { Limiter } from '../limits/limiter'
+import type { Defer } from '../limits/ports'
 import { PUBLIC, USERS } from './line'
 import type { Measured } from './sums'
 
@@ -22,14 +24,26 @@ export function usageMeter(c: HonoContext<AppEnv>): void {
   if (typeof size === 'number') {
     request.response_size_bytes = size
     limiter.measure(request, defer)
-  } else
-    defer(size.then((response_size_bytes) => limiter.measure({ ...request, response_size_bytes }, defer)))
+  } else defer(measureLater(limiter, request, size, defer))
 }
 
 /** So long an answer that nobody has sized is read along, at most. */
 const PATIENCE_MS = 1_000
-/** So long an answer that sizes itself is waited for. */
-const MOST_PATIENCE_MS = 20_000
+/** So long an answer that sizes itself is waited for; then it counts as a request, and its bytes when they are known. */
+const MOST_PATIENCE_MS = 2_000
+
+async function measureLater(
+  limiter: Limiter,
+  request: Measured,
+  size: Promise<number>,
+  defer: Defer,
+): Promise<void> {
+  const known = await Promise.race([size, scheduler.wait(MOST_PATIENCE_MS).then(() => null)])
+  limiter.measure({ ...request, response_size_bytes: known ?? 0 }, defer)
+  if (known !== null) return
+  const response_size_bytes = await size
+  limiter.measureBytes({ ...request, at: Date.now(), request_size_bytes: 0, response_size_bytes }, defer)
+}
 
 /** A credential that was found not to count any more: it is not the tenant's, and counts by its address. */
 const NO_CREDENTIAL = new Set<string>(['token_revoked', 'invalid_api_key', 'invalid_token', 'token_expired'])
@@ -78,9 +92,7 @@ function requestSize(c: HonoContext<AppEnv>): number {
 function responseSize(c: HonoContext<AppEnv>): number | Promise<number> {
   if (c.req.method === 'HEAD') return 0
   const known = c.get('responseBytes')
-  if (typeof known === 'number') return known
-  // Work after an answer is cut off after 30 s; the request counts all the same.
-  if (known) return Promise.race([known, scheduler.wait(MOST_PATIENCE_MS).then(() => 0)])
+  if (known !== undefined) return known
   const { res } = c
   const announced = res.headers.get('Content-Length')
   if (announced !== null) return Number(announced) || 0
