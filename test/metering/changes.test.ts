@@ -12,7 +12,8 @@ import { News } from '../../src/domains/metering/meter/news'
 import type { Bindings } from '../../src/env'
 import { expectError } from '../http/expect-error'
 import { hanging, Isolate, metersThat, throwing } from '../identity/isolates'
-import { makePlatformAdmin, makeWorld, requestContext, type World } from '../world'
+import { changeUser } from '../identity/kit'
+import { callJson, makePlatformAdmin, makeWorld, requestContext, type World } from '../world'
 
 // How a change reaches everybody although something fails on the way.
 
@@ -89,6 +90,37 @@ describe('while the Meter is away', () => {
       later(9)
       expect((await there.knock({ key: world.apiKey })).status).toBe(200)
     }, 30_000)
+
+  it('and throws, the copies tell of one key, one user, one token and other limits', async () => {
+    const METERS = metersThat(throwing)
+    const [here, there] = [new Isolate({ METERS }), new Isolate({ METERS })]
+    const made = await callJson<{ id: string; key: string }>('POST', '/api/v1/auth/api-keys', {
+      token: world.admin.token,
+      body: { name: 'Another' },
+    })
+    const { id, key } = made.data
+    const { token } = world.member
+    const { token: of } = world.viewer
+    for (const credential of [{ key }, { token }, { token: of }, { token: world.developer.token }])
+      expect((await there.knock(credential)).status).toBe(200)
+    const gone = await here.ask('DELETE', `/api/v1/auth/api-keys/${id}`, { token: world.admin.token })
+    expect(gone.status).toBe(204)
+    await changeUser(world.viewer.user, { status: 'suspended' }, here.bindings)
+    const { jti } = JSON.parse(atob(token.split('.')[1]?.replaceAll('-', '+').replaceAll('_', '/') ?? ''))
+    await commit(contextIn(here), { statements: [], result: null, tell: [ending('token', jti)] })
+    const platform = await makePlatformAdmin()
+    const limited = await here.ask('PATCH', `/api/platform/tenants/${world.tenant.id}`, {
+      token: platform.token,
+      body: { rate_limits: { requests_per_minute: 777 } },
+    })
+    expect(limited.status).toBe(200)
+    later(9)
+    await expectError(there.knock({ key }), 'invalid_api_key')
+    await expectError(there.knock({ token: of }), 'user_suspended')
+    await expectError(there.knock({ token }), 'token_revoked')
+    const known = await there.knock({ token: world.developer.token })
+    expect([known.status, known.headers.get('X-RateLimit-Limit')]).toEqual([200, '777'])
+  }, 30_000)
 
   it('the answer to who revokes comes all the same, after a second', async () => {
     const here = new Isolate({ METERS: metersThat(hanging), KV: { ...noKv, put: hanging } })

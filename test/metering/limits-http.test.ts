@@ -292,6 +292,20 @@ describe('limits of a tenant', { timeout: 30_000 }, () => {
 })
 
 describe('limits of an API key', { timeout: 30_000 }, () => {
+  it('are shown with each of the tenant’s', async () => {
+    const world = await makeWorld()
+    const ofTenant = [
+      ...['day', 'deliveries', 'hour', 'messages', 'minute', 'open_streams', 'self_help', 'storage_bytes'],
+      'uploads',
+    ]
+    const shown = await windowsOf({ token: world.admin.token })
+    expect(Object.keys(shown).sort()).toEqual(ofTenant)
+    expect(shown.deliveries).toMatchObject({ per: 'second', limit: 20, used: null })
+    const key = await keyWith(world, { per_minute: 3, per_day: 9, total: 20 })
+    const own = ['api_key_day', 'api_key_minute', 'api_key_total']
+    expect(Object.keys(await windowsOf({ key })).sort()).toEqual([...own, ...ofTenant])
+  })
+
   it('hold on top of the tenant’s, for that key alone', async () => {
     const world = await makeWorld()
     const key = await keyWith(world, { per_minute: 3 })

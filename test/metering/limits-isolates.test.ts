@@ -1,6 +1,11 @@
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { termsNow } from '../../src/domains/tenancy/tenants/limits'
 import { Isolate } from '../identity/isolates'
 import { makePlatformAdmin, makeWorld, newAddress } from '../world'
+
+afterEach(() => {
+  vi.useRealTimers()
+})
 
 const isolates = (count: number) => Array.from({ length: count }, () => new Isolate())
 const count = (answers: Response[], status: number) => answers.filter((one) => one.status === status).length
@@ -68,5 +73,19 @@ describe('several isolates', { timeout: 30_000 }, () => {
       expect(Date.now() - set).toBeLessThan(10_000)
       await scheduler.wait(100)
     }
+  })
+
+  it('go by other numbers of streams and deliveries within ten seconds of their setting elsewhere', async () => {
+    const world = await makeWorld()
+    const { token } = await makePlatformAdmin()
+    const [here, there] = [new Isolate(), new Isolate()]
+    const known = () => termsNow(there.bindings, world.tenant.id)
+    expect((await known()).rate_limits).toEqual({})
+    const rate_limits = { open_streams: 7, deliveries_per_second: 3 }
+    const path = `/api/platform/tenants/${world.tenant.id}`
+    expect((await here.ask('PATCH', path, { token, body: { rate_limits } })).status).toBe(200)
+    vi.useFakeTimers({ toFake: ['Date'] })
+    vi.setSystemTime(Date.now() + 9_500)
+    expect((await known()).rate_limits).toMatchObject(rate_limits)
   })
 })

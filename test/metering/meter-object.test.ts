@@ -206,4 +206,15 @@ describe('the Meters of addresses', () => {
     expect((await lease('192.0.2.1', 'c')).grants[0]?.count).toBe(0)
     expect((await lease('192.0.2.2', 'c')).grants[0]?.count).toBe(3)
   })
+
+  it('keep nothing: one that is gone begins anew', async () => {
+    const meter = env.ADDRESS_METERS.getByName('addresses-2')
+    const login = { name: 'login', period: 'minute' as const, limit: 5, rate: 1, wanted: 5 }
+    const lease = (isolate: string) =>
+      meter.lease('192.0.2.9', asking(isolate, 1, { demands: [login], revision: 1 }))
+    expect((await lease('a')).grants[0]?.count).toBe(5)
+    expect((await lease('b')).grants[0]?.count).toBe(0)
+    await evictDurableObject(meter)
+    expect((await lease('c')).grants[0]?.count).toBe(5)
+  })
 })
