@@ -88,3 +88,13 @@ export async function measureAccuracy(simulator: (query: string) => Promise<Outc
   await line('', 9, 60_000, 2, false)
   return lines
 }
+
+/** What is not as limits.md wants it, in words. */
+export function missed(bursts: readonly Burst[], accuracy: readonly Accuracy[]): string[] {
+  const inexact = bursts.filter(({ admitted, refused }) => admitted !== 1_000 || refused !== REQUESTS - 1_000)
+  const wide = accuracy.filter(({ most, part }) => most > 1 || part < 0.98)
+  return [
+    ...inexact.map(({ admitted, refused }) => `a burst had ${admitted} admitted and ${refused} refused`),
+    ...wide.map(({ isolates, limit }) => `${isolates} isolates do not come within 2 % of ${limit} a minute`),
+  ]
+}

@@ -8,7 +8,7 @@ import { campaignLine, measureCampaign } from './campaigns.ts'
 import { type Cost, measureCosts } from './costs.ts'
 import { itemsLine, measureItems } from './items.ts'
 import { knowledgeLines, measureKnowledge } from './knowledge.ts'
-import { measureAccuracy, measureBursts } from './limits.ts'
+import { measureAccuracy, measureBursts, missed } from './limits.ts'
 import { record } from './notes.ts'
 import { measureRecommendations, recommendationsLines } from './recommendations.ts'
 import {
@@ -49,6 +49,12 @@ const pace: Pace = options.quick
 const answers = options.quick ? 5 : 20
 
 const directory = mkdtempSync(path.join(tmpdir(), 'causeway-bench-'))
+/** What is measured is not as it must be. */
+function fail(words: string): void {
+  console.error(words)
+  process.exitCode = 1
+}
+
 async function main(): Promise<void> {
   console.log(`${machine()}\n`)
   const state = path.join(directory, 'state')
@@ -89,14 +95,10 @@ async function printRows(state: string): Promise<void> {
     const [before = ''] = readFileSync(page, 'utf8').split(ROWS_HEADING)
     writeFileSync(page, `${before.trimEnd()}\n\n${rowsPart(counts)}`)
     console.log(`${rowTable(counts)}\n\nwritten to docs/costs.md`)
-    for (const { name, small, large } of growing(counts)) {
-      console.error(`${name} reads ${small.read} rows of the small tenant and ${large.read} of the large one`)
-      process.exitCode = 1
-    }
-    for (const { name, status } of refused(counts)) {
-      console.error(`${name} answers ${status.join(' and ')}, and so is not measured`)
-      process.exitCode = 1
-    }
+    for (const { name, small, large } of growing(counts))
+      fail(`${name} reads ${small.read} rows of the small tenant and ${large.read} of the large one`)
+    for (const { name, status } of refused(counts))
+      fail(`${name} answers ${status.join(' and ')}, and so is not measured`)
   } finally {
     await recorder.dispose()
   }
@@ -223,7 +225,9 @@ async function measure(
       const simulate = async (query: string) =>
         (await (await limits.fetch(`http://limits/?${query}`)).json()) as Outcome
       const bursts = await measureBursts(miniflare, pace.connections)
-      console.log(`${limitsTable(bursts, await measureAccuracy(simulate))}\n`)
+      const accuracy = await measureAccuracy(simulate)
+      console.log(`${limitsTable(bursts, accuracy)}\n`)
+      for (const words of missed(bursts, accuracy)) fail(words)
     }
     if (wanted('items'))
       console.log(`${itemsLine(await measureItems(miniflare, seeded, options.quick ? 10_000 : 50_000))}\n`)
@@ -232,7 +236,10 @@ async function measure(
       console.log(`${campaignLine(await measureCampaign(miniflare, seeded, options.quick ? 2 : 5))}\n`)
     if (wanted('usage')) {
       const run = { requests: 20_000, connections: pace.connections }
-      console.log(`${usageLine(await countUsage(miniflare, ports.service, seeded, run))}\n`)
+      const usage = await countUsage(miniflare, ports.service, seeded, run)
+      console.log(`${usageLine(usage)}\n`)
+      if (usage.sent !== usage.counted)
+        fail(`${usage.sent} requests were sent, and ${usage.counted} are counted`)
     }
   } finally {
     await miniflare.dispose()
