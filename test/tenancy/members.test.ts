@@ -60,12 +60,22 @@ describe('the list of users', () => {
     expect(second.meta.next_cursor).toBeNull()
     expect(Object.keys(first.data[0] ?? {}).sort()).toEqual(
       [
-        ...['id', 'tenant_id', 'email', 'full_name', 'role', 'status'],
+        ...['id', 'tenant_id', 'email', 'full_name', 'role', 'status', 'avatar', 'preferences'],
         ...['email_verified_at', 'last_login_at', 'created_at', 'updated_at'],
       ].sort(),
     )
-    const one = await ask('GET', `/${world.member.user.id}`)
-    expect(one.data).toMatchObject({ id: world.member.user.id, avatar: null, preferences: {} })
+    const own = { avatar: 'data:image/png;base64,AAAA', preferences: { theme: 'dark', tabs: [1, 2] } }
+    const said = await callJson('PATCH', '/api/v1/auth/me', { token: world.member.token, body: own })
+    expect(said.status).toBe(200)
+    const large = { preferences: { all: 'x'.repeat(16 * 1024) } }
+    const refused = await callJson('PATCH', '/api/v1/auth/me', { token: world.member.token, body: large })
+    expect([refused.status, Object.keys(refused.error.details.fields ?? {})]).toEqual([422, ['preferences']])
+    const one = await ask<User>('GET', `/${world.member.user.id}`)
+    expect(one.data).toMatchObject({ id: world.member.user.id, ...own })
+    for (const query of ['', '?role=member', '?status=active', `?q=${one.data.email}`]) {
+      const { data } = await ask<User[]>('GET', query)
+      expect(data.find(({ id }) => id === world.member.user.id)).toEqual(one.data)
+    }
     expect(JSON.stringify([one.data, first.data])).not.toContain('password')
   })
 

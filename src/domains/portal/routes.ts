@@ -5,7 +5,8 @@ import { doc, query, returns, returnsPage } from '../../http/route'
 import { AuditEntry, listAudit as auditQuery } from '../audit/schema'
 import { listAudit } from '../audit/service'
 import { listUsers } from '../identity/members/list'
-import { ListedUser, userFilters } from '../identity/members/schema'
+import { userFilters } from '../identity/members/schema'
+import { User } from '../identity/users/schema'
 import { UsageRow, usageQuery } from '../metering/usage/schema'
 import { usage } from '../metering/usage/service'
 import { allow } from '../tenancy/authorize'
@@ -40,7 +41,7 @@ export const portalRoutes = new Hono<AppEnv>()
     doc('See who is in the tenant', { tag, description: 'As `GET /api/v1/users`.' }),
     allow('tenants:admin', 'users:read'),
     query(userFilters),
-    returnsPage(ListedUser),
+    returnsPage(User),
     async (c) => c.var.reply(await listUsers(c.var.ctx, c.req.valid('query'))),
   )
   .get(

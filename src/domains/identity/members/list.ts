@@ -5,10 +5,11 @@ import type { Context } from '../../../data/context'
 import { type Page, pageAmong, pageOf, pageOfParts } from '../../../data/page'
 import { madeBetween } from '../../../data/span'
 import { firstIdAt } from '../../../lib/ids'
+import type { User } from '../users/schema'
 import { users } from '../users/table'
-import type { ListedUser, UserFilters } from './schema'
+import type { UserFilters } from './schema'
 
-type Listed = z.output<typeof ListedUser>
+type Listed = z.output<typeof User>
 type By = Omit<UserFilters, 'limit' | 'cursor'>
 type Asked = Pick<UserFilters, 'limit' | 'cursor'>
 
@@ -32,6 +33,8 @@ const select = (ctx: Context, from: SQL) =>
       full_name: shown<string | null>(users.full_name),
       role: shown<Listed['role']>(users.role),
       status: shown<Listed['status']>(users.status),
+      avatar: shown<string | null>(users.avatar),
+      preferences: sql`${users.preferences}`.mapWith(users.preferences).as('preferences'),
       email_verified_at: shown<string | null>(users.email_verified_at),
       last_login_at: shown<string | null>(users.last_login_at),
       created_at: shown<string>(users.created_at),

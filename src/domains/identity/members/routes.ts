@@ -5,7 +5,7 @@ import { Id } from '../../../lib/wire'
 import { allow } from '../../tenancy/authorize'
 import { User } from '../users/schema'
 import { listUsers } from './list'
-import { CreateUser, ListedUser, UpdateUser, userFilters } from './schema'
+import { CreateUser, UpdateUser, userFilters } from './schema'
 import { createUser, deleteUser, getUser, updateUser } from './service'
 
 const tag = 'Users'
@@ -29,10 +29,10 @@ export const memberRoutes = new Hono<AppEnv>()
   )
   .get(
     '/',
-    doc('List users', { tag, description: 'Newest first; without what `GET …/{id}` alone shows.' }),
+    doc('List users', { tag, description: 'Newest first.' }),
     allow('users:read'),
     query(userFilters),
-    returnsPage(ListedUser),
+    returnsPage(User),
     async (c) => c.var.reply(await listUsers(c.var.ctx, c.req.valid('query'))),
   )
   .get('/:id', doc('Read a user', { tag }), allow('users:read'), id, returns(200, User), async (c) =>

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { createdBetween, paging } from '../../../lib/wire'
-import { Email, FullName, Password, Role, User } from '../users/schema'
+import { Email, FullName, Password, Role } from '../users/schema'
 
 /** The roles that a tenant gives. */
 export const MemberRole = z.enum(
@@ -9,9 +9,6 @@ export const MemberRole = z.enum(
 )
 
 const Status = z.enum(['active', 'suspended'], 'must be active or suspended')
-
-/** A user in a list, without what may be large and is theirs alone. */
-export const ListedUser = User.omit({ avatar: true, preferences: true }).meta({ id: 'ListedUser' })
 
 export const CreateUser = z.strictObject({
   email: Email,

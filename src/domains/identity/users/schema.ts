@@ -30,14 +30,21 @@ export const Role = z.enum(
   'must be viewer, member, developer, admin or platform_admin',
 )
 
+// A list shows a hundred users with what is theirs: each of these is small enough for that.
+
 /** A data URI of an image; the page that shows it decides nothing but the picture. */
 const Avatar = z
   .string()
-  .max(256 * 1024, 'must have at most 256 KiB')
+  .max(64 * 1024, 'must have at most 64 KiB')
   .regex(
     /^data:image\/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+=*$/,
     'must be a data URI of a PNG, JPEG, GIF or WebP',
   )
+
+const MOST_PREFERENCES = 16 * 1024
+const Preferences = z
+  .record(z.string().max(100), z.json())
+  .refine((said) => JSON.stringify(said).length <= MOST_PREFERENCES, 'must have at most 16 KiB as JSON')
 
 export const User = z
   .object({
@@ -69,7 +76,7 @@ export const Me = User.extend({
 export const UpdateMe = z.strictObject({
   full_name: FullName.nullable().optional(),
   avatar: Avatar.nullable().optional(),
-  preferences: z.record(z.string().max(100), z.json()).optional(),
+  preferences: Preferences.optional(),
 })
 
 export const Register = z
