@@ -4,7 +4,7 @@ import type { RequestContext } from '../../../data/context'
 import { directory } from '../../../data/database'
 import { bareTenant, contextFor } from '../../../data/system'
 import { Problem, problem } from '../../../lib/problem'
-import { tenantMeant } from '../../tenancy/tenants/pinned'
+import { isAdmitted, refuseOtherTenant, tenantMeant } from '../../tenancy/tenants/pinned'
 import { tenants } from '../../tenancy/tenants/table'
 import { countWrong } from '../attempts/passwords'
 import { finishLogin } from '../mfa/gate'
@@ -29,6 +29,7 @@ export type LoginInput = Login & { device?: string | undefined }
  */
 export async function login(request: RequestContext, input: LoginInput): Promise<Tokens> {
   const tenant = tenantMeant(request, input.tenant)
+  if (input.tenant) await refuseOtherNamed(request, input.tenant)
   const [found, cost] = await Promise.all([
     candidatesOf(request, input.email, tenant),
     importedCost(request.env),
@@ -47,6 +48,18 @@ export async function login(request: RequestContext, input: LoginInput): Promise
   })
   const { candidate, unchanged } = await hashedAnew(request, match, input.password)
   return finishLogin(request, candidate, 'password', { statements: [unchanged] })
+}
+
+/** 403 where a service for one tenant is asked for another, by its id or slug, there or not. */
+async function refuseOtherNamed(request: RequestContext, named: string): Promise<void> {
+  const single = request.settings.SINGLE_TENANT_ID
+  if (!single || isAdmitted(request, named.toLowerCase())) return
+  const own = await directory(request.env)
+    .select({ slug: tenants.slug })
+    .from(tenants)
+    .where(eq(tenants.id, single))
+    .get()
+  if (own?.slug !== named) refuseOtherTenant(request, null)
 }
 
 function theOne(fitting: Candidate[], isNamed: boolean): Candidate {

@@ -28,6 +28,7 @@ export const sessionRoutes = new Hono<AppEnv>()
       errors: [
         'invalid_credentials',
         'tenant_required',
+        'tenant_mismatch',
         'tenant_suspended',
         'email_not_verified',
         'mfa_required',
