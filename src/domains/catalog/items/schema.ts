@@ -95,7 +95,9 @@ export const Upserted = z
     updated: count('That were there, and otherwise.'),
     unchanged: count('That were there just so.'),
     failed: count('That were refused.'),
-    errors: z.array(LineError).meta({ description: 'Of those that were refused, the first 1,000.' }),
+    errors: z
+      .array(LineError)
+      .meta({ description: 'Of those that were refused, the first 1,000, or as many as 256 KiB say.' }),
   })
   .meta({ id: 'UpsertedItems' })
 export type Upserted = z.output<typeof Upserted>

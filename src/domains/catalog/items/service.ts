@@ -5,6 +5,7 @@ import { type Page, pageOf } from '../../../data/page'
 import { find, removal, revise } from '../../../data/revise'
 import { madeBetween } from '../../../data/span'
 import { defined } from '../../../lib/defined'
+import { firstErrors } from '../../../lib/first-errors'
 import { firstIdAt } from '../../../lib/ids'
 import { problem } from '../../../lib/problem'
 import { digestOf, questionOf, wordsOf } from './found-by'
@@ -12,9 +13,6 @@ import type { Line } from './lines'
 import type { ChangeItem, Item, ListFilters, NewItem, Upserted } from './schema'
 import { ITEM_WORDS, type ItemRow, items } from './table'
 import { changedEvents, type Plan, ROWS_OF_BATCH, upsert, wording } from './upsert'
-
-/** Of the items that are refused, so many are named. */
-const MOST_ERRORS = 1_000
 
 type Put = Item & { was_there: boolean }
 
@@ -36,7 +34,7 @@ export async function putItems(ctx: Context, lines: readonly Line[]): Promise<Up
   const errors = lines.flatMap((line) => ('error' in line ? [line.error] : []))
   let result: Upserted = {
     ...{ lines: lines.length, created: 0, updated: 0, unchanged: 0, failed: errors.length },
-    errors: errors.slice(0, MOST_ERRORS),
+    errors: firstErrors(errors),
   }
   if (said.length === 0) return commit(ctx, { statements: [], result })
   for (let at = 0; at < said.length; at += ROWS_OF_BATCH) {

@@ -83,7 +83,8 @@ export async function keepAnswer(
   const plain = packed(answer.body)
   if (plain === null) {
     log.warn('idempotency_answer_too_large', { tenant_id: claim.tenant_id, status })
-    if (claim.claimed) await releaseKey(request, claim)
+    if (claim.finished) await stopWaiting(request, claim)
+    else if (claim.claimed) await releaseKey(request, claim)
     return true
   }
   const sealed = answer.secret && plain !== ''

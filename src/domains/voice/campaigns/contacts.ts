@@ -2,6 +2,7 @@ import { commit } from '../../../data/commit'
 import type { Context } from '../../../data/context'
 import { newest } from '../../../data/newest'
 import type { Page } from '../../../data/page'
+import { firstErrors } from '../../../lib/first-errors'
 import { hurryAbout } from '../../jobs/about'
 import { wakeJob } from '../../jobs/wake'
 import type { Line } from './lines'
@@ -9,9 +10,6 @@ import { type Counts, changeOf, decided, LINES_OF_BATCH, planOf, RACES } from '.
 import type { Imported, LineError, ListContacts } from './schema'
 import { existingCampaign } from './service'
 import { type CampaignRow, type ContactRow, campaignContacts } from './table'
-
-/** Of the lines that are refused, so many are named. */
-const MOST_ERRORS = 1_000
 
 export const NOTHING: Counts = { lines: 0, created: 0, merged: 0, failed: 0 }
 
@@ -36,7 +34,7 @@ export async function addContacts(ctx: Context, id: string, lines: readonly Line
       const plan = await planOf(ctx, id, lines.slice(at, at + LINES_OF_BATCH))
       const { statements } = changeOf(ctx, id, plan)
       const sofar = summed(counts, plan.counts)
-      const named = [...errors, ...plan.errors].slice(0, MOST_ERRORS)
+      const named = firstErrors([...errors, ...plan.errors])
       // Its idempotency key is finished with the last.
       await commit(last ? ctx : { ...ctx, idempotency: null }, {
         unique: RACES,
@@ -50,7 +48,7 @@ export async function addContacts(ctx: Context, id: string, lines: readonly Line
     errors.push(...some.errors)
   }
   ctx.defer(wake(ctx, campaign))
-  return { ...counts, errors: errors.slice(0, MOST_ERRORS) }
+  return { ...counts, errors: firstErrors(errors) }
 }
 
 /** How an import is on record. */

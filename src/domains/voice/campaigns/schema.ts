@@ -230,7 +230,9 @@ export const Imported = z
     created: count('That are new.'),
     merged: count('That were there, or stood there before, by their number.'),
     failed: count('That were refused.'),
-    errors: z.array(LineError).meta({ description: 'Of those that were refused, the first 1,000.' }),
+    errors: z
+      .array(LineError)
+      .meta({ description: 'Of those that were refused, the first 1,000, or as many as 256 KiB say.' }),
   })
   .meta({ id: 'ImportedContacts' })
 export type Imported = z.output<typeof Imported>
