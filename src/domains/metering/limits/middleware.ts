@@ -166,10 +166,14 @@ async function refuseAlso(
   return verdict.refusedBy ? limitProblem(verdict.refusedBy) : error
 }
 
+/** Where nothing is, no credential is looked at. */
+const bringsNothing = (c: HonoContext<AppEnv>): boolean =>
+  ['Authorization', 'X-API-Key', 'Cookie'].every((name) => c.req.header(name) === undefined)
+
 /** By which windows a refusal counts against its address; null where it does not, or did when it came. */
 function addressWants(c: HonoContext<AppEnv>, status: number, code: ProblemCode): readonly Want[] | null {
   const row = rowOf(routeOf(c))
-  if (NOWHERE.has(code)) return AUTH_PATH.test(c.req.path) && !c.get('ctx') ? ADDRESS_WANTS.auth : null
+  if (NOWHERE.has(code)) return AUTH_PATH.test(c.req.path) && bringsNothing(c) ? ADDRESS_WANTS.auth : null
   if (row.address !== null || row.bySource) return null
   if (code === 'credential_required') return row.bare
   // A good credential is refused as well where its user or tenant is suspended, or at an address that is not its own.

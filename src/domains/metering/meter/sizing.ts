@@ -16,7 +16,7 @@ const AHEAD_MS = 400
 const ALONE = 0.25
 /** Below this limit nothing is lent beyond what waits, for one unspent request would be felt elsewhere. */
 const EXACT_BELOW = 50
-/** Where many share a window that is nearly full, nobody holds more than it needs for so long. */
+/** Where isolates share a small window that is nearly full, none holds more than it needs for so long. */
 const SHARED_MS = 500
 /** They share it so where what they would hold in vain is more than this part of the limit. */
 const IN_VAIN = 0.002
@@ -56,7 +56,7 @@ export function sizeGrant(asked: Asked): { count: number; later: Spell[] } {
   if (total * life * HEADROOM > open * 1_000) {
     if (!isShared(asked)) return sliced(asked, open, top)
     const share = Math.round(rate * Math.min(SHARED_MS / 1_000, open / total))
-    return { count: Math.min(open, Math.max(wanted, 1, share)), later: [] }
+    return { count: Math.min(open, Math.max(1, share, Math.min(wanted, top))), later: [] }
   }
   const need = Math.max(wanted, leastLease(limit), Math.ceil((rate * life * HEADROOM) / 1_000))
   return { count: Math.min(need, top), later: [] }
