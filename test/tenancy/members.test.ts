@@ -72,7 +72,13 @@ describe('the list of users', () => {
     expect([refused.status, Object.keys(refused.error.details.fields ?? {})]).toEqual([422, ['preferences']])
     const one = await ask<User>('GET', `/${world.member.user.id}`)
     expect(one.data).toMatchObject({ id: world.member.user.id, ...own })
-    for (const query of ['', '?role=member', '?status=active', `?q=${one.data.email}`]) {
+    for (const query of [
+      '',
+      '?role=member',
+      '?status=active',
+      `?q=${one.data.email}`,
+      `?role=member&q=${one.data.email}`,
+    ]) {
       const { data } = await ask<User[]>('GET', query)
       expect(data.find(({ id }) => id === world.member.user.id)).toEqual(one.data)
     }

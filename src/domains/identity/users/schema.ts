@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { utf8 } from '../../../lib/encoding'
 import { Id } from '../../../lib/wire'
 import { passwordRefusal } from './password'
 
@@ -44,7 +45,10 @@ const Avatar = z
 const MOST_PREFERENCES = 16 * 1024
 const Preferences = z
   .record(z.string().max(100), z.json())
-  .refine((said) => JSON.stringify(said).length <= MOST_PREFERENCES, 'must have at most 16 KiB as JSON')
+  .refine(
+    (said) => utf8(JSON.stringify(said)).byteLength <= MOST_PREFERENCES,
+    'must have at most 16 KiB as JSON',
+  )
 
 export const User = z
   .object({
