@@ -268,6 +268,7 @@ describe('keys and secrets', () => {
         'PUT /api/v1/app/{app_id}/endpoint/{endpoint_id}/headers',
         'POST /api/v1/webhooks/sources',
         'POST /api/v1/webhooks/{id}/secret/rotate',
+        'POST /api/v1/webhooks/signing-keys/rotate',
         'PUT /api/v1/secrets/{name}',
         'POST /api/v1/app/{app_id}/endpoint/{endpoint_id}/secret/rotate',
         'POST /api/v1/agents',

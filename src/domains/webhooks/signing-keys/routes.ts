@@ -27,6 +27,7 @@ export const webhookKeyRoutes = new Hono<AppEnv>()
     doc('Sign with a new key', {
       tag,
       description: 'Those before sign beside it for the overlap, and are published as long.',
+      secret: true,
       errors: ['conflict'],
     }),
     allow('webhooks:secret'),
