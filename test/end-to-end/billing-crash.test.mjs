@@ -34,8 +34,6 @@ async function makeBuyer(t, vars) {
   await setLimits(service, tenant.id, {
     ...{ requests_per_minute: 1_000_000, requests_per_hour: 50_000_000, requests_per_day: 1_000_000_000 },
   })
-  // While wrangler ran nothing was heard: connections that the service closed meanwhile are let go first.
-  await wait(100)
   return { service, token, key }
 }
 

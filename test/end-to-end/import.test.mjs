@@ -29,7 +29,7 @@ test('kill -9 in the middle of an import', { timeout: 400_000 }, async (t) => {
   const service = await startService(t)
   const { key, tenant } = await signUp(service)
   // A thousand pages are read at the end.
-  setLimits(service, tenant.id, { requests_per_minute: 100_000, deliveries_per_second: 1_000 })
+  await setLimits(service, tenant.id, { requests_per_minute: 100_000, deliveries_per_second: 1_000 })
   const receiver = await startReceiver(t)
   await must(service, 'POST', '/api/v1/webhooks', {
     as: key,

@@ -72,6 +72,10 @@ describe('the platform’s tenants', () => {
     const { data } = await make({ admin_email: email.toUpperCase() })
     const mails = await env.DB.prepare('select tenant_id from mails where "to" = ?').bind(email).all()
     expect(mails.results).toEqual([{ tenant_id: data.id }])
+    const after = await env.DB.prepare('select after from audit_log where tenant_id = ?')
+      .bind(data.id)
+      .first<string>('after')
+    expect(JSON.parse(after ?? '')).toMatchObject({ admin_email: email })
   })
 
   it('are on record in their own log, with who did it', async () => {

@@ -38,7 +38,7 @@ export async function createTenant(ctx: Context, input: CreateTenant): Promise<T
       action: 'tenant.create',
       resource: 'tenant',
       resource_id: tenant.id,
-      after: { name, slug, plan, rate_limits, region },
+      after: { name, slug, plan, rate_limits, region, ...(invitation && { admin_email: input.admin_email }) },
     },
     unique: { 'tenants.slug': slugTaken(input.slug) },
   })
