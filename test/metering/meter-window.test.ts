@@ -123,14 +123,28 @@ describe('the size of a grant', () => {
   })
 
   it('of a full window is a fair share of what leaves, when it leaves', () => {
-    const leaving = [1, 2, 3].map((i) => ({ at: T + i * 500, count: 8 }))
-    const steps = roomOf(1_000, 1_000, leaving, [], T)
-    const { count, later } = size({ rate: 20, total: 80, life: 2_000, leaving, steps })
+    const leaving = [1, 2, 3].map((i) => ({ at: T + i * 500, count: 80 }))
+    const limit = 20_000
+    const steps = roomOf(limit, limit, leaving, [], T)
+    const { count, later } = size({ limit, rate: 200, total: 800, life: 2_000, leaving, steps })
     expect(count).toBe(0)
-    expect(later).toEqual([500, 1_000, 1_500].map((ms) => ({ ms, count: 2 })))
-    expect(size({ rate: 80, total: 80, life: 2_000, leaving, steps }).later).toEqual(
-      [500, 1_000, 1_500].map((ms) => ({ ms, count: 8 })),
+    expect(later).toEqual([500, 1_000, 1_500].map((ms) => ({ ms, count: 20 })))
+    expect(size({ limit, rate: 800, total: 800, life: 2_000, leaving, steps }).later).toEqual(
+      [500, 1_000, 1_500].map((ms) => ({ ms, count: 80 })),
     )
+  })
+
+  it('of a small window that some share is what is needed for half a second', () => {
+    const limit = 1_000
+    const steps = (open: number) => roomOf(limit, limit - open, [], [], T)
+    const shared = (open: number, wanted = 0) =>
+      size({ limit, rate: 4, total: 16, life: 2_000, wanted, steps: steps(open) })
+    expect(shared(30)).toEqual({ count: 2, later: [] })
+    // A fair share where that is less, but one in any case; and of what waits, half of what there is.
+    expect(shared(4)).toEqual({ count: 1, later: [] })
+    expect(shared(8, 20)).toEqual({ count: 8, later: [] })
+    expect(shared(30, 25)).toEqual({ count: 20, later: [] })
+    expect(shared(0, 5)).toEqual({ count: 0, later: [] })
   })
 
   it('is for a life that is the longer, the emptier the window', () => {
