@@ -92,6 +92,21 @@ describe('requests without a credential, in usage', { timeout: 30_000 }, () => {
     expect((await usedOf(world, 'POST', '/api/v1/runs/:id/events'))?.[0]).toBe(103)
   })
 
+  it('have the bytes of an upload that was read and refused', async () => {
+    const world = await makeWorld()
+    const size = 2 * 1024 * 1024
+    const { data } = await presign(world.admin, { size })
+    const key = { 'Idempotency-Key': crypto.randomUUID() }
+    const send = async (letter: string) => {
+      const answer = await put(data.url, letter.repeat(size), { ...data.headers, ...key })
+      return [answer.status, await read(answer)] as const
+    }
+    const [first, again] = [await send('a'), await send('b')]
+    expect([first[0], again[0]]).toEqual([200, 422])
+    const used = await usedOf(world, 'PUT', '/api/v1/files/signed/:file_id')
+    expect(used).toEqual([2, 1, 2 * size, again[1]])
+  })
+
   it('are not those of a file, or a tenant, that is gone', async () => {
     const world = await makeWorld()
     const { data } = await presign(world.admin, {})

@@ -23,8 +23,8 @@ export async function onceDigested(
   { ctx, principal }: { ctx: Context; principal: string },
   work: (body: Body) => Promise<Record<string, string>>,
 ): Promise<Response> {
-  const { body } = c.req.raw
   const key = keyOf(c)
+  const body = measuredBody(c)
   const answer = (headers: Record<string, string>) =>
     c.body(null, 200, { ...headers, 'Cache-Control': 'no-store' })
   if (key === null) return answer(await work(body))
@@ -61,6 +61,19 @@ export async function onceDigested(
   } finally {
     clearInterval(running)
   }
+}
+
+/** The body of a request, which is in its tenant's usage as far as it was read. */
+function measuredBody(c: HonoContext<AppEnv>): Body {
+  let size = 0
+  const passing = new TransformStream<Uint8Array, Uint8Array>({
+    transform(chunk, controller) {
+      size += chunk.byteLength
+      c.set('requestBytes', size)
+      controller.enqueue(chunk)
+    },
+  })
+  return c.req.raw.body?.pipeThrough(passing) ?? null
 }
 
 /** Whether a repeat would be refused likewise; a body that ended early may come whole the next time. */
